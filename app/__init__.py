@@ -1,0 +1,1 @@
+"""The gateway application: settings, stores, domain, pipeline and both planes."""

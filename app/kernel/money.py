@@ -1,0 +1,48 @@
+"""Money. Law: integers of nano-USD inside, decimal strings of USD outside, no float anywhere."""
+
+from decimal import Decimal, InvalidOperation
+
+NUSD_PER_USD = 1_000_000_000
+MAX_NUSD = 9_000_000_000_000_000
+"""The largest single amount: Lua's numbers are exact to 2**53. Source: reliability.md section 5."""
+
+_TOKENS_PER_PRICE = 1_000_000
+
+
+def parse_usd(text: str) -> int:
+    """Return the nano-USD in a decimal string of USD, such as `"0.15"`.
+
+    Raises `ValueError` for anything but a plain, non-negative decimal of at most nine places and at most $9,000,000.
+    """
+    if not isinstance(text, str):
+        raise ValueError('an amount of USD is a decimal string such as "0.15"')  # noqa: TRY004 - one error for callers
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text[:40]!r} is not a decimal amount of USD") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"{text[:40]!r} is not a non-negative amount of USD")
+    nusd = amount * NUSD_PER_USD
+    if nusd > MAX_NUSD:
+        raise ValueError("an amount is at most 9000000 USD")
+    if nusd != nusd.to_integral_value():
+        raise ValueError(f"{text[:40]!r} is finer than a nano-USD (nine decimal places)")
+    return int(nusd)
+
+
+def format_usd(nusd: int) -> str:
+    """Return nano-USD as a decimal string of USD with nine places, such as `"0.000150000"`."""
+    sign = "-" if nusd < 0 else ""
+    whole, part = divmod(abs(nusd), NUSD_PER_USD)
+    return f"{sign}{whole}.{part:09d}"
+
+
+def parse_price(text: str) -> int:
+    """Return the nano-USD per million tokens in a decimal string of USD per million tokens."""
+    return parse_usd(text)
+
+
+def cost_nusd(terms: "list[tuple[int, int]]") -> int:
+    """Return the cost of (tokens, nano-USD per million tokens) pairs, rounded up once."""
+    total = sum(tokens * price for tokens, price in terms)
+    return -(-total // _TOKENS_PER_PRICE)

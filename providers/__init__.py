@@ -1,0 +1,1 @@
+"""Vendors: everything that an adapter author imports. Law: knows nothing of `app`."""
