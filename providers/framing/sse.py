@@ -1,0 +1,106 @@
+"""Server-sent events, as bytes.
+
+A frame ends at a blank line; lines end with LF, CRLF or CR, and with nothing else (U+2028 is text).
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, read 2026-11.
+"""
+
+import re
+
+MAX_FRAME_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+_BOUNDARY = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)+|^(?:\r\n|\n|\r)+")
+_LINE = re.compile(rb"\r\n|\n|\r")
+
+
+class FrameTooLarge(ValueError):
+    """A frame is larger than 1 MiB."""
+
+
+class FrameSplitter:
+    """Cuts a stream of bytes at its blank lines. Frames joined in order, and the rest, are the input's bytes."""
+
+    __slots__ = ("_started", "_tail")
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._started = False
+
+    @property
+    def rest(self) -> bytes:
+        """The bytes of the frame that is not complete yet."""
+        return self._tail
+
+    def take(self, data: bytes) -> bytes:
+        """Return all complete frames that `data` brings, joined; raises `FrameTooLarge`."""
+        if self._tail:
+            data = self._tail + data
+        elif not self._started:
+            data = data.removeprefix(_BOM)
+        self._started = True
+        cut = data.rfind(b"\n\n") + 2 if b"\r" not in data else _last_boundary(data)
+        if cut <= 1:
+            cut = 0
+        self._tail = data[cut:]
+        if len(self._tail) > MAX_FRAME_BYTES:
+            raise FrameTooLarge("a server-sent event is larger than 1 MiB")
+        return data[:cut]
+
+    def split(self, data: bytes) -> list[bytes]:
+        """Return the complete frames that `data` brings, each with the blank line that ends it."""
+        return split_frames(self.take(data))
+
+
+def _last_boundary(data: bytes) -> int:
+    """Return where the last complete frame ends; a final CR may be half a CRLF, so it ends nothing yet."""
+    limit = len(data) - 1 if data.endswith(b"\r") else len(data)
+    end = 0
+    for match in _BOUNDARY.finditer(data, 0, limit):
+        end = match.end()
+    return end
+
+
+def split_frames(complete: bytes) -> list[bytes]:
+    """Return the frames of bytes that end at a frame's end."""
+    if not complete:
+        return []
+    if b"\r" not in complete:
+        parts = complete.split(b"\n\n")
+        return [part + b"\n\n" for part in parts[:-1]]
+    frames = []
+    start = 0
+    for match in _BOUNDARY.finditer(complete):
+        frames.append(complete[start : match.end()])
+        start = match.end()
+    return frames
+
+
+def data_of(frame: bytes) -> bytes | None:
+    """Return the data of a frame, its lines joined by LF; `None` if it has none (a comment, say)."""
+    if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2:
+        return frame[6:-2]
+    lines = [_field_value(line, b"data") for line in _LINE.split(frame)]
+    values = [value for value in lines if value is not None]
+    return b"\n".join(values) if values else None
+
+
+def event_of(frame: bytes) -> bytes | None:
+    """Return the name of a frame's event; `None` if it has none."""
+    found = None
+    for line in _LINE.split(frame):
+        value = _field_value(line, b"event")
+        found = found if value is None else value
+    return found
+
+
+def _field_value(line: bytes, name: bytes) -> bytes | None:
+    if line == name:
+        return b""
+    if not line.startswith(name + b":"):
+        return None
+    value = line[len(name) + 1 :]
+    return value[1:] if value.startswith(b" ") else value
+
+
+def encode(data: bytes, *, event: bytes | None = None) -> bytes:
+    """Return a frame for one line of data."""
+    return b"data: " + data + b"\n\n" if event is None else b"event: " + event + b"\ndata: " + data + b"\n\n"

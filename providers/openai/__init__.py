@@ -1,0 +1,1 @@
+"""OpenAI's wire, which most vendors speak: both as a provider's dialect and as a client's."""
