@@ -1,0 +1,42 @@
+"""Fixtures that every test may ask for: real servers, started when the first test wants them, once for the session."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from servers import postgres, redis
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Postgres]:
+    """The session's PostgreSQL. Do not break it: launch a `PostgresProcess` of your own for that."""
+    server = postgres.launch()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def database_url(postgres_server: postgres.Postgres) -> Iterator[str]:
+    """The URL of a fresh, empty PostgreSQL database."""
+    url = postgres_server.new_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[redis.Redis]:
+    """The session's Redis. Do not break it: launch a `RedisProcess` of your own for that."""
+    server = redis.launch()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_url(redis_server: redis.Redis) -> str:
+    """The URL of the session's Redis, emptied."""
+    redis_server.flush()
+    return redis_server.url
