@@ -26,10 +26,12 @@ class RelayRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `operation` names what is asked (`chat`, `embeddings`, …) and decides the upstream path. `body` already holds the
     upstream model's name and every other splice. `headers` are the client's headers that the dialect passes on.
+    `keep_usage` is whether the client asked for the usage that a stream reports at its end.
     """
 
     operation: str
     body: bytes
     stream: bool = False
+    keep_usage: bool = False
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()

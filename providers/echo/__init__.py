@@ -1,0 +1,1 @@
+"""A provider that needs no vendor: it repeats what the user said. Law: doubles ship with the product."""

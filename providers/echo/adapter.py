@@ -1,0 +1,159 @@
+"""The echo: repeats the last user text, one word a chunk and a token.
+
+It refuses what OpenAI would refuse, so that a client's error handling can be tried without a vendor.
+"""
+
+import hashlib
+import re
+import time
+
+import msgspec
+
+from providers.errors import RequestRefused
+from providers.protocol import ChatStream, RelayStream
+from providers.stream import ReplayStream
+from providers.types import (
+    ChatEvent,
+    ChatRequest,
+    EmbeddingRequest,
+    Embeddings,
+    Finished,
+    FinishReason,
+    Message,
+    RelayRequest,
+    Started,
+    Target,
+    TextDelta,
+    TextPart,
+    ToolCallDelta,
+    ToolCallStarted,
+    ToolResultPart,
+    Usage,
+    UsageReported,
+)
+
+_WORD = re.compile(r"\s*\S+")
+_DIMENSIONS = 64
+_MAX_DIMENSIONS = 4_096
+_RANGES = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "frequency_penalty": (-2.0, 2.0),
+    "presence_penalty": (-2.0, 2.0),
+    "top_logprobs": (0.0, 20.0),
+}
+_MAX_CHOICES = 128
+
+
+class EchoAdapter:
+    """Answers without any I/O."""
+
+    relays: frozenset[str] = frozenset()
+
+    async def chat(self, request: ChatRequest, target: Target) -> ChatStream:
+        """Repeat the last user text, or call the tool that the request demands with that text as `input`."""
+        _refuse_ranges(request)
+        return ReplayStream(_events(request, target.model))
+
+    async def embed(self, request: EmbeddingRequest, target: Target) -> Embeddings:
+        """Return a unit vector for each input, the same for the same input: no meaning is in it."""
+        size = request.dimensions or _DIMENSIONS
+        if not 1 <= size <= _MAX_DIMENSIONS:
+            raise RequestRefused(f"dimensions must be between 1 and {_MAX_DIMENSIONS}", status=400, param="dimensions")
+        vectors = [_vector(repr(item), size) for item in request.input]
+        tokens = sum(len(item.split()) if isinstance(item, str) else len(item) for item in request.input)
+        return Embeddings(model=target.model, vectors=vectors, usage=Usage(input_tokens=tokens))
+
+    async def relay(self, request: RelayRequest, target: Target) -> RelayStream:
+        """Refuse: the echo has no wire of its own."""
+        raise RequestRefused(f"{target.model} does not serve {request.operation}", status=400)
+
+    async def models(self, target: Target) -> list[str]:
+        """Return the one model's name."""
+        del target
+        return ["echo"]
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text with the space before each; joined they are the text."""
+    found = _WORD.findall(text)
+    rest = text[sum(map(len, found)) :]
+    if rest:
+        found.append(rest)
+    return found
+
+
+def _refuse_ranges(request: ChatRequest) -> None:
+    for name, (low, high) in _RANGES.items():
+        value = getattr(request.sampling, name)
+        if value is not None and not low <= value <= high:
+            raise RequestRefused(f"{name} must be between {low:g} and {high:g}", status=400, param=name)
+    if not 1 <= request.n <= _MAX_CHOICES:
+        raise RequestRefused(f"n must be between 1 and {_MAX_CHOICES}", status=400, param="n")
+
+
+def _events(request: ChatRequest, model: str) -> list[ChatEvent]:
+    text = last_user_text(request.messages)
+    spoken = words(text)
+    limit = request.max_output_tokens
+    reason: FinishReason = "length" if limit is not None and limit < len(spoken) else "stop"
+    spoken = spoken if limit is None else spoken[:limit]
+    tool = _demanded_tool(request)
+    started = Started(id=f"chatcmpl-{_digest(text)}", model=model, created=int(time.time()))
+    events: list[ChatEvent] = [started]
+    for choice in range(request.n):
+        if tool is None:
+            events += [TextDelta(choice=choice, text=word) for word in spoken]
+            events.append(Finished(choice=choice, reason=reason))
+        else:
+            events += _call(tool, text, choice)
+    output = (len(spoken) if tool is None else max(1, len(words(text)))) * request.n
+    usage = Usage(input_tokens=_count_words(request.messages), output_tokens=output)
+    return [*events, UsageReported(usage=usage)]
+
+
+def _call(tool: str, text: str, choice: int) -> list[ChatEvent]:
+    arguments = msgspec.json.encode({"input": text}).decode()
+    return [
+        ToolCallStarted(choice=choice, index=0, id=f"call_{_digest(text)}", name=tool),
+        ToolCallDelta(choice=choice, index=0, arguments=arguments),
+        Finished(choice=choice, reason="tool_calls"),
+    ]
+
+
+def _demanded_tool(request: ChatRequest) -> str | None:
+    choice = request.tool_choice
+    if choice is None or choice.mode not in {"required", "named"}:
+        return None
+    if choice.mode == "named":
+        return choice.name
+    return request.tools[0].name if request.tools else None
+
+
+def last_user_text(messages: list[Message]) -> str:
+    """Return the text of the last user turn; empty if there is none."""
+    for message in reversed(messages):
+        if message.role == "user":
+            return "".join(part.text for part in message.content if isinstance(part, TextPart))
+    return ""
+
+
+def _count_words(messages: list[Message]) -> int:
+    return sum(len(text.split()) for message in messages for text in _texts(message))
+
+
+def _texts(message: Message) -> list[str]:
+    texts = [part.text for part in message.content if isinstance(part, TextPart)]
+    results = [part for part in message.content if isinstance(part, ToolResultPart)]
+    return texts + [inner.text for part in results for inner in part.content if isinstance(inner, TextPart)]
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _vector(text: str, size: int) -> list[float]:
+    raw = hashlib.shake_256(text.encode()).digest(size * 2)
+    numbers = [int.from_bytes(raw[at : at + 2], "big") - 32_767.5 for at in range(0, size * 2, 2)]
+    length = sum(number * number for number in numbers) ** 0.5
+    return [number / length for number in numbers]

@@ -1,0 +1,146 @@
+"""The one adapter that does the I/O for every dialect. Law: vendors are pure functions."""
+
+from collections.abc import AsyncIterator
+
+from providers.errors import BadAnswer, StreamInterrupted
+from providers.protocol import Answer, ChatDecoder, ChatStream, Dialect, Inspector, RelayStream, Sender
+from providers.stream import ReplayStream, replay
+from providers.types import (
+    ChatEvent,
+    ChatRequest,
+    EmbeddingRequest,
+    Embeddings,
+    Headers,
+    RelayRequest,
+    Target,
+    UpstreamRequest,
+)
+
+_MAX_ERROR_BYTES = 64 * 1024
+_EVENT_STREAM = "text/event-stream"
+
+
+class HttpAdapter:
+    """Calls a provider over HTTP in the words of its dialect."""
+
+    def __init__(self, dialect: Dialect, sender: Sender) -> None:
+        self._dialect = dialect
+        self._sender = sender
+        self.relays = dialect.relays
+
+    async def chat(self, request: ChatRequest, target: Target) -> ChatStream:
+        """Open an answer as canonical events."""
+        answer = await self._open(self._dialect.encode_chat(request, target), target)
+        if request.stream:
+            _require_event_stream(answer)
+            return HttpChatStream(answer, self._dialect.chat_decoder())
+        completion = self._dialect.decode_chat(await _read_out(answer))
+        return ReplayStream(replay(completion), answer.headers)
+
+    async def embed(self, request: EmbeddingRequest, target: Target) -> Embeddings:
+        """Return the vectors of the inputs."""
+        answer = await self._open(self._dialect.encode_embeddings(request, target), target)
+        return self._dialect.decode_embeddings(await _read_out(answer))
+
+    async def relay(self, request: RelayRequest, target: Target) -> RelayStream:
+        """Send the client's bytes on and open the answer."""
+        answer = await self._open(self._dialect.encode_relay(request, target), target)
+        if request.stream:
+            _require_event_stream(answer)
+        return HttpRelay(answer, self._dialect.inspector(request))
+
+    async def models(self, target: Target) -> list[str]:
+        """Return the names of the models that the provider serves."""
+        answer = await self._open(self._dialect.encode_models(target), target)
+        return self._dialect.decode_models(await _read_out(answer))
+
+    async def _open(self, request: UpstreamRequest, target: Target) -> Answer:
+        """Send a request; return a successful answer, raise any other as a `ProviderError`."""
+        answer = await self._sender.send(request, timeouts=target.timeouts)
+        if 200 <= answer.status < 300:  # noqa: PLR2004 - a class of statuses
+            return answer
+        body = await _read_refusal(answer)
+        raise self._dialect.decode_error(answer.status, answer.headers, body)
+
+
+class HttpChatStream:
+    """Events decoded from a streamed answer."""
+
+    __slots__ = ("_answer", "_decoder", "headers")
+
+    def __init__(self, answer: Answer, decoder: ChatDecoder) -> None:
+        self._answer = answer
+        self._decoder = decoder
+        self.headers: Headers = answer.headers
+
+    async def __aiter__(self) -> AsyncIterator[ChatEvent]:
+        """Yield the events of the answer. Raises `ProviderError`."""
+        while data := await self._answer.read():
+            for event in self._decoder.feed(data):
+                yield event
+        for event in self._decoder.finish():
+            yield event
+
+    def close(self) -> None:
+        """Let go of the upstream call."""
+        self._answer.close()
+
+
+class HttpRelay:
+    """A provider's answer in the client's own dialect, watched as it passes."""
+
+    __slots__ = ("_answer", "headers", "inspector", "status")
+
+    def __init__(self, answer: Answer, inspector: Inspector) -> None:
+        self._answer = answer
+        self.inspector = inspector
+        self.status = answer.status
+        self.headers: Headers = answer.headers
+
+    async def read(self) -> bytes:
+        """Return the next bytes to pass on; `b""` at the end. Raises `ProviderError`."""
+        inspector = self.inspector
+        while not inspector.is_finished:
+            data = await self._answer.read()
+            if not data:
+                raise StreamInterrupted
+            passed = inspector.feed(data)
+            if inspector.error is not None:
+                raise inspector.error
+            if passed:
+                return passed
+        return b""
+
+    async def read_all(self) -> bytes:
+        """Return the whole body."""
+        return self.inspector.feed(await _read_out(self._answer))
+
+    def close(self) -> None:
+        """Let go of the upstream call."""
+        self._answer.close()
+
+
+def _require_event_stream(answer: Answer) -> None:
+    """Close and refuse an answer that is not the stream that was asked for."""
+    content_type = answer.headers.get("content-type", _EVENT_STREAM)
+    if not content_type.startswith(_EVENT_STREAM):
+        answer.close()
+        raise BadAnswer("the provider answered a streaming request with something that is not a stream")
+
+
+async def _read_out(answer: Answer) -> bytes:
+    try:
+        return await answer.read_all()
+    finally:
+        answer.close()
+
+
+async def _read_refusal(answer: Answer) -> bytes:
+    """Return the first 64 KiB of a refusal."""
+    gathered = bytearray()
+    try:
+        while len(gathered) < _MAX_ERROR_BYTES and (data := await answer.read()):
+            gathered += data
+    finally:
+        answer.close()
+    return bytes(gathered[:_MAX_ERROR_BYTES])

@@ -1,0 +1,175 @@
+"""OpenAI, every vendor that speaks its wire, and Azure OpenAI."""
+
+from urllib.parse import quote
+
+import msgspec
+
+from providers.catalog import Quirks
+from providers.http.adapter import HttpAdapter
+from providers.openai import upstream
+from providers.openai.errors import decode_error
+from providers.openai.inspect import StreamInspector, WholeInspector
+from providers.openai.wire import CHAT, EMBEDDINGS
+from providers.plugin import Plugin
+from providers.protocol import Adapter, ChatDecoder, Inspector, Sender
+from providers.types import (
+    ChatRequest,
+    Completion,
+    EmbeddingRequest,
+    Embeddings,
+    RelayRequest,
+    Target,
+    UpstreamRequest,
+)
+
+_PATHS = {CHAT: "/chat/completions", EMBEDDINGS: "/embeddings"}
+_JSON = ("content-type", "application/json")
+_AZURE_V1 = "v1"
+
+
+class OpenAIOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an OpenAI-compatible provider may set: the organisation and project that are billed."""
+
+    organization: str | None = None
+    project: str | None = None
+
+
+class AzureOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an Azure provider may set.
+
+    `api_version` is `v1` for the versionless API, or a date such as `2024-10-21`, which addresses each model as a
+    deployment. Source: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read 2026-11.
+    """
+
+    api_version: str = _AZURE_V1
+
+
+class OpenAIDialect:
+    """OpenAI's wire with a vendor's quirks."""
+
+    relays = frozenset({CHAT, EMBEDDINGS})
+    decode_error = staticmethod(decode_error)
+
+    def __init__(self, quirks: Quirks, fixed_headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Make a dialect; `fixed_headers` go with every request."""
+        self._quirks = quirks
+        self._fixed = (*fixed_headers, *((name.lower(), value) for name, value in quirks.headers.items()))
+        self._headers: dict[str | None, tuple[tuple[str, str], ...]] = {}
+
+    def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
+        """Return the request for an answer."""
+        body = upstream.write_chat(request, model=target.model, max_tokens_field=self._quirks.max_tokens_field)
+        for name in self._quirks.unsupported:
+            body.pop(name, None)
+        if request.stream:
+            body["stream"] = True
+            if self._quirks.stream_usage == "include_usage":
+                body["stream_options"] = {"include_usage": True}
+        return self._post(target, CHAT, msgspec.json.encode(body))
+
+    def decode_chat(self, body: bytes) -> Completion:
+        """Read an answer that was not streamed."""
+        return upstream.read_completion(body)
+
+    def chat_decoder(self) -> ChatDecoder:
+        """Return a decoder for one streamed answer."""
+        return upstream.ChunkDecoder()
+
+    def encode_embeddings(self, request: EmbeddingRequest, target: Target) -> UpstreamRequest:
+        """Return the request for embeddings."""
+        body = upstream.write_embeddings(request, model=target.model)
+        return self._post(target, EMBEDDINGS, msgspec.json.encode(body))
+
+    def decode_embeddings(self, body: bytes) -> Embeddings:
+        """Read embeddings."""
+        return upstream.read_embeddings(body)
+
+    def encode_relay(self, request: RelayRequest, target: Target) -> UpstreamRequest:
+        """Return the request that carries the client's bytes."""
+        return self._post(target, request.operation, request.body)
+
+    def inspector(self, request: RelayRequest) -> Inspector:
+        """Return an inspector for the answer to `request`."""
+        return StreamInspector(keep_usage=request.keep_usage) if request.stream else WholeInspector()
+
+    def encode_models(self, target: Target) -> UpstreamRequest:
+        """Return the request that lists the models."""
+        url = self.url(target, self._quirks.models_path)
+        return UpstreamRequest(method="GET", url=url, headers=self._headers_for(target))
+
+    def decode_models(self, body: bytes) -> list[str]:
+        """Read the names of the models."""
+        return upstream.read_models(body)
+
+    def url(self, target: Target, path: str) -> str:
+        """Return where `path` is served."""
+        return target.base_url + path
+
+    def credential_header(self, credential: str) -> tuple[str, str]:
+        """Return the header that carries the key."""
+        return ("api-key", credential) if self._quirks.auth == "api-key" else ("authorization", f"Bearer {credential}")
+
+    def _post(self, target: Target, operation: str, body: bytes) -> UpstreamRequest:
+        url = self.url(target, _PATHS[operation])
+        return UpstreamRequest(method="POST", url=url, headers=self._headers_for(target), body=body)
+
+    def _headers_for(self, target: Target) -> tuple[tuple[str, str], ...]:
+        """Return the headers, made once for each credential so that the transport can keep their bytes."""
+        credential = target.credential.reveal() if target.credential else None
+        headers = self._headers.get(credential)
+        if headers is None:
+            key = () if credential is None else (self.credential_header(credential),)
+            headers = self._headers[credential] = (*key, _JSON, *self._fixed)
+        return headers
+
+
+class AzureDialect(OpenAIDialect):
+    """Azure OpenAI: another URL for each deployment, and the key in a header of its own."""
+
+    def __init__(self, quirks: Quirks, options: AzureOptions) -> None:
+        super().__init__(quirks)
+        self._version = options.api_version
+
+    def url(self, target: Target, path: str) -> str:
+        """Return where `path` is served for the target's deployment; `base_url` is the resource's root."""
+        if self._version == _AZURE_V1:
+            return f"{target.base_url}/openai/v1{path}"
+        query = f"?api-version={quote(self._version, safe='')}"
+        if path == self._quirks.models_path:
+            return f"{target.base_url}/openai{path}{query}"
+        return f"{target.base_url}/openai/deployments/{quote(target.model, safe='')}{path}{query}"
+
+
+def openai_plugin(name: str, quirks: Quirks, *, base_url: str | None, keys: tuple[str, ...]) -> Plugin:
+    """Return the plug-in of a vendor that speaks OpenAI's wire."""
+
+    def open_adapter(sender: Sender, options: msgspec.Struct) -> Adapter:
+        fixed = _organization_headers(options) if isinstance(options, OpenAIOptions) else ()
+        return HttpAdapter(OpenAIDialect(quirks, fixed), sender)
+
+    return Plugin(
+        name=name,
+        open=open_adapter,
+        options=OpenAIOptions,
+        base_url=base_url,
+        key_variables=keys,
+        needs_key=quirks.auth != "optional",
+        catalog=name,
+    )
+
+
+def _organization_headers(options: OpenAIOptions) -> tuple[tuple[str, str], ...]:
+    pairs = (("openai-organization", options.organization), ("openai-project", options.project))
+    return tuple((name, value) for name, value in pairs if value is not None)
+
+
+def azure_plugin(name: str, quirks: Quirks, *, base_url: str | None, keys: tuple[str, ...]) -> Plugin:
+    """Return the plug-in of Azure OpenAI."""
+
+    def open_adapter(sender: Sender, options: msgspec.Struct) -> Adapter:
+        azure = options if isinstance(options, AzureOptions) else AzureOptions()
+        return HttpAdapter(AzureDialect(quirks, azure), sender)
+
+    return Plugin(
+        name=name, open=open_adapter, options=AzureOptions, base_url=base_url, key_variables=keys, catalog=name
+    )
