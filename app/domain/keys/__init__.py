@@ -1,0 +1,1 @@
+"""Keys: the secrets that clients and administrators present, and what each may do."""

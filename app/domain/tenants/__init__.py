@@ -1,0 +1,1 @@
+"""Tenants: organisations and their teams, with the policies that sit on them."""

@@ -1,0 +1,1 @@
+"""Usage: one event for every upstream attempt."""

@@ -1,0 +1,37 @@
+"""The rows of usage events."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from app.db.engine import Connection
+from app.db.rows import to_record, to_row
+from app.db.upsert import insert_ignore
+from app.domain.usage.schemas import UsageEvent
+from app.domain.usage.tables import usage_events
+
+MAX_ROWS = 500
+
+
+async def insert_events(connection: Connection, events: Sequence[UsageEvent]) -> set[UUID]:
+    """Add up to 500 events; returns the ids of those that were new, so that only they are rolled up."""
+    if len(events) > MAX_ROWS:
+        raise ValueError(f"at most {MAX_ROWS} events are inserted at once")
+    if not events:
+        return set()
+    rows = sorted((to_row(event) for event in events), key=lambda row: row["event_id"].bytes)
+    statement = insert_ignore(connection, usage_events).returning(usage_events.c.event_id)
+    result = await connection.execute(statement, rows)
+    return set(result.scalars())
+
+
+async def find_events(connection: Connection, *, request_id: UUID) -> list[UsageEvent]:
+    """Return the events of one request, in the order of their attempts."""
+    statement = select(usage_events).where(usage_events.c.request_id == request_id).order_by(usage_events.c.attempt)
+    return [to_record(row, UsageEvent) for row in (await connection.execute(statement)).mappings()]
+
+
+async def count_events(connection: Connection) -> int:
+    """Return how many events are stored."""
+    return int((await connection.execute(select(func.count()).select_from(usage_events))).scalar_one())
