@@ -1,0 +1,98 @@
+"""The price of one model. Law: complete; whatever was left out where it was written has been filled in here."""
+
+import hashlib
+
+import msgspec
+
+from app.settings.upstream import PriceSettings
+from providers.price_snapshot import PriceList, Rates
+
+_VERSION_DIGITS = 12
+
+
+class PriceRates(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What tokens cost, in nano-USD per million; `request_nusd` is charged once a request.
+
+    Reasoning tokens are part of the output tokens, and may have a rate of their own.
+    """
+
+    input_nusd: int
+    output_nusd: int
+    cache_read_nusd: int
+    cache_write_nusd: int
+    reasoning_nusd: int
+    audio_input_nusd: int
+    audio_output_nusd: int
+    image_input_nusd: int
+    image_output_nusd: int
+    request_nusd: int = 0
+
+
+class PriceTier(msgspec.Struct, frozen=True, kw_only=True):
+    """The rates of a request whose input, cached or not, is longer than `above_tokens`; they hold for all of it."""
+
+    above_tokens: int
+    rates: PriceRates
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """A price and its version: `genai-prices-…+DATE` from the catalogue, `config:…` from the settings.
+
+    `tiers` have ascending thresholds.
+    """
+
+    version: str
+    rates: PriceRates
+    tiers: tuple[PriceTier, ...] = ()
+
+    def rates_for(self, input_tokens: int) -> PriceRates:
+        """Return the rates of a request with that many input tokens, cached or not."""
+        rates = self.rates
+        for tier in self.tiers:
+            if input_tokens <= tier.above_tokens:
+                break
+            rates = tier.rates
+        return rates
+
+
+def price_from_list(prices: PriceList, *, version: str) -> Price:
+    """Return the price that a list of the catalogue states."""
+    tiers = tuple(PriceTier(above_tokens=tier.above_tokens, rates=_complete(tier.rates)) for tier in prices.tiers)
+    return Price(version=version, rates=_complete(prices.rates), tiers=tiers)
+
+
+def price_from_settings(settings: PriceSettings) -> Price:
+    """Return the price that an operator has written; it replaces the catalogue's as a whole.
+
+    An absent input or output price is zero. The version is a digest of what was written.
+    """
+    digest = hashlib.sha256(msgspec.json.encode(settings)).hexdigest()
+    rates = Rates(
+        input_nusd=settings.input_nusd or 0,
+        output_nusd=settings.output_nusd or 0,
+        cache_read_nusd=settings.cache_read_nusd,
+        cache_write_nusd=settings.cache_write_nusd,
+        audio_input_nusd=settings.audio_input_nusd,
+        audio_output_nusd=settings.audio_output_nusd,
+    )
+    return Price(version=f"config:{digest[:_VERSION_DIGITS]}", rates=_complete(rates))
+
+
+def _complete(rates: Rates) -> PriceRates:
+    """Return the rates with those that are absent equal to the rate of their direction."""
+    return PriceRates(
+        input_nusd=rates.input_nusd,
+        output_nusd=rates.output_nusd,
+        cache_read_nusd=_or(rates.cache_read_nusd, rates.input_nusd),
+        cache_write_nusd=_or(rates.cache_write_nusd, rates.input_nusd),
+        reasoning_nusd=_or(rates.reasoning_nusd, rates.output_nusd),
+        audio_input_nusd=_or(rates.audio_input_nusd, rates.input_nusd),
+        audio_output_nusd=_or(rates.audio_output_nusd, rates.output_nusd),
+        image_input_nusd=_or(rates.image_input_nusd, rates.input_nusd),
+        image_output_nusd=_or(rates.image_output_nusd, rates.output_nusd),
+        request_nusd=rates.request_nusd,
+    )
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
