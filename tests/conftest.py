@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from providers.testing import FakeProvider, serve_in_thread
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import postgres, redis
@@ -40,3 +42,17 @@ def redis_url(redis_server: redis.Redis) -> str:
     """The URL of the session's Redis, emptied."""
     redis_server.flush()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def session_provider() -> Iterator[FakeProvider]:
+    """The session's fake provider, in a thread of its own; ask for `fake_provider` instead, which forgets."""
+    with serve_in_thread() as provider:
+        yield provider
+
+
+@pytest.fixture
+def fake_provider(session_provider: FakeProvider) -> FakeProvider:
+    """The session's fake provider, with no scripts and an empty journal."""
+    session_provider.reset()
+    return session_provider
