@@ -1,0 +1,160 @@
+"""The stores of a single process. Law: they keep the contract of `protocols` with dicts, and suspend only to wait."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from app.kernel.clock import Clock
+from app.stores.protocols import REDELIVERED_AFTER_MS, REMEMBERED_S, Claimed, Unsubscribe, UsageEntry
+from app.stores.subscriptions import Subscriptions
+
+_NS_PER_MS = 1_000_000
+_NS_PER_S = 1_000_000_000
+
+
+class MemoryUsageQueue:
+    """A usage queue in this process; it lives as long as the process does."""
+
+    def __init__(self, *, clock: Clock, redelivered_after_ms: int = REDELIVERED_AFTER_MS) -> None:
+        """Make an empty queue."""
+        self._clock = clock
+        self._redelivered_after_ns = redelivered_after_ms * _NS_PER_MS
+        self._waiting: deque[UsageEntry] = deque()
+        self._remembered: dict[str, int] = {}
+        self._claimed: dict[bytes, tuple[int, UsageEntry]] = {}
+        self._receipts = 0
+        self._filled = asyncio.Event()
+
+    async def put(self, entries: Sequence[UsageEntry]) -> None:
+        """Take the entries that were not taken in the last 120 s."""
+        now_ns = self._clock.monotonic_ns()
+        self._forget(now_ns)
+        for entry in entries:
+            if entry.id not in self._remembered:
+                self._remembered[entry.id] = now_ns + REMEMBERED_S * _NS_PER_S
+                self._waiting.append(entry)
+        if self._waiting:
+            self._filled.set()
+
+    async def claim(self, *, limit: int, wait_s: float) -> list[Claimed]:
+        """Return up to `limit` entries, waiting up to `wait_s` for the first."""
+        self._requeue_overdue()
+        if not self._waiting and wait_s > 0:
+            self._filled.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._filled.wait()
+            except TimeoutError:
+                self._requeue_overdue()
+        return [self._give_out() for _ in range(min(limit, len(self._waiting)))]
+
+    async def acknowledge(self, claimed: Sequence[Claimed]) -> None:
+        """Forget these entries for good."""
+        for each in claimed:
+            self._claimed.pop(each.receipt, None)
+
+    async def depth(self) -> int:
+        """Return how many entries wait or are claimed."""
+        return len(self._waiting) + len(self._claimed)
+
+    def _give_out(self) -> Claimed:
+        entry = self._waiting.popleft()
+        self._receipts += 1
+        receipt = b"%d" % self._receipts
+        self._claimed[receipt] = (self._clock.monotonic_ns() + self._redelivered_after_ns, entry)
+        return Claimed(entry, receipt)
+
+    def _requeue_overdue(self) -> None:
+        """Put claims that were never acknowledged back in front; claims are in order of time, so the first decides."""
+        now_ns = self._clock.monotonic_ns()
+        overdue = []
+        for receipt, (due_ns, entry) in self._claimed.items():
+            if due_ns > now_ns:
+                break
+            overdue.append((receipt, entry))
+        for receipt, entry in reversed(overdue):
+            del self._claimed[receipt]
+            self._waiting.appendleft(entry)
+
+    def _forget(self, now_ns: int) -> None:
+        """Drop ids past their time; they are in order of time, so the first that stays ends it."""
+        while self._remembered:
+            oldest = next(iter(self._remembered))
+            if self._remembered[oldest] > now_ns:
+                return
+            del self._remembered[oldest]
+
+
+class MemorySignals:
+    """Signals inside this process: never lost, so the only gap is what came before the subscription."""
+
+    connected = True
+
+    def __init__(self) -> None:
+        """Make signals without subscribers."""
+        self._subscriptions = Subscriptions()
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Hand the payload to every subscriber in the next tick of the loop."""
+        self._subscriptions.deliver(topic, payload)
+
+    def subscribe(
+        self, topic: str, callback: Callable[[bytes], None], *, on_gap: Callable[[], None] | None = None
+    ) -> Unsubscribe:
+        """Call `callback` with each payload from now on."""
+        return self._subscriptions.add(topic, callback, on_gap=on_gap, is_heard=True)
+
+
+class MemoryLeases:
+    """Leases inside this process."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        """Make leases that nobody holds."""
+        self._clock = clock
+        self._held: dict[str, tuple[str, int]] = {}
+
+    async def acquire(self, name: str, *, holder: str, ttl_s: float) -> bool:
+        """Take or extend the lease; false when another holds it."""
+        if self._holder(name) not in (None, holder):
+            return False
+        self._held[name] = (holder, self._clock.monotonic_ns() + int(ttl_s * _NS_PER_S))
+        return True
+
+    async def renew(self, name: str, *, holder: str, ttl_s: float) -> bool:
+        """Extend the lease; false when it is not this holder's any more."""
+        return self._holder(name) == holder and await self.acquire(name, holder=holder, ttl_s=ttl_s)
+
+    async def release(self, name: str, *, holder: str) -> bool:
+        """Give the lease up; false when it was not this holder's."""
+        if self._holder(name) != holder:
+            return False
+        del self._held[name]
+        return True
+
+    def _holder(self, name: str) -> str | None:
+        holder, expires_ns = self._held.get(name, (None, 0))
+        return holder if expires_ns > self._clock.monotonic_ns() else None
+
+
+class MemoryStores:
+    """Every store of an installation that is one process."""
+
+    kind: Literal["memory", "redis"] = "memory"
+    hot = None
+
+    def __init__(self, *, clock: Clock, redelivered_after_ms: int = REDELIVERED_AFTER_MS) -> None:
+        """Make empty stores."""
+        self.usage = MemoryUsageQueue(clock=clock, redelivered_after_ms=redelivered_after_ms)
+        self.signals = MemorySignals()
+        self.leases = MemoryLeases(clock=clock)
+
+    async def start(self) -> None:
+        """Do nothing: there is nothing to connect to."""
+
+    async def aclose(self) -> None:
+        """Do nothing: the state goes with the process."""
+
+    async def ping(self) -> bool:
+        """Return true."""
+        return True

@@ -1,0 +1,27 @@
+"""The stores that a URL asks for. Law: the URL decides; nothing above knows which kind it has."""
+
+from app.kernel.clock import Clock, SystemClock
+from app.stores.errors import StoreConfigurationError
+from app.stores.memory import MemoryStores
+from app.stores.protocols import REDELIVERED_AFTER_MS, Stores
+from app.stores.url import parse_url
+
+
+def open_stores(url: str, *, clock: Clock | None = None, redelivered_after_ms: int = REDELIVERED_AFTER_MS) -> Stores:
+    """Return the stores, not yet started; they belong to the running event loop's process.
+
+    `clock` moves the times of the in-process store; Redis keeps its own. Raises `StoreConfigurationError`.
+    """
+    parsed = parse_url(url)
+    if parsed.kind == "memory":
+        return MemoryStores(clock=clock or SystemClock(), redelivered_after_ms=redelivered_after_ms)
+    if parsed.kind == "cluster":
+        raise StoreConfigurationError("redis+cluster:// is not built yet; use redis:// or redis+sentinel://")
+
+    # redis-py costs 10 MB and 100 ms to import, which an installation without Redis does not pay.
+    from app.stores.redis.endpoint import fixed  # noqa: PLC0415
+    from app.stores.redis.sentinel import watched  # noqa: PLC0415
+    from app.stores.redis.stores import RedisStores  # noqa: PLC0415
+
+    locate = watched(parsed) if parsed.kind == "sentinel" else fixed(parsed)
+    return RedisStores(locate, db=parsed.db, redelivered_after_ms=redelivered_after_ms)

@@ -1,0 +1,1 @@
+"""The stores on Redis. Law: hiredis and redis-py enter the gateway here alone; Lua has its own files."""

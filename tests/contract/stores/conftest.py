@@ -1,0 +1,62 @@
+"""The same stores twice: in memory, and on a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from app.kernel.clock import ManualClock
+from app.stores.opening import open_stores
+from app.stores.protocols import Claimed, Stores, UsageQueue
+
+REDELIVERED_AFTER_MS = 400
+
+
+@dataclass
+class Installation:
+    """Stores as two processes see them (the same object in memory), and the way to let time pass for them."""
+
+    stores: Stores
+    peer: Stores
+    pass_s: Callable[[float], Awaitable[None]]
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installation]:
+    if request.param == "memory":
+        clock = ManualClock()
+
+        async def pass_s(seconds: float) -> None:
+            clock.advance(seconds)
+
+        stores = open_stores("memory://", clock=clock, redelivered_after_ms=REDELIVERED_AFTER_MS)
+        await stores.start()
+        yield Installation(stores, stores, pass_s)
+        await stores.aclose()
+        return
+    url = request.getfixturevalue("redis_url")
+    pair = [open_stores(url, redelivered_after_ms=REDELIVERED_AFTER_MS) for _ in range(2)]
+    for stores in pair:
+        await stores.start()
+    yield Installation(*pair, asyncio.sleep)
+    for stores in pair:
+        await stores.aclose()
+
+
+@pytest.fixture
+def stores(installation: Installation) -> Stores:
+    return installation.stores
+
+
+@pytest.fixture
+def claim_all() -> Callable[[UsageQueue], Awaitable[list[Claimed]]]:
+    """Claim until nothing comes."""
+
+    async def claim(queue: UsageQueue) -> list[Claimed]:
+        claimed: list[Claimed] = []
+        while batch := await queue.claim(limit=500, wait_s=0):
+            claimed += batch
+        return claimed
+
+    return claim
