@@ -1,8 +1,10 @@
 """Fixtures that every test may ask for: real servers, started when the first test wants them, once for the session."""
 
+import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -11,6 +13,7 @@ from providers.testing import FakeProvider, serve_in_thread
 sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import postgres, redis
+from servers.proxy import TcpProxy, proxy_in_thread
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +59,16 @@ def fake_provider(session_provider: FakeProvider) -> FakeProvider:
     """The session's fake provider, with no scripts and an empty journal."""
     session_provider.reset()
     return session_provider
+
+
+@pytest.fixture
+def tcp_proxy() -> Iterator[Callable[[str], TcpProxy]]:
+    """Makes proxies: `tcp_proxy(url)` stands before the server of that URL until the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def before(url: str) -> TcpProxy:
+            parts = urlsplit(url)
+            assert parts.port is not None, "the URL must name its port"
+            return stack.enter_context(proxy_in_thread(parts.hostname or "127.0.0.1", parts.port))
+
+        yield before
