@@ -24,7 +24,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
       `stream_options.include_usage`; `always`: it comes unasked, and the gateway sends no `stream_options`.
     - `embeddings`: the vendor serves `/embeddings`.
     - `unsupported`: fields of a chat request that its documentation says are refused.
-    - `headers`: sent with every request.
+    - `headers`: sent with every request, such as the name of the calling application where a vendor asks for it.
     - `models_path`: where its models are listed, relative to the base URL; empty where it lists none.
     """
 

@@ -1,7 +1,7 @@
 """The price snapshot that ships with the gateway. Law: data only; what a call costs is decided in `app.domain.prices`.
 
-Every amount is an integer of nano-USD per million tokens, but for `request_nusd`, which is for one request. Models are
-kept by price source, one JSON value each, and a source is decoded when it is first asked for.
+Every amount is an integer of nano-USD per million tokens. Models are kept by price source, one JSON value each, and a
+source is decoded when it is first asked for.
 """
 
 import re
@@ -34,8 +34,7 @@ class Rates(
     """What tokens cost, in nano-USD per million.
 
     An absent cache, audio or image rate equals the rate of its direction; an absent `reasoning_nusd` equals that of
-    the output, of which it is a part. `cache_write_1h_nusd` is the dearer write that lives an hour. `request_nusd` is
-    charged once a request.
+    the output, of which it is a part. `cache_write_1h_nusd` is the dearer write that lives an hour.
     """
 
     input_nusd: int = 0
@@ -48,7 +47,6 @@ class Rates(
     audio_output_nusd: int | None = None
     image_input_nusd: int | None = None
     image_output_nusd: int | None = None
-    request_nusd: int = 0
 
 
 class Tier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,9 +1,6 @@
 """Writes `providers/prices.json` from the data of the `genai-prices` package (MIT licence).
 
-Run it by hand in an environment of its own; CI does not. See `README.md` beside this file.
-
-    python -m venv /tmp/prices && /tmp/prices/bin/pip install genai-prices msgspec
-    /tmp/prices/bin/python infra/prices/refresh.py [--date 2026-11-23]
+Run it by hand, in an environment of its own; CI does not. See `README.md` beside this file.
 """
 
 import argparse
@@ -12,7 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,9 +19,11 @@ import msgspec
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from genai_prices import types as genai  # noqa: E402 - the checkout must come first on the path
+from genai_prices import Usage as GenaiUsage  # noqa: E402 - the checkout must come first on the path
+from genai_prices import types as genai  # noqa: E402 - the same
 from genai_prices.data import providers as genai_providers  # noqa: E402 - the same
 
+from app.domain.prices import cost, price_from_list  # noqa: E402 - the same
 from providers.price_snapshot import (  # noqa: E402 - the same
     CatalogModel,
     Change,
@@ -37,6 +36,7 @@ from providers.price_snapshot import (  # noqa: E402 - the same
     Source,
     Tier,
 )
+from providers.types import Usage  # noqa: E402 - the same
 
 TARGET = ROOT / "providers" / "prices.json"
 NOTICE = (
@@ -50,7 +50,6 @@ HUGGING_FACE = "huggingface"
 """Our name for the router's source: `genai-prices` has one source for each provider behind it."""
 
 NUSD_PER_USD = 10**9
-NUSD_PER_USD_PER_THOUSAND = 10**6
 RATE_KEYS = {
     "input_mtok": "input_nusd",
     "output_mtok": "output_nusd",
@@ -77,6 +76,19 @@ KINDS: tuple[tuple[Kind, str], ...] = (
 
 LISTED_KINDS = frozenset({"chat", "embedding"})
 
+PROBES = (
+    Usage(input_tokens=1_000, output_tokens=500),
+    Usage(input_tokens=1_000, cache_read_tokens=2_000, cache_write_tokens=3_000, output_tokens=500),
+    Usage(input_tokens=100_000, cache_read_tokens=300_000, output_tokens=1),
+    Usage(input_tokens=199_999),
+    Usage(input_tokens=200_000),
+    Usage(input_tokens=272_001, output_tokens=5),
+)
+"""Usage for which the snapshot and the data of origin must agree."""
+
+TOLERATED_NUSD = 2
+"""The cost is rounded up, and so were rates finer than a nano-USD."""
+
 
 def main() -> None:
     """Write the snapshot, and fail if a name that the data knows would get another price from it."""
@@ -88,7 +100,7 @@ def main() -> None:
     release = f"genai-prices-{version('genai-prices')}+{day.isoformat()}"
     TARGET.write_bytes(render(release, sources))
     snapshot = Snapshot(msgspec.json.decode(TARGET.read_bytes(), type=SnapshotFile))
-    faults = [fault for name in sources for fault in compare(snapshot, name)]
+    faults = [fault for name in sources for fault in compare(snapshot, name, day=day)]
     for fault in faults:
         print(fault)
     models = sum(len(source.models) for source in sources.values())
@@ -191,12 +203,15 @@ def one_clause(clause: Any) -> str:
 
 
 def prices_of(info: genai.ModelInfo, day: date) -> ModelPrices | None:
-    """Return the prices of a model on `day`, with the changes to come; nothing where tokens are not what is charged."""
+    """Return the prices of a model on `day`, with the changes to come.
+
+    There are none where the data has no price for tokens, or where requests are charged for besides tokens.
+    """
     schedule = info.prices if isinstance(info.prices, list) else [genai.ConditionalPrice(prices=info.prices)]
     standing = [i for i, entry in enumerate(schedule) if holds_all_day(entry.constraint, day)]
     first = standing[-1] if standing else 0
     standard = schedule[first].prices
-    if standard.input_mtok is None and standard.output_mtok is None:
+    if (standard.input_mtok is None and standard.output_mtok is None) or standard.requests_kcount:
         return None
     return ModelPrices(
         standard=price_list(standard),
@@ -248,15 +263,13 @@ def price_list(prices: genai.ModelPrice) -> PriceList:
     values = {key: value for key, value in vars(prices).items() if value is not None and key in RATE_KEYS}
     tiered = [value for value in values.values() if isinstance(value, genai.TieredPrices)]
     starts = sorted({tier.start for value in tiered for tier in value.tiers})
-    fee = prices.requests_kcount or Decimal(0)
-    request = int((fee * NUSD_PER_USD_PER_THOUSAND).to_integral_value(ROUND_CEILING))
     return PriceList(
-        rates=rates_at(values, start=-1, request=request),
-        tiers=tuple(Tier(above_tokens=start, rates=rates_at(values, start=start, request=request)) for start in starts),
+        rates=rates_at(values, start=-1),
+        tiers=tuple(Tier(above_tokens=start, rates=rates_at(values, start=start)) for start in starts),
     )
 
 
-def rates_at(values: dict[str, Any], *, start: int, request: int) -> Rates:
+def rates_at(values: dict[str, Any], *, start: int) -> Rates:
     """Return the rates of a request longer than `start` tokens; a fraction of a nano-USD is rounded up."""
     amounts = {}
     for key, value in values.items():
@@ -264,7 +277,7 @@ def rates_at(values: dict[str, Any], *, start: int, request: int) -> Rates:
         if isinstance(value, genai.TieredPrices):
             amount = next((tier.price for tier in reversed(value.tiers) if tier.start <= start), value.base)
         amounts[RATE_KEYS[key]] = int((amount * NUSD_PER_USD).to_integral_value(ROUND_CEILING))
-    return Rates(request_nusd=request, **amounts)
+    return Rates(**amounts)
 
 
 def render(release: str, sources: dict[str, Source]) -> bytes:
@@ -279,17 +292,34 @@ def render(release: str, sources: dict[str, Source]) -> bytes:
     return head + b",\n".join(blocks) + b"}}\n"
 
 
-def compare(snapshot: Snapshot, name: str) -> Iterator[str]:
-    """Yield every exact name of a source whose standard prices differ from the package's own lookup."""
+def compare(snapshot: Snapshot, name: str, *, day: date) -> Iterator[str]:
+    """Yield every name that a source spells out and that means, or costs, something else in the data of origin."""
     if name == HUGGING_FACE:
         return
     provider = origin(name)
-    names = {text for model in provider.models for text in exact_names(model)}
-    for text in sorted(names):
-        theirs = provider.find_model(text, all_providers=genai_providers)
-        ours = snapshot.find(name, text)
-        if theirs is None or ours is None or signature(theirs) != signature_of(ours):
+    for text in sorted({text for model in provider.models for text in exact_names(model)}):
+        theirs, ours = provider.find_model(text, all_providers=genai_providers), snapshot.find(name, text)
+        if theirs is None or ours is None or rule_of(theirs) != (ours.match or (f"={ours.id}",)):
             yield f"{name}: {text!r} is {ours and ours.id!r} here, {theirs and theirs.id!r} there"
+        elif ours.prices and not costs_the_same(ours.prices, theirs, provider, day=day):
+            yield f"{name}: {text!r} costs something else here than there"
+
+
+def costs_the_same(ours: ModelPrices, theirs: genai.ModelInfo, provider: genai.Provider, *, day: date) -> bool:
+    """Whether both price every probe alike at the start of `day`, when no hours of the day are dearer."""
+    price = price_from_list(ours.standard, version="")
+    moment = datetime.combine(day, time.min, UTC)
+    for probe in PROBES:
+        usage = GenaiUsage(
+            input_tokens=probe.prompt_tokens,
+            output_tokens=probe.output_tokens,
+            cache_read_tokens=probe.cache_read_tokens,
+            cache_write_tokens=probe.cache_write_tokens,
+        )
+        answer = theirs.calc_price(usage, provider, genai_request_timestamp=moment)
+        if not 0 <= cost(price, probe) - answer.total_price * NUSD_PER_USD < TOLERATED_NUSD:
+            return False
+    return True
 
 
 def exact_names(model: genai.ModelInfo) -> Iterator[str]:
@@ -299,14 +329,9 @@ def exact_names(model: genai.ModelInfo) -> Iterator[str]:
             yield alternative[1:]
 
 
-def signature(info: genai.ModelInfo) -> tuple[str, ...]:
+def rule_of(info: genai.ModelInfo) -> tuple[str | tuple[str, ...], ...]:
     """Return what identifies a model of the package: its rule."""
-    return tuple(str(clause) for clause in alternatives(info.match))
-
-
-def signature_of(model: CatalogModel) -> tuple[str, ...]:
-    """Return the same of a model of the snapshot."""
-    return tuple(str(clause) for clause in model.match) or (f"={model.id}",)
+    return tuple(alternatives(info.match))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ _VERSION_DIGITS = 12
 
 
 class PriceRates(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What tokens cost, in nano-USD per million; `request_nusd` is charged once a request.
+    """What tokens cost, in nano-USD per million.
 
     Reasoning tokens are part of the output tokens, and may have a rate of their own.
     """
@@ -25,7 +25,6 @@ class PriceRates(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     audio_output_nusd: int
     image_input_nusd: int
     image_output_nusd: int
-    request_nusd: int = 0
 
 
 class PriceTier(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +89,6 @@ def _complete(rates: Rates) -> PriceRates:
         audio_output_nusd=_or(rates.audio_output_nusd, rates.output_nusd),
         image_input_nusd=_or(rates.image_input_nusd, rates.input_nusd),
         image_output_nusd=_or(rates.image_output_nusd, rates.output_nusd),
-        request_nusd=rates.request_nusd,
     )
 
 

@@ -13,7 +13,7 @@ def cost(price: Price, usage: Usage) -> int:
     """
     rates = price.rates_for(usage.prompt_tokens)
     reasoning_tokens = min(usage.reasoning_tokens, usage.output_tokens)
-    tokens = cost_nusd(
+    return cost_nusd(
         [
             (usage.input_tokens, rates.input_nusd),
             (usage.cache_read_tokens, rates.cache_read_nusd),
@@ -22,7 +22,6 @@ def cost(price: Price, usage: Usage) -> int:
             (reasoning_tokens, rates.reasoning_nusd),
         ]
     )
-    return tokens + rates.request_nusd
 
 
 def bound(price: Price, *, input_tokens: int, output_tokens: int, has_media: bool = False) -> int:
@@ -36,7 +35,6 @@ def bound(price: Price, *, input_tokens: int, output_tokens: int, has_media: boo
         cost_nusd(
             [(input_tokens, _dearest_input(rates, has_media)), (output_tokens, _dearest_output(rates, has_media))]
         )
-        + rates.request_nusd
         for rates in reachable
     )
 

@@ -12,7 +12,7 @@ from providers.catalog import Catalog, Vendor, load_catalog
 CATALOG = load_catalog()
 ROWS = list(CATALOG.vendors.items())
 
-CLOUD = ["openai", "mistral", "groq", "together", "fireworks", "deepseek", "openrouter", "perplexity", "xai"]
+CLOUD = ["openai", "mistral", "groq", "together", "fireworks", "deepseek", "openrouter", "xai"]
 LOCAL = ["vllm", "sglang", "llamacpp", "lmstudio", "ollama-openai"]
 
 

@@ -11,20 +11,16 @@ RATE_NUSD = st.integers(min_value=0, max_value=200 * 10**9)
 TOKENS = st.integers(min_value=0, max_value=2_000_000)
 
 
-def rates(request_nusd: st.SearchStrategy[int]) -> st.SearchStrategy[PriceRates]:
-    names = [field.name for field in msgspec.structs.fields(PriceRates) if field.name != "request_nusd"]
-    return st.builds(PriceRates, request_nusd=request_nusd, **dict.fromkeys(names, RATE_NUSD))
-
-
-UNTIERED = st.builds(Price, version=st.just("test"), rates=rates(st.just(0)))
+NAMES = [field.name for field in msgspec.structs.fields(PriceRates)]
+RATES = st.builds(PriceRates, **dict.fromkeys(NAMES, RATE_NUSD))
+UNTIERED = st.builds(Price, version=st.just("test"), rates=RATES)
 
 
 @st.composite
 def tiered(draw: st.DrawFn) -> Price:
-    any_rates = rates(st.integers(min_value=0, max_value=10**9))
     starts = sorted(draw(st.sets(TOKENS, max_size=3)))
-    tiers = tuple(PriceTier(above_tokens=start, rates=draw(any_rates)) for start in starts)
-    return Price(version="test", rates=draw(any_rates), tiers=tiers)
+    tiers = tuple(PriceTier(above_tokens=start, rates=draw(RATES)) for start in starts)
+    return Price(version="test", rates=draw(RATES), tiers=tiers)
 
 
 @st.composite
@@ -51,8 +47,7 @@ def together(one: Usage, other: Usage) -> Usage:
 
 def flat(**nusd: int) -> PriceRates:
     named = {f"{name}_nusd": value for name, value in nusd.items()}
-    names = [field.name for field in msgspec.structs.fields(PriceRates) if field.name != "request_nusd"]
-    return PriceRates(**{**dict.fromkeys(names, 0), **named})
+    return PriceRates(**{**dict.fromkeys(NAMES, 0), **named})
 
 
 @given(price=UNTIERED, one=usages(), other=usages())
@@ -76,8 +71,7 @@ def test_cost_is_the_exact_amount_rounded_up(price: Price, usage: Usage):
         + (usage.output_tokens - usage.reasoning_tokens) * chosen.output_nusd
         + usage.reasoning_tokens * chosen.reasoning_nusd
     )
-    whole = (cost(price, usage) - chosen.request_nusd) * 1_000_000
-    assert 0 <= whole - exact_millionths < 1_000_000
+    assert 0 <= cost(price, usage) * 1_000_000 - exact_millionths < 1_000_000
 
 
 @given(price=tiered(), usage=usages(), spare_in=TOKENS, spare_out=TOKENS, has_media=st.booleans())
@@ -108,12 +102,6 @@ def test_a_fraction_is_rounded_up_once():
 
 def test_nothing_costs_nothing():
     assert cost(Price(version="test", rates=flat(input=5, output=5)), Usage()) == 0
-
-
-def test_a_request_fee_is_charged_once():
-    price = Price(version="test", rates=flat(input=1_000_000, request=7))
-    assert cost(price, Usage(input_tokens=3)) == 10
-    assert bound(price, input_tokens=3, output_tokens=0) == 10
 
 
 def test_a_tier_begins_beyond_its_threshold_and_holds_for_all_tokens():
