@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,8 +13,12 @@ from providers.testing import FakeProvider, serve_in_thread
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from servers import postgres, redis
+from servers import configs, postgres, redis
+from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
 from servers.proxy import TcpProxy, proxy_in_thread
+
+# The shared gateway's Redis database, so that emptying the tests' own one does not disturb it.
+GATEWAY_REDIS_DATABASE = 1
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +77,41 @@ def tcp_proxy() -> Iterator[Callable[[str], TcpProxy]]:
             return stack.enter_context(proxy_in_thread(parts.hostname or "127.0.0.1", parts.port))
 
         yield before
+
+
+@pytest.fixture(scope="session")
+def embedded_gateway(session_provider: FakeProvider) -> Iterator[GatewayProcess]:
+    """A gateway in one process with SQLite and in-process state, shared by the session: change nothing for good."""
+    yield from _gateway(configs.config(fake_url=session_provider.url))
+
+
+@pytest.fixture(scope="session")
+def scaled_gateway(
+    session_provider: FakeProvider, postgres_server: postgres.Postgres, redis_server: redis.Redis
+) -> Iterator[GatewayProcess]:
+    """A gateway of two workers with PostgreSQL and Redis, shared by the session: change nothing for good."""
+    tree = configs.config(
+        fake_url=session_provider.url,
+        database=postgres_server.new_database(),
+        state=redis_server.url_of(database=GATEWAY_REDIS_DATABASE),
+        workers=2,
+    )
+    yield from _gateway(tree, migrates=True)
+
+
+@pytest.fixture(scope="session", params=["embedded", "scaled"])
+def gateway(request: pytest.FixtureRequest) -> GatewayProcess:
+    """Each mode in turn: a test that asks for this must pass in both."""
+    running: GatewayProcess = request.getfixturevalue(f"{request.param}_gateway")
+    return running
+
+
+def _gateway(tree: dict[str, Any], *, migrates: bool = False) -> Iterator[GatewayProcess]:
+    secrets = {"GATEWAY_ADMIN_KEY": ADMIN_KEY, "GATEWAY_MASTER_SECRET": MASTER_SECRET}
+    fake_key = {configs.FAKE_KEY_NAME: configs.FAKE_KEY}
+    running = GatewayProcess.launch(tree, environ={**secrets, **fake_key}, migrates=migrates)
+    try:
+        yield running
+        running.stop()
+    finally:
+        running.close()

@@ -160,14 +160,18 @@ class ServerProcess:
             extra_groups=None if entry is None else [],
         )
 
-    def kill(self) -> None:
-        """SIGKILL the process and wait until it and its children are gone."""
+    def kill(self, *, patience_s: float = 20) -> None:
+        """SIGKILL the process and wait until it is gone and its children have noticed; raises if they do not."""
         family = self.children()
         self.send(signal.SIGKILL)
         self._running().wait(timeout=10)
-        # A child may live on to notice the death by itself, as a PostgreSQL backend does.
-        psutil.wait_procs(family, timeout=10)
         self._forget()
+        # PostgreSQL's backends and the gateway's workers end by themselves when their parent is gone.
+        orphans = psutil.wait_procs(family, timeout=patience_s)[1]
+        for orphan in orphans:
+            orphan.kill()
+        if orphans:
+            raise ServerFailed(f"{self.command[0]} left children behind when it was killed: {orphans}")
 
     def pause(self) -> None:
         """SIGSTOP the process: it holds its sockets and answers nothing."""

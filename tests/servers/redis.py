@@ -9,6 +9,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
@@ -29,6 +30,10 @@ class Redis:
 
     def __init__(self, url: str) -> None:
         self.url = url
+
+    def url_of(self, *, database: int) -> str:
+        """Return the address of another database of the same server."""
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{database}"))
 
     def execute(self, *words: str | bytes | int) -> Any:
         """Run one command on a connection of its own and return the decoded reply; blocks the calling thread."""

@@ -174,6 +174,16 @@ def test_a_process_that_ignores_the_request_to_end_is_killed_and_reported():
     space.close()
 
 
+def test_children_that_outlive_a_killed_parent_are_a_failure():
+    space = Workspace("neglect")
+    process = ServerProcess(["sh", "-c", "sleep 300 & echo begun; wait"], log=space.path / "log", cwd=space.path)
+    process.start()
+    assert wait_until(lambda: "begun" in process.tail(), within_s=20)
+    with pytest.raises(ServerFailed, match="left children behind"):
+        process.kill(patience_s=0.1)
+    space.close()
+
+
 def _is_gone(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
