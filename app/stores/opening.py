@@ -10,11 +10,12 @@ from app.stores.url import parse_url
 def open_stores(url: str, *, clock: Clock | None = None, redelivered_after_ms: int = REDELIVERED_AFTER_MS) -> Stores:
     """Return the stores, not yet started; they belong to the running event loop's process.
 
-    `clock` moves the times of the in-process store; Redis keeps its own. Raises `StoreConfigurationError`.
+    `clock` is the system's if absent; Redis keeps its own time. Raises `StoreConfigurationError`.
     """
     parsed = parse_url(url)
+    clock = clock or SystemClock()
     if parsed.kind == "memory":
-        return MemoryStores(clock=clock or SystemClock(), redelivered_after_ms=redelivered_after_ms)
+        return MemoryStores(clock=clock, redelivered_after_ms=redelivered_after_ms)
     if parsed.kind == "cluster":
         raise StoreConfigurationError("redis+cluster:// is not built yet; use redis:// or redis+sentinel://")
 
@@ -24,4 +25,4 @@ def open_stores(url: str, *, clock: Clock | None = None, redelivered_after_ms: i
     from app.stores.redis.stores import RedisStores  # noqa: PLC0415
 
     locate = watched(parsed) if parsed.kind == "sentinel" else fixed(parsed)
-    return RedisStores(locate, db=parsed.db, redelivered_after_ms=redelivered_after_ms)
+    return RedisStores(locate, db=parsed.db, clock=clock, redelivered_after_ms=redelivered_after_ms)

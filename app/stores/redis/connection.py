@@ -9,7 +9,7 @@ While down, calls fail in microseconds and a task of the connection tries again,
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.stores.errors import StoreError, StoreReplyError, StoreUnavailable
@@ -53,6 +53,8 @@ class HotConnection:
         self._link: Link | None = None
         self._connector: asyncio.Task[None] | None = None
         self._first_attempt: asyncio.Future[None] | None = None
+        self._server: bytes | None = None
+        self._on_new_server: list[Callable[[], None]] = []
         self._is_failing_fast = False
         self._is_closed = False
         self._trouble = "Redis has not been connected yet"
@@ -61,6 +63,13 @@ class HotConnection:
     def connected(self) -> bool:
         """Whether a command would be sent at once."""
         return self._link is not None
+
+    def on_new_server(self, callback: Callable[[], None]) -> None:
+        """Call back whenever a connection finds another server process than the one before: restarted or failed over.
+
+        A server that does not tell its run id (an ACL may forbid `INFO`) counts as another each time.
+        """
+        self._on_new_server.append(callback)
 
     async def start(self) -> None:
         """Connect now; raises `StoreUnavailable` if the first attempt fails, and goes on trying all the same."""
@@ -140,16 +149,25 @@ class HotConnection:
 
     async def _keep_connecting(self, backoff_s: float) -> None:
         await asyncio.sleep(backoff_s)
-        while (link := await self._attempt()) is None:
+        while (opened := await self._attempt()) is None:
             backoff_s = min(max(2 * backoff_s, _FIRST_BACKOFF_S), _LAST_BACKOFF_S)
             await asyncio.sleep(backoff_s)
+        self._connector = None
+        self._use(*opened)
+
+    def _use(self, link: Link, server: bytes) -> None:
         if self._is_failing_fast:
             _log.warning("Redis is back")
-        self._link, self._connector, self._is_failing_fast = link, None, False
-        self.statistics.connections += 1
+        self._link, self._is_failing_fast = link, False
         self._wake_waiters()
+        is_first, is_same = self.statistics.connections == 0, server and server == self._server
+        self.statistics.connections += 1
+        self._server = server
+        if not (is_first or is_same):
+            for callback in self._on_new_server:
+                callback()
 
-    async def _attempt(self) -> Link | None:
+    async def _attempt(self) -> tuple[Link, bytes] | None:
         """Try once to connect and greet; absent when that failed, which fails whoever waits."""
         try:
             async with asyncio.timeout(_ATTEMPT_TIMEOUT_S):
@@ -160,16 +178,17 @@ class HotConnection:
             self._fail_fast(f"Redis cannot be reached: {error}")
         return None
 
-    async def _open(self) -> Link:
+    async def _open(self) -> tuple[Link, bytes]:
+        """Return a link that serves, and its server's run id."""
         endpoint = await self._locate()
         link = await connect(self._new_link, endpoint)
         try:
-            await _greet(link, endpoint)
+            server = await _greet(link, endpoint)
         except BaseException:
             link.leave("the greeting failed")
             raise
         link.has_served = False
-        return link
+        return link, server
 
     def _new_link(self) -> Link:
         return Link(on_lost=self._link_lost, on_send_error=self._count_send_error)
@@ -202,13 +221,21 @@ class HotConnection:
         self.statistics.send_errors += 1
 
 
-async def _greet(link: Link, endpoint: Endpoint) -> None:
-    """Log in and prove that the server serves: HELLO answers while it loads, PING does not."""
+async def _greet(link: Link, endpoint: Endpoint) -> bytes:
+    """Log in, prove that the server serves (HELLO answers while it loads, PING does not), and return its run id."""
     hello: list[Argument] = ["HELLO", 2]
     if endpoint.credentials.password is not None:
         hello += ["AUTH", endpoint.credentials.username or "default", endpoint.credentials.password]
     greeting: list[tuple[Argument, ...]] = [(*hello, "SETNAME", _CLIENT_NAME), ("SELECT", endpoint.db), ("PING",)]
     deadline = asyncio.get_running_loop().time() + _ATTEMPT_TIMEOUT_S
-    await asyncio.gather(*[link.submit(pack(command), deadline) for command in greeting])
-    if link.is_dead:
-        raise StoreUnavailable("Redis closed the connection")
+    asked = [link.submit(pack(command), deadline) for command in (*greeting, ("INFO", "server"))]
+    *replies, about = await asyncio.gather(*asked, return_exceptions=True)
+    for reply in replies:
+        if isinstance(reply, BaseException):
+            raise reply
+    return _run_id(about) if isinstance(about, bytes) else b""
+
+
+def _run_id(info: bytes) -> bytes:
+    _, _, rest = info.partition(b"\nrun_id:")
+    return rest.partition(b"\r")[0]

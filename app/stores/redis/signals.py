@@ -24,7 +24,8 @@ from app.stores.url import TlsFiles
 
 _FIRST_BACKOFF_S = 0.05
 _LAST_BACKOFF_S = 1.0
-_SILENCE_S = 1.0
+_CONNECT_TIMEOUT_S = 1.0
+SILENCE_S = 1.0
 """After this long without a message Redis is pinged; after as long again it counts as gone."""
 
 _log = logging.getLogger(__name__)
@@ -33,8 +34,9 @@ _log = logging.getLogger(__name__)
 class RedisSignals:
     """Signals to every process on the same Redis and database."""
 
-    def __init__(self, hot: HotConnection, locate: Locate, *, db: int) -> None:
+    def __init__(self, hot: HotConnection, locate: Locate, *, db: int, silence_s: float = SILENCE_S) -> None:
         """Make signals that are published through `hot` and heard, after `start`, over a connection of their own."""
+        self._silence_s = silence_s
         self._hot = hot
         self._locate = locate
         self._prefix = f"gateway:{db}:"
@@ -99,7 +101,7 @@ class RedisSignals:
         """Deliver messages until Redis falls silent, which raises `StoreUnavailable`."""
         is_pinged = False
         while True:
-            message = await channels.get_message(timeout=_SILENCE_S)
+            message = await channels.get_message(timeout=self._silence_s)
             if message is None and is_pinged:
                 raise StoreUnavailable("Redis fell silent")
             if message is None:
@@ -127,7 +129,7 @@ def _client(endpoint: Endpoint) -> Redis:
         ssl_ca_certs=files.authorities,
         ssl_certfile=files.certificate,
         ssl_keyfile=files.key,
-        socket_timeout=_SILENCE_S,
-        socket_connect_timeout=_SILENCE_S,
+        socket_timeout=_CONNECT_TIMEOUT_S,
+        socket_connect_timeout=_CONNECT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )

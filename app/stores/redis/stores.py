@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from app.kernel.clock import Clock
 from app.stores.protocols import REDELIVERED_AFTER_MS
 from app.stores.redis.connection import HotConnection
 from app.stores.redis.endpoint import Locate
@@ -17,11 +18,13 @@ class RedisStores:
 
     kind: Literal["memory", "redis"] = "redis"
 
-    def __init__(self, locate: Locate, *, db: int, redelivered_after_ms: int = REDELIVERED_AFTER_MS) -> None:
+    def __init__(
+        self, locate: Locate, *, db: int, clock: Clock, redelivered_after_ms: int = REDELIVERED_AFTER_MS
+    ) -> None:
         """Make unconnected stores; only a process that claims usage ever opens the second connection."""
         self.hot = HotConnection(locate)
         self._reader = HotConnection(locate)
-        self.usage = RedisUsageQueue(self.hot, self._reader, redelivered_after_ms=redelivered_after_ms)
+        self.usage = RedisUsageQueue(self.hot, self._reader, clock=clock, redelivered_after_ms=redelivered_after_ms)
         self.signals = RedisSignals(self.hot, locate, db=db)
         self.leases = RedisLeases(self.hot)
 
@@ -34,6 +37,7 @@ class RedisStores:
     async def aclose(self) -> None:
         """Close the connections and stop listening."""
         await self.signals.aclose()
+        await self.usage.aclose()
         await self._reader.aclose()
         await self.hot.aclose()
 

@@ -5,11 +5,12 @@ Partition NN has the stream `{pNN}:usage`, read by the consumer group `ledger`, 
 """
 
 import asyncio
-import time
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 from typing import cast
 
+from app.kernel.clock import Clock
 from app.stores.errors import StoreReplyError, StoreUnavailable
 from app.stores.protocols import PARTITIONS, REDELIVERED_AFTER_MS, REMEMBERED_S, Claimed, UsageEntry
 from app.stores.redis.connection import TIMEOUT_S, HotConnection
@@ -26,6 +27,12 @@ _ACKNOWLEDGED_AT_ONCE = 500
 _BLOCK_SLACK_S = 0.5
 """How much later than asked Redis may end a blocking read before it counts as hung."""
 
+_REPEATED_NS = 60_000_000_000
+_REPEATED_AT_MOST = 20_000
+_REPEATED_AT_ONCE = 100
+_REPEATED_AFTER_S = 0.5
+"""A new server gets the entries of the last 60 s again. Source: reliability.md section 5.7."""
+
 _StreamEntry = tuple[bytes, list[bytes] | None]
 
 
@@ -33,16 +40,25 @@ class RedisUsageQueue:
     """A usage queue shared by every process on the same Redis."""
 
     def __init__(
-        self, hot: HotConnection, reader: HotConnection, *, redelivered_after_ms: int = REDELIVERED_AFTER_MS
+        self,
+        hot: HotConnection,
+        reader: HotConnection,
+        *,
+        clock: Clock,
+        redelivered_after_ms: int = REDELIVERED_AFTER_MS,
     ) -> None:
         """Make a queue that puts through `hot` and claims through `reader`, on which nothing else may wait."""
+        self._clock = clock
         self._hot = hot
         self._reader = reader
         self._redelivered_after_ms = redelivered_after_ms
         self._settle = load_script("settle")
         self._acknowledge = load_script("acknowledge")
         self._surplus: deque[Claimed] = deque()
-        self._next_sweep_s = 0.0
+        self._next_sweep_ns = clock.monotonic_ns()
+        self._recent: deque[tuple[int, UsageEntry]] = deque(maxlen=_REPEATED_AT_MOST)
+        self._repetition: asyncio.Task[None] | None = None
+        hot.on_new_server(self._repeat_soon)
 
     async def put(self, entries: Sequence[UsageEntry]) -> None:
         """Append the entries, one script for each partition among them."""
@@ -51,6 +67,43 @@ class RedisUsageQueue:
             by_partition.setdefault(entry.partition, []).append(entry)
         for partition, its_entries in by_partition.items():
             await self._put(_STREAMS[partition], its_entries)
+        self._remember(entries)
+
+    async def aclose(self) -> None:
+        """Stop repeating what a new server may have missed."""
+        if self._repetition is not None:
+            self._repetition.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._repetition
+
+    def _remember(self, entries: Sequence[UsageEntry]) -> None:
+        """Keep what was put in the last minute."""
+        now_ns = self._clock.monotonic_ns()
+        while self._recent and self._recent[0][0] < now_ns - _REPEATED_NS:
+            self._recent.popleft()
+        self._recent.extend((now_ns, entry) for entry in entries)
+
+    def _repeat_soon(self) -> None:
+        """Put the last minute's entries again: a restarted or promoted server may lack the last that it confirmed."""
+        entries = [entry for _, entry in self._recent]
+        if self._repetition is not None:
+            self._repetition.cancel()
+        self._repetition = asyncio.get_running_loop().create_task(self._repeat(entries))
+
+    async def _repeat(self, entries: Sequence[UsageEntry]) -> None:
+        by_partition: dict[int, list[UsageEntry]] = {}
+        for entry in entries:
+            by_partition.setdefault(entry.partition, []).append(entry)
+        for partition, its_entries in by_partition.items():
+            for start in range(0, len(its_entries), _REPEATED_AT_ONCE):
+                await self._put_at_last(_STREAMS[partition], its_entries[start : start + _REPEATED_AT_ONCE])
+
+    async def _put_at_last(self, stream: str, entries: Sequence[UsageEntry]) -> None:
+        while True:
+            try:
+                return await self._put(stream, entries)
+            except StoreUnavailable:
+                await asyncio.sleep(_REPEATED_AFTER_S)
 
     async def _put(self, stream: str, entries: Sequence[UsageEntry]) -> None:
         """Append entries of one stream; a lost connection is tried once more, which the ids make harmless."""
@@ -87,7 +140,7 @@ class RedisUsageQueue:
 
     async def _overdue(self, limit: int) -> list[Claimed]:
         """Take over what was claimed too long ago; looks again at once while it finds, else three times in 30 s."""
-        if time.monotonic() < self._next_sweep_s:
+        if self._clock.monotonic_ns() < self._next_sweep_ns:
             return []
         commands = [
             ("XAUTOCLAIM", stream, _GROUP, _CONSUMER, self._redelivered_after_ms, "0-0", "COUNT", limit)
@@ -98,7 +151,8 @@ class RedisUsageQueue:
             claimed for partition, (_, entries, *_) in enumerate(replies) for claimed in _parse(partition, entries)
         ]
         if not found:
-            self._next_sweep_s = time.monotonic() + self._redelivered_after_ms / 1000 / _SWEEPS_PER_REDELIVERY
+            pause_ns = self._redelivered_after_ms * 1_000_000 // _SWEEPS_PER_REDELIVERY
+            self._next_sweep_ns = self._clock.monotonic_ns() + pause_ns
         return found
 
     async def _fresh(self, limit: int, wait_s: float) -> list[Claimed]:
