@@ -1,0 +1,1 @@
+"""Both planes' HTTP: reads requests, asks the floors below, says the answers."""

@@ -1,0 +1,1 @@
+"""The admin API: handlers translate, services decide, repositories query."""

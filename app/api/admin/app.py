@@ -1,0 +1,103 @@
+"""The admin API as one router, and what its application needs beside it."""
+
+from typing import Any
+
+from litestar import Request, Router
+from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme, Tag
+
+from app.api.admin.admin_keys import AdminKeyController
+from app.api.admin.audit import AuditController
+from app.api.admin.bodies import MAX_BYTES, refuse_missing_body
+from app.api.admin.keys import KeyController
+from app.api.admin.organizations import OrganizationController
+from app.api.admin.parameters import IdempotencyKey, IfMatch
+from app.api.admin.problems import EXCEPTION_HANDLERS
+from app.api.admin.teams import TeamController
+from app.api.admin.writing import Write
+from app.domain.audit.principal import Principal
+from app.domain.services import AdminServices
+from app.guards.admin import principal_of, requires_principal, within_known_parameters
+from app.middleware.admin_authentication import AdminAuthentication, Authenticate
+
+__all__ = ["EXCEPTION_HANDLERS", "AdminServices", "admin_openapi", "admin_router"]
+
+_PREFIX = "/admin/v1"
+_SCHEME = "adminKey"
+
+_COMPONENTS = Components(
+    security_schemes={
+        _SCHEME: SecurityScheme(
+            type="http",
+            scheme="bearer",
+            description="An admin key: `Authorization: Bearer sk-gw-admin-…` (or the key in `x-api-key`).",
+        )
+    }
+)
+_TAGS = [
+    Tag(name="Organizations", description="Tenants. What sits on one binds all its teams and keys."),
+    Tag(name="Teams", description="Parts of an organization."),
+    Tag(name="Keys", description="Keys of the inference API."),
+    Tag(name="Admin keys", description="Keys of this API, with role and scope."),
+    Tag(name="Audit", description="Who changed what."),
+]
+
+
+def admin_router(services: AdminServices, *, authenticate: Authenticate) -> Router:
+    """Return the router under `/admin/v1`; its application must take `EXCEPTION_HANDLERS` too."""
+
+    def provide_services() -> AdminServices:
+        return services
+
+    def provide_principal(request: Request[Any, Any, Any]) -> Principal:
+        return principal_of(request)
+
+    def provide_write(
+        request: Request[Any, Any, Any], idempotency_key: IdempotencyKey = None, if_match: IfMatch = None
+    ) -> Write:
+        return Write(
+            request,
+            services=services,
+            principal=principal_of(request),
+            idempotency_key=idempotency_key,
+            if_match=if_match,
+        )
+
+    def with_authentication(app: Any) -> AdminAuthentication:
+        return AdminAuthentication(app, authenticate)
+
+    # Litestar copies a router deeply. Functions it leaves alone, so the services are reached through closures only.
+    return Router(
+        _PREFIX,
+        route_handlers=[OrganizationController, TeamController, KeyController, AdminKeyController, AuditController],
+        middleware=[with_authentication],
+        guards=[requires_principal, within_known_parameters],
+        dependencies={
+            "services": Provide(provide_services, sync_to_thread=False),
+            "principal": Provide(provide_principal, sync_to_thread=False),
+            "write": Provide(provide_write, sync_to_thread=False),
+        },
+        before_request=refuse_missing_body,
+        exception_handlers=EXCEPTION_HANDLERS,
+        request_max_body_size=MAX_BYTES,
+        security=[{_SCHEME: []}],
+    )
+
+
+def admin_openapi(version: str, **kwargs: Any) -> OpenAPIConfig:
+    """Return the description of the admin plane; `kwargs` (path, render plugins) go to Litestar's configuration."""
+    return OpenAPIConfig(
+        title="LLM gateway: administration",
+        version=version,
+        description="Organizations, teams, keys and audit. Errors are RFC 9457 problem details.",
+        components=_COMPONENTS,
+        tags=_TAGS,
+        operation_id_creator=_operation_id,
+        **kwargs,
+    )
+
+
+def _operation_id(handler: HTTPRouteHandler, _method: Any, _path: Any) -> str:
+    return handler.handler_name

@@ -1,0 +1,42 @@
+"""The envelopes of lists, named for the API's description; `app.db.paging.Page` is what fills them."""
+
+import msgspec
+
+from app.domain.audit.schemas import AuditEntry
+from app.domain.keys.schemas import AdminKey, ApiKey
+from app.domain.tenants.schemas import Organization, Team
+
+
+class OrganizationPage(msgspec.Struct, frozen=True):
+    """Some organizations, newest first, and the cursor of those that follow; null at the end."""
+
+    items: list[Organization]
+    cursor: str | None
+
+
+class TeamPage(msgspec.Struct, frozen=True):
+    """Some teams, newest first, and the cursor of those that follow; null at the end."""
+
+    items: list[Team]
+    cursor: str | None
+
+
+class ApiKeyPage(msgspec.Struct, frozen=True):
+    """Some keys, newest first, and the cursor of those that follow; null at the end."""
+
+    items: list[ApiKey]
+    cursor: str | None
+
+
+class AdminKeyPage(msgspec.Struct, frozen=True):
+    """Some admin keys, newest first, and the cursor of those that follow; null at the end."""
+
+    items: list[AdminKey]
+    cursor: str | None
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """Some changes, newest first, and the cursor of those that follow; null at the end."""
+
+    items: list[AuditEntry]
+    cursor: str | None

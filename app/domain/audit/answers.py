@@ -1,0 +1,93 @@
+"""Answers kept for `Idempotency-Key`.
+
+Law: the key is taken, the effect made and the answer kept in one transaction, so that there is one effect however often
+and however concurrently a request comes. Answers may hold secrets, so they are sealed under the master secret.
+"""
+
+import hashlib
+import hmac
+import os
+from datetime import timedelta
+from typing import NamedTuple
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from app.domain.audit import repository
+from app.domain.audit.transaction import AuditedTransaction
+from app.kernel.errors import Conflict, InvalidRequest
+
+_KEPT = timedelta(hours=24)
+_NONCE_BYTES = 12
+_KEY_MAX = 255
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """An answer as it was given."""
+
+    status: int
+    etag: str | None
+    body: bytes
+
+
+class Claim(NamedTuple):
+    """An idempotency key that this transaction has taken."""
+
+    key: str
+    request_hash: bytes
+
+
+class Answers:
+    """Takes idempotency keys and keeps answers, sealed with `seal_key` (32 bytes)."""
+
+    def __init__(self, seal_key: bytes) -> None:
+        self._cipher = AESGCM(seal_key)
+        self._kid = hashlib.sha256(seal_key).hexdigest()[:16]
+
+    async def claim(self, transaction: AuditedTransaction, *, key: str, request: bytes) -> Claim | Answer:
+        """Take the key, or return the answer that was given under it; `request` is all that makes the request.
+
+        Raises `Conflict` if the key was used for another request.
+        """
+        if not 1 <= len(key) <= _KEY_MAX or not key.isascii() or not key.isprintable():
+            raise InvalidRequest("Idempotency-Key is 1 to 255 printable ASCII characters", param="Idempotency-Key")
+        request_hash = hashlib.sha256(request).digest()
+        row = await repository.claim_answer(
+            transaction.connection,
+            principal_id=transaction.principal.id,
+            key=key,
+            request_hash=request_hash,
+            now=transaction.now,
+            expires_at=transaction.now + _KEPT,
+        )
+        if row is None:
+            return Claim(key, request_hash)
+        if not hmac.compare_digest(row["request_hash"], request_hash):
+            raise Conflict("this Idempotency-Key was used for another request", code="idempotency_conflict")
+        return self._open(row["answer"], bound_to=self._binding(transaction, key, request_hash))
+
+    async def keep(self, transaction: AuditedTransaction, claim: Claim, answer: Answer) -> None:
+        """Store the answer for 24 hours."""
+        nonce = os.urandom(_NONCE_BYTES)
+        bound_to = self._binding(transaction, claim.key, claim.request_hash)
+        sealed = nonce + self._cipher.encrypt(nonce, msgspec.msgpack.encode(answer), bound_to)
+        await repository.keep_answer(
+            transaction.connection,
+            principal_id=transaction.principal.id,
+            key=claim.key,
+            status=answer.status,
+            answer=sealed,
+            kid=self._kid,
+        )
+
+    def _binding(self, transaction: AuditedTransaction, key: str, request_hash: bytes) -> bytes:
+        return b"\0".join((transaction.principal.id.encode(), key.encode(), request_hash))
+
+    def _open(self, sealed: bytes, *, bound_to: bytes) -> Answer:
+        try:
+            plain = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
+        except InvalidTag:
+            # The master secret was changed since: the effect must not be made twice, and its answer is lost.
+            raise Conflict("the answer kept under this Idempotency-Key cannot be read any more") from None
+        return msgspec.msgpack.decode(plain, type=Answer)

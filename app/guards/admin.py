@@ -1,0 +1,49 @@
+"""Guards of the admin plane. Law: the middleware names the caller, these refuse the caller; no handler without one."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from app.domain.audit.principal import Principal, Role
+from app.kernel.errors import InvalidRequest, Unauthenticated
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
+
+_NOT_FROM_THE_QUERY = frozenset({"self", "data", "request", "services", "principal", "write"})
+
+
+def principal_of(connection: Connection) -> Principal:
+    """Return who calls; raises what the middleware found wrong with the credential."""
+    principal = connection.scope["state"].get("principal")
+    if isinstance(principal, Principal):
+        return principal
+    fault = connection.scope["state"].get("credential_fault")
+    raise fault if isinstance(fault, Exception) else Unauthenticated
+
+
+async def requires_principal(connection: Connection, _handler: BaseRouteHandler) -> None:
+    """Refuse callers who are nobody."""
+    principal_of(connection)
+
+
+def requires_role(role: Role) -> Guard:
+    """Return a guard that refuses callers whose role does not include `role`."""
+
+    async def requires(connection: Connection, _handler: BaseRouteHandler) -> None:
+        principal_of(connection).require_role(role)
+
+    return requires
+
+
+async def within_known_parameters(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Refuse query parameters that the handler does not take, and repeated ones: silence would be a wrong answer."""
+    known = set(handler.parsed_fn_signature.parameters) - _NOT_FROM_THE_QUERY - set(connection.path_params)
+    seen = [name for name, _ in connection.query_params.multi_items()]
+    for name in seen:
+        if name not in known:
+            raise InvalidRequest(f"unknown query parameter {name[:100]!r}", code="unknown_parameter", param=name[:100])
+        if seen.count(name) > 1:
+            raise InvalidRequest(f"{name} is given more than once", param=name)

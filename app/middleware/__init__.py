@@ -1,0 +1,1 @@
+"""The ASGI ring of every plane. Law: middleware names the caller; guards refuse the caller."""
