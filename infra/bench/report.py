@@ -35,7 +35,7 @@ _RSS_GATE_MIB: Final = 120.0
 _KIB_PER_MIB: Final = 1024
 _THOUSANDS_FROM: Final = 10_000
 _LABEL_WIDTH: Final = 34
-_CELL_WIDTH: Final = 23
+_CELL_WIDTH: Final = 24
 _RATIO_WIDTH: Final = 9
 
 
