@@ -1,12 +1,14 @@
 """One TCP connection to Redis, pipelined. Law: replies match commands by order alone, so at any doubt the link dies.
 
-Commands of one loop tick leave in one write. Each waits in a FIFO with its deadline; one timer, armed for the oldest,
-serves them all. A waiter that goes away leaves its place, and its reply is read and dropped.
+Commands of one loop tick leave in one write. Each waits in a FIFO with its deadline; one timer serves
+them all. A waiter that goes away leaves its place, and its reply is read and dropped.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from math import inf
+from operator import itemgetter
 from typing import cast
 
 import hiredis
@@ -59,6 +61,7 @@ class Link(asyncio.Protocol):
         self._waiting: deque[_Waiting] = deque()
         self._outbox: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._due = inf
         self._overdue: _Waiting | None = None
         self._is_paused = False
 
@@ -85,8 +88,15 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._outbox.append(packed)
         self._waiting.append(waiting)
-        if self._timer is None:
-            self._timer = self._loop.call_at(waiting[1], self._check_deadline)
+        if waiting[1] < self._due:
+            self._arm(waiting[1])
+
+    def _arm(self, due: float) -> None:
+        """Set the timer; it is never put off, only brought forward, so commands with one timeout never touch it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._loop.call_at(due, self._check_deadline)
 
     def _flush(self) -> None:
         outbox = self._outbox
@@ -95,24 +105,23 @@ class Link(asyncio.Protocol):
         outbox.clear()
 
     def _check_deadline(self) -> None:
-        """Leave the link if its oldest command is overdue, else wait for the oldest again.
+        """Leave the link if a command is overdue, else look again when the next one would be.
 
         A command found overdue gets one more turn of the loop: if this process stalled, its reply may lie in the
         socket, unread.
         """
-        self._timer = None
+        self._timer, self._due = None, inf
         if not self._waiting:
             return
-        oldest = self._waiting[0]
-        due = oldest[1]
-        if due <= self._loop.time():
-            if oldest is self._overdue:
-                self.has_hung = True
-                self.leave("Redis did not answer in time")
-                return
-            self._overdue = oldest
-            due = self._loop.time() + _GRACE_S
-        self._timer = self._loop.call_at(due, self._check_deadline)
+        first = min(self._waiting, key=itemgetter(1))
+        if first[1] > self._loop.time():
+            self._arm(first[1])
+        elif first is not self._overdue:
+            self._overdue = first
+            self._arm(self._loop.time() + _GRACE_S)
+        else:
+            self.has_hung = True
+            self.leave("Redis did not answer in time")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport (asyncio's callback)."""

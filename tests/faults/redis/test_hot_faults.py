@@ -63,7 +63,7 @@ async def test_a_hung_server_costs_one_timeout_and_then_fails_fast_and_comes_bac
     outcomes = await asyncio.gather(*[hot.call("ECHO", n) for n in range(20)], return_exceptions=True)
 
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
-    assert 0.24 <= time.perf_counter() - started < 2
+    assert 0.24 <= time.perf_counter() - started < 0.9
     assert not hot.connected
     assert await fails_fast(hot)
     assert hot.statistics.hangs == 1
@@ -106,7 +106,7 @@ async def test_a_server_that_accepts_and_says_nothing_costs_one_timeout(scripted
     with pytest.raises(StoreUnavailable, match="did not answer in time"):
         await hot.call("PING")
 
-    assert 0.24 <= time.perf_counter() - started < 2
+    assert 0.24 <= time.perf_counter() - started < 0.9
     assert await fails_fast(hot)
 
 
@@ -270,6 +270,19 @@ async def test_each_command_has_its_own_deadline(scripted, connect):
     assert await hot.call("ECHO", "x", timeout_s=5) == b"x"
     assert await hot.call("ECHO", "x", timeout_s=5) == b"late"
     assert await hot.call("ECHO", "x") == b"x"
+
+
+async def test_the_earliest_deadline_counts_whichever_command_is_in_front(scripted, connect):
+    hot = connect((await scripted(stays_silent)).url)
+    await hot.start()
+    started = time.perf_counter()
+
+    outcomes = await asyncio.gather(
+        hot.call("ECHO", "x", timeout_s=30), hot.call("ECHO", "x", timeout_s=0.1), return_exceptions=True
+    )
+
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+    assert 0.09 <= time.perf_counter() - started < 0.9
 
 
 async def test_a_lost_connection_counts_what_nobody_waited_for(scripted, connect):
