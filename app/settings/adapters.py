@@ -12,7 +12,7 @@ from msgspec import inspect
 from app.settings.document import Node, below
 from app.settings.model import ProviderSettings
 from app.settings.reading import FAILED, Reader, file_fields, struct_info
-from app.settings.suggestions import did_you_mean, shown
+from app.settings.suggestions import closest, did_you_mean, one_of, shown
 from providers.types import Secret
 
 AdapterOptions = Callable[[str], type[msgspec.Struct] | None]
@@ -40,11 +40,11 @@ class ProviderReader:
             return FAILED
         adapter = self._adapter(members, path)
         options_type = self._adapter_options(adapter)
+        if options_type is None:
+            options_type = self._meant(adapter, members, path=path)
         generic = file_fields(info)
         options = None
-        if options_type is None:
-            self._refuse_adapter(adapter, members, path=path)
-        else:
+        if options_type is not None:
             options = self._options(options_type, members, generic=generic, path=path)
         known = {key: member for key, member in members.items() if key in generic}
         provider = self._reader.build(info, known, path=path)
@@ -56,16 +56,22 @@ class ProviderReader:
             return node.value
         return path.removeprefix(_SECTION)
 
-    def _refuse_adapter(self, adapter: str, members: Mapping[str, Node], *, path: str) -> None:
+    def _meant(self, adapter: str, members: Mapping[str, Node], *, path: str) -> type[msgspec.Struct] | None:
+        """Record that there is no such adapter; return the options of the one that was probably meant."""
         where = below(path, "adapter")
-        if "adapter" not in members:
-            hint = did_you_mean("adapter", members, otherwise="such as `adapter: openai`")
-            self._reader.fault(where, "is required: no adapter has this provider's name", suggestion=hint)
-            return
-        suggestion = did_you_mean(adapter, self._adapters)
-        self._reader.fault(
-            where, f"there is no adapter {shown(adapter)}", node=members["adapter"], suggestion=suggestion
-        )
+        node = members.get("adapter")
+        misspelt = closest("adapter", members)
+        if node is not None:
+            hint = did_you_mean(adapter, self._adapters, otherwise=f"the adapters are {one_of(self._adapters)}")
+            self._reader.fault(where, f"there is no adapter {shown(adapter)}", node=node, suggestion=hint)
+            match = closest(adapter, self._adapters)
+            return None if match is None else self._adapter_options(match)
+        if misspelt is not None:
+            self._reader.refuse_unknown({misspelt: members[misspelt]}, known=["adapter"], path=path)
+            return None
+        hint = did_you_mean(adapter, self._adapters, otherwise="such as `adapter: openai`")
+        self._reader.fault(where, "is required: no adapter has this provider's name", suggestion=hint)
+        return None
 
     def _options(
         self,

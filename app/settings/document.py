@@ -93,6 +93,11 @@ def below(path: str, key: str) -> str:
     return f"{path}.{key[:64]}" if path else key[:64]
 
 
+def is_clean(text: str) -> bool:
+    """Tell whether the text can be written as UTF-8 and holds no NUL, so that no file or store chokes on it."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 class Unreadable(Exception):
     """The text is not a document; `fault` says why."""
 
@@ -128,7 +133,7 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self._refuse(f"is not YAML: {error.problem or error.context}", line=mark.line + 1 if mark else None)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, OverflowError):
             self._refuse("is not YAML: it holds a character that may not stand in a text file")
 
     def _document(self) -> Node:
@@ -176,6 +181,8 @@ class _Builder:
     def _untagged(self, event: Event, *, path: str) -> Node:
         line = _line(event)
         if isinstance(event, ScalarEvent):
+            if not is_clean(event.value):
+                self._refuse("holds a character that may not stand in text", line=line)
             is_plain = bool(event.implicit[0])
             value = _scalar(event.value) if is_plain else event.value
             return self._made(value, line=line, text=event.value if is_plain else None)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from app.settings.document import MAX_DEPTH, Node, below
+from app.settings.document import MAX_DEPTH, Node, below, is_clean
 from app.settings.faults import Fault
 from app.settings.reading import bare, file_fields
 from app.settings.suggestions import closest
@@ -146,6 +146,8 @@ def _fitting(segment: str, keys: Mapping[str, Any]) -> str:
 
 
 def _leaf(info: inspect.Type, text: str, *, origin: str) -> Node:
+    if not is_clean(text):
+        raise _Misplaced("is not UTF-8 text")
     inner = bare(info)
     is_json = text.lstrip()[:1] in {"{", "["} and not isinstance(inner, (inspect.StrType, inspect.CustomType))
     if is_json:

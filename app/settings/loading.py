@@ -8,7 +8,7 @@ import msgspec
 from app.settings.adapters import AdapterOptions, CatalogRow, ProviderReader, discover_providers
 from app.settings.checks import Findings, check_all
 from app.settings.checks.findings import IsPriced
-from app.settings.document import MAX_BYTES, Node, Unreadable, parse
+from app.settings.document import MAX_BYTES, Node, Unreadable, is_clean, parse
 from app.settings.effective import leaf_paths
 from app.settings.environment import ADAPTER_TOKEN, ADMIN_KEY, MASTER_SECRET, PREFIX, lay_text, overlay
 from app.settings.faults import Fault, SettingsError
@@ -21,6 +21,7 @@ from providers.types import Secret
 MIN_MASTER_SECRET_BYTES = 32
 MIN_ADMIN_KEY_CHARACTERS = 32
 
+_NOTHING = Node(None, origin="default")
 _NAMED_SECTIONS = ("providers", "models", "ensembles")
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}  # noqa: S104 - read, not bound to
 
@@ -55,11 +56,18 @@ def load(
     settings: Settings = reader.read(info, root, "")
     settings = _with_environment_secrets(settings, reader, environ=environ)
     settings = _with_gateway_url(settings, reader)
-    if "providers" not in root.value:
+    if root.value.get("providers", _NOTHING).value is None:
         found = discover_providers(environ, catalog_rows, adapter_options=adapter_options)
         settings = _with_discovered(settings, reader, found=found)
     names = {section: _names(root, section) or [*getattr(settings, section)] for section in _NAMED_SECTIONS}
-    findings = Findings(settings, marks=reader.marks, names=names, known_models=known_models, is_priced=is_priced)
+    findings = Findings(
+        settings,
+        marks=reader.marks,
+        names=names,
+        known_models=known_models,
+        is_priced=is_priced,
+        key_variables={name: variables for name, _, variables in catalog_rows},
+    )
     check_all(findings)
     return _finished(settings, reader, faults=_in_order([*faults, *reader.faults, *findings.faults]))
 
@@ -121,7 +129,10 @@ def _names(root: Node, section: str) -> list[str]:
 def _with_environment_secrets(settings: Settings, reader: Reader, *, environ: Mapping[str, str]) -> Settings:
     """Add the gateway's own secrets, which are variables only; an empty one counts as unset."""
     master, admin, token = (environ.get(name) or None for name in (MASTER_SECRET, ADMIN_KEY, ADAPTER_TOKEN))
-    if master is not None and len(master.encode()) < MIN_MASTER_SECRET_BYTES:
+    for name, value in ((MASTER_SECRET, master), (ADMIN_KEY, admin), (ADAPTER_TOKEN, token)):
+        if value is not None and not is_clean(value):
+            reader.fault(name, "is not UTF-8 text")
+    if master is not None and len(master.encode("utf-8", "replace")) < MIN_MASTER_SECRET_BYTES:
         reader.fault(
             MASTER_SECRET,
             f"must have {MIN_MASTER_SECRET_BYTES} bytes or more",

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.settings.document import is_clean
 from app.settings.suggestions import closest
 
 MAX_SECRET_BYTES = 64 * 1024
@@ -61,6 +62,8 @@ def _variable(name: str, environ: Mapping[str, str]) -> str:
     if not _NAME.match(name):
         raise BadReference("`env:` is followed by the name of a variable", suggestion='such as "env:OPENAI_API_KEY"')
     value = environ.get(name)
+    if value and not is_clean(value):
+        raise BadReference(f"the environment variable {name} is not UTF-8 text")
     if value:
         return value
     problem = "is not set" if value is None else "is empty"
@@ -80,6 +83,8 @@ def _file(name: str) -> str:
             content = file.read(MAX_SECRET_BYTES + 1)
     except OSError as error:
         raise BadReference(f"the file {name} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise BadReference("`file:` is followed by something that cannot be a path") from None
     if len(content) > MAX_SECRET_BYTES:
         raise BadReference(f"the file {name} is larger than a secret may be (64 KiB)")
     try:

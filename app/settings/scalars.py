@@ -7,12 +7,13 @@ from typing import Any
 
 from msgspec import inspect
 
-from app.kernel.money import parse_usd
+from app.kernel.money import MAX_NUSD, parse_usd
 from app.settings.document import Node
 from app.settings.suggestions import closest, one_of, shown
 
 _INT = re.compile(r"[-+]?[0-9]{1,30}$")
 _USD = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?$")
+_JSON_LIMIT = 2**63
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 
@@ -133,13 +134,17 @@ def quantity_of(node: Node, *, siblings: Mapping[str, Node]) -> int:
     dimension = siblings.get("dimension")
     if dimension is not None and dimension.value == "cost":
         return usd_of(node)
-    return integer_of(node)
+    count = integer_of(node)
+    if count > MAX_NUSD:
+        raise Refused(f"must be at most {MAX_NUSD}")
+    return count
 
 
 def anything_of(node: Node) -> Any:
     """Return the node's value as JSON has it, which knows no infinity."""
-    if any(isinstance(leaf, float) and not math.isfinite(leaf) for leaf in leaves(node)):
-        raise Refused("must hold finite numbers only")
+    for leaf in leaves(node):
+        if isinstance(leaf, (int, float)) and not -_JSON_LIMIT < leaf < _JSON_LIMIT:
+            raise Refused("must hold finite numbers only, whole ones of 64 bits")
     return node.plain()
 
 

@@ -1,6 +1,6 @@
 """What the checks look at, and what they find."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from app.settings.document import Node
 from app.settings.faults import Fault, Severity
@@ -14,7 +14,8 @@ class Findings:
     """The settings as read, where each was written, and the faults found so far.
 
     `names` holds, for each section of named objects, every name that was written, also of those that could not be
-    read. `known_models` are the names served without `models`, `None` if unknown.
+    read. `known_models` are the names served without `models`, `None` if unknown. `key_variables` are, by adapter, the
+    variables that commonly hold its credential.
     """
 
     def __init__(
@@ -25,11 +26,13 @@ class Findings:
         names: Mapping[str, Collection[str]],
         known_models: Collection[str] | None = None,
         is_priced: IsPriced | None = None,
+        key_variables: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.settings = settings
         self.names = names
         self.known_models = known_models
         self.is_priced = is_priced
+        self.key_variables = key_variables or {}
         self.faults: list[Fault] = []
         self._marks = marks
 

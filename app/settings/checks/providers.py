@@ -63,12 +63,21 @@ def _check_base_url(findings: Findings, path: str, url: str | None) -> None:
 def _check_credentials(findings: Findings, path: str, provider: ProviderSettings) -> None:
     if provider.api_key is not None and provider.api_keys:
         findings.error(below(path, "api_keys"), "is given beside `api_key`", suggestion="keep one of the two")
+    _check_has_credential(findings, path, provider)
     if len(set(provider.api_keys)) < len(provider.api_keys):
         findings.warn(below(path, "api_keys"), "holds the same credential twice, which adds nothing")
     if provider.api_key is not None:
         _check_header_text(findings, below(path, "api_key"), provider.api_key)
     for index, key in enumerate(provider.api_keys):
         _check_header_text(findings, f"{below(path, 'api_keys')}[{index}]", key)
+
+
+def _check_has_credential(findings: Findings, path: str, provider: ProviderSettings) -> None:
+    """Warn of a forgotten credential; `api_key: null` says that none is meant, another address may need none."""
+    variables = findings.key_variables.get(provider.adapter)
+    is_silent = not provider.credentials and provider.base_url is None and not findings.is_set(below(path, "api_key"))
+    if variables and is_silent:
+        findings.warn(path, "has no credential", suggestion=f'write `api_key: "env:{variables[0]}"`')
 
 
 def _check_header_text(findings: Findings, path: str, value: Secret) -> None:
