@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import msgspec
@@ -189,10 +189,14 @@ class Connection(asyncio.Protocol):
 
     # --- Writing, for `_Sending`
 
-    async def write(self, data: bytes) -> None:
-        """Hand bytes to the socket once it takes some; raises `PeerClosed` when the peer has left."""
+    def require_peer(self) -> None:
+        """Raise `PeerClosed` if the peer has left; a `write` that follows at once will not."""
         if self._has_eof or self._socket.is_closing():
             raise PeerClosed
+
+    async def write(self, data: bytes) -> None:
+        """Hand bytes to the socket once it takes some; raises `PeerClosed` when the peer has left."""
+        self.require_peer()
         self._socket.write(data)
         await self._may_write.wait()
 
@@ -282,9 +286,7 @@ class _Sending:
         if limit is not None and limit < len(body):
             await self._pieces(body[:limit])
             return
-        await self._pieces(body)
-        self._count(frames)
-        self._entry.is_complete = True
+        await self._pieces(body, frames, is_last=True)
 
     def _limit(self) -> int | None:
         """Return after how many bytes an unstreamed body breaks."""
@@ -308,10 +310,8 @@ class _Sending:
                 await self._send([frame])
                 if script.chunk_delay_ms:
                     await self._connection.pause(script.chunk_delay_ms)
-        if self._is_broken():
-            return
-        await self._end()
-        self._entry.is_complete = True
+        if not self._is_broken():
+            await self._end()
 
     def _is_broken(self) -> bool:
         script, entry = self._script, self._entry
@@ -329,26 +329,36 @@ class _Sending:
         if self._script.fault is not None and limit is not None and self._entry.bytes_sent + len(data) > limit:
             await self._pieces(data[: limit - self._entry.bytes_sent])
             return
-        await self._pieces(data)
-        self._count(frames)
+        await self._pieces(data, frames)
 
     async def _end(self) -> None:
         if self._deflate is not None:
             await self._pieces(self._deflate.flush())
+        self._connection.require_peer()
+        self._entry.is_complete = True
         if self._is_chunked:
             await self._connection.write(b"0\r\n\r\n")
 
-    async def _pieces(self, data: bytes) -> None:
-        """Write bytes of the body, in one piece or as many as the script wants."""
-        step = self._script.write_bytes or len(data)
-        for at in range(0, len(data), max(1, step)):
+    async def _pieces(self, data: bytes, frames: Iterable[Frame] = (), *, is_last: bool = False) -> None:
+        """Write bytes of the body, in one piece or as many as the script wants; with the last go `frames`.
+
+        The journal is written before the bytes are, so that whoever has read them finds it up to date.
+        """
+        step = max(1, self._script.write_bytes or len(data))
+        for at in range(0, max(1, len(data)), step):
             piece = data[at : at + step]
-            await self._connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece)
+            self._connection.require_peer()
             self._entry.bytes_sent += len(piece)
+            if at + step >= len(data):
+                self._count(frames)
+                self._entry.is_complete = is_last
+            if piece:
+                await self._connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece)
             if self._script.write_bytes:
                 # Give the peer a chance to read each piece by itself.
                 await asyncio.sleep(0)
 
-    def _count(self, frames: list[Frame]) -> None:
-        self._entry.frames_sent += len(frames)
-        self._entry.tokens_served += sum(frame.tokens for frame in frames)
+    def _count(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            self._entry.frames_sent += 1
+            self._entry.tokens_served += frame.tokens

@@ -15,6 +15,7 @@ class Entry(msgspec.Struct, kw_only=True):
 
     `tokens_served` counts the output tokens whose bytes were handed to the socket, whatever usage then claimed;
     `usage` is what was claimed. `peer_closed_after_ms` is set only if the peer left before the answer was complete.
+    But for it and `finished_after_ms`, all is written down before the bytes leave: a client that has them finds it.
     """
 
     number: int

@@ -35,15 +35,20 @@ TOOL = {
 }
 
 
-@pytest.fixture
-def client(fake_provider):
-    with openai.OpenAI(base_url=fake_provider.url, api_key="sk-test", max_retries=0, timeout=20) as client:
+@pytest.fixture(autouse=True)
+def _forgets(fake_provider):
+    """Each test finds the provider without scripts and with an empty journal."""
+
+
+@pytest.fixture(scope="module")
+def client(session_provider):
+    with openai.OpenAI(base_url=session_provider.url, api_key="sk-test", max_retries=0, timeout=20) as client:
         yield client
 
 
-@pytest.fixture
-def http(fake_provider):
-    with httpx.Client(base_url=fake_provider.url, timeout=20) as client:
+@pytest.fixture(scope="module")
+def http(session_provider):
+    with httpx.Client(base_url=session_provider.url, timeout=20) as client:
         yield client
 
 
