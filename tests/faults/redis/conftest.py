@@ -11,13 +11,21 @@ from typing import Self
 
 import hiredis
 import pytest
+import uvloop
 from servers.redis import RedisProcess
 
 from app.stores.redis.connection import HotConnection
 from app.stores.redis.endpoint import fixed
 from app.stores.url import parse_url
 
+BOTH_LOOPS = {"test_hot_faults.py", "test_hot_cancellation.py", "test_hot_reach.py"}
 GREETING = (b"HELLO", b"SELECT", b"PING", b"INFO")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Break the connection on both loops that it runs on: their timers, writes and aborts differ."""
+    factories = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return factories if item.path.name in BOTH_LOOPS else {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="module")
