@@ -84,7 +84,11 @@ class ProviderReader:
         info = struct_info(options_type)
         own = file_fields(info)
         misspelt = self._reader.refuse_unknown(members, known=dict.fromkeys([*generic, *own]), path=path)
-        chosen = {key: member for key, member in members.items() if key in own}
+        chosen = {
+            key: member
+            for key, member in members.items()
+            if key in own and (key not in generic or member.value is not None)
+        }
         return self._reader.build(info, chosen, path=path, misspelt=misspelt)
 
 

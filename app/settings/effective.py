@@ -51,7 +51,7 @@ def _struct(struct: msgspec.Struct) -> dict[str, Any]:
         is_unset = value is None and _is_secret(field.type)
         shown[key] = {"set": False} if is_unset else written(value, field.type, owner=struct)
     if isinstance(struct, ProviderSettings) and isinstance(struct.options, msgspec.Struct):
-        shown = {**_struct(struct.options), **shown}
+        shown.update(_struct(struct.options))
     return shown
 
 

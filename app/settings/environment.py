@@ -188,11 +188,14 @@ def _node(value: Any, origin: str, *, depth: int) -> Node:
 
 
 def _suggestion(name: str, info: inspect.StructType) -> str:
-    """Return the variable that was probably meant: the likest one, first among those that end in the same word."""
-    known = list(variable_names(info))
-    last = name.upper().rpartition("__")[2].removeprefix(PREFIX)
-    same_end = [candidate for candidate in known if candidate.endswith(f"__{last}")]
-    match = closest(name.upper(), same_end) or closest(name.upper(), known)
+    """Return the variable that was probably meant: one that ends in the same field, else the likest one."""
+    wanted = name.upper()
+    known = [*variable_names(info), *sorted(NO_SETTINGS)]
+    path, _, field = wanted.removeprefix(PREFIX).rpartition("__")
+    same_field = [candidate for candidate in known if candidate.endswith(f"__{field}")]
+    if same_field and not path:
+        return f"did you mean {same_field[0]}?"
+    match = closest(wanted, same_field) or closest(wanted, known)
     return f"did you mean {match}?" if match else "unset it; `llm-gateway check --schema` lists every setting"
 
 

@@ -34,14 +34,6 @@ ADAPTERS: dict[str, type[msgspec.Struct]] = {
     "cloud": CloudOptions,
 }
 
-CATALOG_ROWS = (
-    ("openai", "openai", ("OPENAI_API_KEY",)),
-    ("groq", "groq", ("GROQ_API_KEY",)),
-    ("huggingface", "openai", ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")),
-    ("gemini", "gemini", ("GEMINI_API_KEY",)),
-    ("cloud", "cloud", ("CLOUD_KEY",)),
-)
-
 Loader = Callable[..., Settings]
 FaultFinder = Callable[..., dict[str, Fault]]
 
@@ -64,13 +56,13 @@ def load_text(tmp_path: Path) -> Loader:
 
 @pytest.fixture
 def faults_of(load_text: Loader) -> FaultFinder:
-    """Load settings that are wrong; return their faults by path."""
+    """Load settings that are wrong; return the first fault of each path."""
 
     def found(text: str | bytes | None = None, env: Mapping[str, str] | None = None, **kwargs: Any) -> dict[str, Fault]:
         with pytest.raises(SettingsError) as caught:
             load_text(text, env, **kwargs)
         assert "canary" not in str(caught.value)
-        return {fault.path: fault for fault in caught.value.faults}
+        return {fault.path: fault for fault in reversed(caught.value.faults)}
 
     return found
 
