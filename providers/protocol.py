@@ -168,7 +168,11 @@ class Answer(Protocol):
     """The transport's view of an HTTP answer whose head is there."""
 
     status: int
-    headers: dict[str, str]
+
+    @property
+    def headers(self) -> Headers:
+        """Header fields by lower-case name, a repeated one joined with `, `."""
+        ...
 
     @property
     def at_end(self) -> bool:

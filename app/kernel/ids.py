@@ -26,25 +26,26 @@ def _random_bytes() -> bytes:
 
 
 def _forget_pool() -> None:
-    global _pool, _offset  # noqa: PLW0603 - see `_random_bytes`
+    global _pool, _offset
     _pool, _offset = b"", 0
 
 
 os.register_at_fork(after_in_child=_forget_pool)
 
 
-def uuid7_hex(now_ns: int | None = None) -> str:
-    """Return a new UUIDv7 as 32 hexadecimal digits; `now_ns` is the wall time, the system's if absent."""
+def uuid7_text(now_ns: int | None = None) -> str:
+    """Return a new UUIDv7 in its usual form; `now_ns` is the wall time, the system's if absent."""
     milliseconds = (time.time_ns() if now_ns is None else now_ns) // 1_000_000
     random = int.from_bytes(_random_bytes(), "big") & ((1 << _RANDOM_BITS) - 1)
     high, low = random >> 62, random & ((1 << 62) - 1)
     value = (milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
-    return f"{value:032x}"
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def uuid7(now_ns: int | None = None) -> UUID:
     """Return a new UUIDv7; `now_ns` is the wall time, the system's if absent."""
-    return UUID(hex=uuid7_hex(now_ns))
+    return UUID(uuid7_text(now_ns))
 
 
 def attempt_id(request_id: UUID, attempt: int) -> UUID:

@@ -3,6 +3,7 @@
 The shape has been checked before (`app.api.openai`); what is unknown goes into `extras`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from providers.openai.parts import parse_message
@@ -51,7 +52,7 @@ _READ = frozenset(
 _READ_EMBEDDING = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
 
 
-def parse_chat(body: dict[str, Any]) -> ChatRequest:
+def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
     """Return the canonical form of the body of `POST /chat/completions`."""
     effort = body.get("reasoning_effort")
     return ChatRequest(
@@ -73,7 +74,7 @@ def parse_chat(body: dict[str, Any]) -> ChatRequest:
     )
 
 
-def _parse_sampling(body: dict[str, Any]) -> Sampling:
+def _parse_sampling(body: Mapping[str, Any]) -> Sampling:
     stop = body.get("stop")
     fields = {name: body[name] for name in _SAMPLING if body.get(name) is not None}
     return Sampling(**fields, stop=[stop] if isinstance(stop, str) else stop or [])
@@ -115,7 +116,7 @@ def parse_response_format(value: Any) -> ResponseFormat | None:
     )
 
 
-def parse_embeddings(body: dict[str, Any]) -> EmbeddingRequest:
+def parse_embeddings(body: Mapping[str, Any]) -> EmbeddingRequest:
     """Return the canonical form of the body of `POST /embeddings`."""
     given = body["input"]
     if isinstance(given, str) or (given and isinstance(given[0], int)):

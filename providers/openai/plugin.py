@@ -5,6 +5,8 @@ from urllib.parse import quote
 import msgspec
 
 from providers.catalog import Quirks
+from providers.errors import RequestRefused
+from providers.framing.members import splice
 from providers.http.adapter import HttpAdapter
 from providers.openai import upstream
 from providers.openai.errors import decode_error
@@ -59,8 +61,8 @@ class OpenAIDialect:
     def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
         """Return the request for an answer."""
         body = upstream.write_chat(request, model=target.model, max_tokens_field=self._quirks.max_tokens_field)
-        for name in self._quirks.unsupported:
-            body.pop(name, None)
+        for name in self._quirks.unsupported & body.keys():
+            raise RequestRefused(f"this provider does not take {name}", status=400, param=name)
         if request.stream:
             body["stream"] = True
             if self._quirks.stream_usage == "include_usage":
@@ -86,7 +88,35 @@ class OpenAIDialect:
 
     def encode_relay(self, request: RelayRequest, target: Target) -> UpstreamRequest:
         """Return the request that carries the client's bytes."""
-        return self._post(target, request.operation, request.body)
+        put, drop, rename = dict(request.edits.put), request.edits.drop, request.edits.rename
+        if request.document.get("model") != target.model:
+            put["model"] = msgspec.json.encode(target.model)
+        if request.stream:
+            put |= self._ask_for_usage(request)
+        if request.output_cap is not None:
+            put |= self._cap_output(request, request.output_cap)
+        if "stream_options" in request.document and self._quirks.stream_usage == "always":
+            drop |= {"stream_options"}
+        if "max_completion_tokens" in self._quirks.unsupported & request.document.keys():
+            rename = {**rename, "max_completion_tokens": "max_tokens"}
+        body = request.body
+        if put or drop or rename:
+            body = splice(body, put=put, drop=drop, rename=rename)
+        return self._post(target, request.operation, body)
+
+    def _ask_for_usage(self, request: RelayRequest) -> dict[str, bytes]:
+        if request.keep_usage or self._quirks.stream_usage != "include_usage":
+            return {}
+        given = request.document.get("stream_options") or {}
+        return {"stream_options": msgspec.json.encode({**given, "include_usage": True})}
+
+    def _cap_output(self, request: RelayRequest, cap: int) -> dict[str, bytes]:
+        """Return the cap in the field that the client used, or in the one that the vendor prefers."""
+        for name in ("max_completion_tokens", "max_tokens"):
+            given = request.document.get(name)
+            if given is not None:
+                return {name: b"%d" % cap} if given > cap else {}
+        return {self._quirks.max_tokens_field: b"%d" % cap} if request.operation == CHAT else {}
 
     def inspector(self, request: RelayRequest) -> Inspector:
         """Return an inspector for the answer to `request`."""
@@ -94,6 +124,8 @@ class OpenAIDialect:
 
     def encode_models(self, target: Target) -> UpstreamRequest:
         """Return the request that lists the models."""
+        if not self._quirks.models_path:
+            raise RequestRefused("this provider does not list its models", status=404)
         url = self.url(target, self._quirks.models_path)
         return UpstreamRequest(method="GET", url=url, headers=self._headers_for(target))
 

@@ -1,0 +1,202 @@
+"""`POST /v1/llm/chat` for one model: the gateway's own dialect, streamed or not.
+
+A request is OpenAI's chat request, less what concerns its wire only; an answer says what happened as well.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from app.api.errors import TABLE, openai_body
+from app.api.inference import Wire
+from app.api.openai.shapes import check_chat, check_common
+from app.kernel.errors import GatewayError, InvalidRequest
+from app.kernel.money import format_usd
+from app.pipeline.exchange import Attempt, Exchange, Operation, StreamRenderer
+from providers.framing import sse
+from providers.openai import downstream
+from providers.openai.parts import write_tool_call
+from providers.openai.render import DONE, write_reason
+from providers.stream import Collector
+from providers.types import (
+    ChatEvent,
+    ChatRequest,
+    Choice,
+    Completion,
+    Finished,
+    RefusalPart,
+    Started,
+    TextDelta,
+    TextPart,
+    ThinkingDelta,
+    ThinkingPart,
+    ToolCallDelta,
+    ToolCallPart,
+    ToolCallStarted,
+    Usage,
+    UsageReported,
+)
+
+_NS_PER_MS = 1_000_000
+_OURS = frozenset({"fanout", "cache", "gateway"})
+_encode = msgspec.json.encode
+
+
+def check_llm_chat(document: Mapping[str, Any]) -> str:
+    """Check the shape of a request; return the name of the model."""
+    if document.get("fanout") is not None:
+        raise InvalidRequest("fanout over several models is not served yet", code="unknown_parameter", param="fanout")
+    _check_cache(document.get("cache"))
+    model = check_common(document)
+    check_chat(document)
+    return model
+
+
+def _check_cache(cache: Any) -> None:
+    if cache is None:
+        return
+    if not isinstance(cache, dict):
+        raise InvalidRequest("cache must be an object", param="cache")
+    if cache.get("mode") not in {None, "off", "exact", "semantic", "refresh"}:
+        raise InvalidRequest("cache.mode must be one of exact, off, refresh, semantic", param="cache.mode")
+
+
+def parse_llm_chat(document: Mapping[str, Any]) -> ChatRequest:
+    """Return the canonical form of a request; what is said to the gateway itself goes no further."""
+    return downstream.parse_chat({name: value for name, value in document.items() if name not in _OURS})
+
+
+def render_answer(exchange: Exchange, completion: Completion) -> dict[str, Any]:
+    """Return the body of a finished answer."""
+    usage = _served(exchange).usage or completion.usage or Usage()
+    spent = exchange.cost_nusd
+    return {
+        "id": exchange.request_id,
+        "model": exchange.route.name,
+        "provider": _served(exchange).provider,
+        "output": _output(completion.choices[0]),
+        "usage": write_usage(usage),
+        "cost": None if spent is None else format_usd(spent),
+        "cache": {"status": "off", "similarity": None, "age_s": None},
+        "attempts": [_attempt(exchange, attempt) for attempt in exchange.attempts],
+        "candidates": [],
+    }
+
+
+def _served(exchange: Exchange) -> Attempt:
+    return exchange.attempts[-1]
+
+
+def write_usage(usage: Usage) -> dict[str, int]:
+    """Return disjoint counts in this dialect's words."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }
+
+
+def _output(choice: Choice) -> dict[str, Any]:
+    texts = [part.text for part in choice.content if isinstance(part, TextPart)]
+    thoughts = [part.text for part in choice.content if isinstance(part, ThinkingPart)]
+    refusals = [part.text for part in choice.content if isinstance(part, RefusalPart)]
+    calls = [write_tool_call(part) for part in choice.content if isinstance(part, ToolCallPart)]
+    output: dict[str, Any] = {
+        "role": "assistant",
+        "content": "".join(texts) if texts else None,
+        "tool_calls": calls,
+        "finish_reason": write_reason(choice.finish_reason),
+    }
+    if thoughts:
+        output["reasoning"] = "".join(thoughts)
+    return output | ({"refusal": "".join(refusals)} if refusals else {})
+
+
+def _attempt(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
+    ended_ns = attempt.ended_ns if attempt.ended_ns is not None else attempt.started_ns
+    first_ns = attempt.first_ns
+    spent = attempt.cost_nusd
+    return {
+        "provider": attempt.provider,
+        "model": exchange.route.name,
+        "outcome": attempt.outcome,
+        "status": attempt.status,
+        "ttft_ms": None if first_ns is None else (first_ns - attempt.started_ns) // _NS_PER_MS,
+        "duration_ms": (ended_ns - attempt.started_ns) // _NS_PER_MS,
+        "usage": write_usage(attempt.usage or Usage()),
+        "cost": None if spent is None else format_usd(spent),
+    }
+
+
+class _LlmStream:
+    """The events of this dialect; the last is the whole answer."""
+
+    __slots__ = ("_collector", "_exchange")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._collector = Collector()
+
+    def feed(self, event: ChatEvent) -> bytes:
+        """Return the frame that says `event`: perhaps none."""
+        self._collector.feed(event)
+        said = self._say(event)
+        return sse.encode(_encode(said)) if said is not None else b""
+
+    def _say(self, event: ChatEvent) -> dict[str, Any] | None:
+        match event:
+            case Started():
+                exchange = self._exchange
+                provider = _served(exchange).provider
+                return {
+                    "type": "started",
+                    "id": exchange.request_id,
+                    "model": exchange.route.name,
+                    "provider": provider,
+                }
+            case TextDelta():
+                return {"type": "text", "text": event.text} if event.text else None
+            case ThinkingDelta():
+                return {"type": "reasoning", "text": event.text} if event.text else None
+            case ToolCallStarted():
+                return {"type": "tool_call", "index": event.index, "id": event.id, "name": event.name, "arguments": ""}
+            case ToolCallDelta():
+                return {"type": "tool_call", "index": event.index, "arguments": event.arguments}
+            case Finished() | UsageReported():
+                return None
+
+    def finish(self) -> bytes:
+        """Return the `finished` event, which is the unary body, and `[DONE]`."""
+        answer = render_answer(self._exchange, self._collector.completion())
+        return sse.encode(_encode({"type": "finished", **answer})) + DONE
+
+
+class LlmRenderer:
+    """Says canonical answers in this dialect."""
+
+    def whole(self, exchange: Exchange, answer: Completion) -> bytes:
+        """Return the body of an answer."""
+        return _encode(render_answer(exchange, answer))
+
+    def stream(self, exchange: Exchange) -> StreamRenderer:
+        """Return a renderer for one stream."""
+        return _LlmStream(exchange)
+
+
+def _late_error(error: GatewayError) -> bytes:
+    fields = {"message": error.message, "type": TABLE[type(error)].type, "param": error.param, "code": error.code}
+    return sse.encode(_encode({"type": "error", "error": fields}))
+
+
+LLM_CHAT_WIRE = Wire(
+    operation=Operation(
+        name="chat", relay="llm.chat", endpoint="/v1/llm/chat", parse=parse_llm_chat, renderer=LlmRenderer()
+    ),
+    check=check_llm_chat,
+    say_error=openai_body,
+    say_late_error=_late_error,
+    wants_usage=lambda _document: True,
+)

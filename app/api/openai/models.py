@@ -1,0 +1,81 @@
+"""`GET /v1/models`: what the key may use, in OpenAI's shape, or in Anthropic's where its version header is sent."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get
+
+from app.gateway import Gateway
+from app.guards.inference import requires_inference
+from app.kernel.errors import InvalidRequest, NotFound
+from app.routing.table import Route
+
+_ANTHROPIC_VERSION = b"anthropic-version"
+_DEFAULT_LIMIT, _MAX_LIMIT = 20, 1_000
+
+
+def openai_model(route: Route) -> dict[str, Any]:
+    """Return a model in OpenAI's shape."""
+    return {"id": route.name, "object": "model", "created": route.created, "owned_by": route.owned_by}
+
+
+def anthropic_model(route: Route) -> dict[str, Any]:
+    """Return a model in Anthropic's shape."""
+    created = datetime.fromtimestamp(route.created, UTC).isoformat().replace("+00:00", "Z")
+    return {"type": "model", "id": route.name, "display_name": route.name, "created_at": created}
+
+
+def anthropic_page(routes: list[Route], query: Any) -> dict[str, Any]:
+    """Return a page of models in Anthropic's shape; `limit`, `after_id` and `before_id` as its API has them."""
+    names = [route.name for route in routes]
+    after, before = query.get("after_id"), query.get("before_id")
+    start = names.index(after) + 1 if after in names else 0
+    end = names.index(before) if before in names else len(names)
+    limit = _limit(query.get("limit"))
+    chosen = routes[start:end][:limit] if before not in names else routes[start:end][-limit:]
+    return {
+        "data": [anthropic_model(route) for route in chosen],
+        "has_more": len(chosen) < len(routes[start:end]),
+        "first_id": chosen[0].name if chosen else None,
+        "last_id": chosen[-1].name if chosen else None,
+    }
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return _DEFAULT_LIMIT
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_LIMIT:
+        raise InvalidRequest(f"limit must be a whole number from 1 to {_MAX_LIMIT}", param="limit")
+    return int(text)
+
+
+def model_handlers(gateway: Gateway) -> list[Any]:
+    """Return the handlers of both paths."""
+
+    async def usable(request: Request[Any, Any, Any]) -> list[Route]:
+        headers = request.scope["state"]["context"].headers
+        principal = await requires_inference(headers, gateway.directory, gateway.tokens, scope="models")
+        return [route for route in gateway.routes if principal.may_use(route.name)]
+
+    @get("/v1/models", include_in_schema=False)
+    async def list_models(request: Request[Any, Any, Any]) -> Response[bytes]:
+        routes = await usable(request)
+        if _ANTHROPIC_VERSION in request.scope["state"]["context"].headers:
+            return _json(anthropic_page(routes, request.query_params))
+        return _json({"object": "list", "data": [openai_model(route) for route in routes]})
+
+    @get("/v1/models/{name:path}", include_in_schema=False)
+    async def read_model(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+        wanted = name.removeprefix("/")
+        route = next((route for route in await usable(request) if route.name == wanted), None)
+        if route is None:
+            raise NotFound(f"the model {wanted[:100]!r} does not exist", code="model_not_found", param="model")
+        is_anthropic = _ANTHROPIC_VERSION in request.scope["state"]["context"].headers
+        return _json(anthropic_model(route) if is_anthropic else openai_model(route))
+
+    return [list_models, read_model]
+
+
+def _json(body: dict[str, Any]) -> Response[bytes]:
+    return Response(msgspec.json.encode(body), media_type="application/json")

@@ -1,0 +1,105 @@
+"""OpenAI's paths: chat completions, embeddings, models."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from app.api.errors import openai_body
+from app.api.inference import Wire
+from app.api.openai.shapes import check_chat, check_common, check_embeddings
+from app.kernel.errors import GatewayError
+from app.pipeline.exchange import Exchange, Operation, StreamRenderer
+from providers.framing import sse
+from providers.openai import downstream, render
+from providers.openai.wire import CHAT, EMBEDDINGS
+from providers.types import ChatEvent, Completion, Embeddings
+
+_encode = msgspec.json.encode
+
+
+class _ChatStream:
+    """A stream of chat completion chunks, terminator included."""
+
+    __slots__ = ("_chunks",)
+
+    def __init__(self, model: str, *, include_usage: bool) -> None:
+        self._chunks = render.ChunkRenderer(model=model, include_usage=include_usage)
+
+    def feed(self, event: ChatEvent) -> bytes:
+        """Return the chunks that say `event`."""
+        return self._chunks.feed(event)
+
+    def finish(self) -> bytes:
+        """Return the usage chunk, if asked for, and `[DONE]`."""
+        return self._chunks.finish() + render.DONE
+
+
+class ChatRenderer:
+    """Says canonical answers as chat completions."""
+
+    def whole(self, exchange: Exchange, answer: Completion) -> bytes:
+        """Return the body of an answer."""
+        return _encode(render.render_completion(answer, model=exchange.route.name))
+
+    def stream(self, exchange: Exchange) -> StreamRenderer:
+        """Return a renderer for one stream."""
+        return _ChatStream(exchange.route.name, include_usage=exchange.keep_usage)
+
+
+class EmbeddingsRenderer:
+    """Says canonical embeddings in OpenAI's shape."""
+
+    def whole(self, exchange: Exchange, answer: Embeddings) -> bytes:
+        """Return the body of an answer."""
+        encoding = exchange.document.get("encoding_format") or "float"
+        return _encode(render.render_embeddings(answer, model=exchange.route.name, encoding=encoding))
+
+    def stream(self, exchange: Exchange) -> StreamRenderer:
+        """Refuse: embeddings are never streamed."""
+        raise NotImplementedError(exchange.operation.name)
+
+
+def late_error(error: GatewayError) -> bytes:
+    """Return an error as an event inside a stream: no `[DONE]` follows it."""
+    return sse.encode(openai_body(error))
+
+
+def _check_chat(document: Mapping[str, Any]) -> str:
+    model = check_common(document)
+    check_chat(document)
+    return model
+
+
+def _check_embeddings(document: Mapping[str, Any]) -> str:
+    model = check_common(document)
+    check_embeddings(document)
+    return model
+
+
+def _wants_usage(document: Mapping[str, Any]) -> bool:
+    return bool((document.get("stream_options") or {}).get("include_usage"))
+
+
+CHAT_WIRE = Wire(
+    operation=Operation(
+        name="chat", relay=CHAT, endpoint="/v1/chat/completions", parse=downstream.parse_chat, renderer=ChatRenderer()
+    ),
+    check=_check_chat,
+    say_error=openai_body,
+    say_late_error=late_error,
+    wants_usage=_wants_usage,
+)
+EMBEDDINGS_WIRE = Wire(
+    operation=Operation(
+        name="embeddings",
+        relay=EMBEDDINGS,
+        endpoint="/v1/embeddings",
+        parse=downstream.parse_embeddings,
+        renderer=EmbeddingsRenderer(),
+    ),
+    check=_check_embeddings,
+    say_error=openai_body,
+    say_late_error=late_error,
+    wants_usage=_wants_usage,
+)

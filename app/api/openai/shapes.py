@@ -1,0 +1,233 @@
+"""The shapes of request bodies on OpenAI's paths. Law: shapes are ours to refuse, value ranges the vendor's.
+
+What is unknown passes. A refusal names the path of the field.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.kernel.errors import InvalidRequest
+
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_MAX_MESSAGES = 10_000
+_MAX_NAME = 512
+_MAX_USER = 512
+_MAX_PAIRS, _MAX_PAIR_NAME, _MAX_PAIR_VALUE = 16, 64, 512
+_MAX_INPUTS = 2_048
+_REDIRECTS = frozenset({"api_base", "base_url", "api_key", "custom_llm_provider", "extra_headers"})
+_IMPERSONATES = "user_api_key_"
+_NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+_WHOLE = ("n", "max_tokens", "max_completion_tokens", "seed", "top_logprobs", "top_k")
+_FLAGS = ("stream", "logprobs", "parallel_tool_calls", "store")
+_SCHEMES = frozenset({"http", "https"})
+
+
+def _wrong(param: str, want: str) -> InvalidRequest:
+    return InvalidRequest(f"{param} must be {want}", param=param)
+
+
+def check_common(document: Mapping[str, Any]) -> str:
+    """Check what all bodies have in common; return the name of the model."""
+    for name in _REDIRECTS & document.keys():
+        raise InvalidRequest(f"{name} is not accepted here", code="unknown_parameter", param=name)
+    _check_metadata(document.get("metadata"))
+    _check_user(document.get("user"))
+    model = document.get("model")
+    if not isinstance(model, str) or not model:
+        raise _wrong("model", "the name of a model")
+    if len(model) > _MAX_NAME or not model.isprintable():
+        raise _wrong("model", f"printable text of at most {_MAX_NAME} characters")
+    return model
+
+
+def _check_metadata(metadata: Any) -> None:
+    if metadata is None:
+        return
+    if not isinstance(metadata, dict):
+        raise _wrong("metadata", "an object")
+    for name, value in metadata.items():
+        param = f"metadata.{name[:_MAX_PAIR_NAME]}"
+        if name.startswith(_IMPERSONATES):
+            raise InvalidRequest(f"{param} is not accepted here", code="unknown_parameter", param=param)
+        if len(name) > _MAX_PAIR_NAME or not isinstance(value, str) or len(value) > _MAX_PAIR_VALUE:
+            raise _wrong(param, f"text of at most {_MAX_PAIR_VALUE} characters, its name of at most {_MAX_PAIR_NAME}")
+    if len(metadata) > _MAX_PAIRS:
+        raise _wrong("metadata", f"at most {_MAX_PAIRS} pairs")
+
+
+def _check_user(user: Any) -> None:
+    if user is not None and (not isinstance(user, str) or len(user) > _MAX_USER or not user.isprintable()):
+        raise _wrong("user", f"printable text of at most {_MAX_USER} characters")
+
+
+def check_chat(document: Mapping[str, Any]) -> None:
+    """Check the body of `POST /chat/completions`."""
+    _check_scalars(document)
+    messages = document.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise _wrong("messages", "a list of at least one message")
+    if len(messages) > _MAX_MESSAGES:
+        raise _wrong("messages", f"at most {_MAX_MESSAGES} messages")
+    for position, message in enumerate(messages):
+        _check_message(message, f"messages[{position}]")
+    if document.get("tools") is not None or document.get("tool_choice") is not None:
+        _check_tools(document)
+    _check_response_format(document.get("response_format"))
+
+
+def _check_scalars(document: Mapping[str, Any]) -> None:
+    for name in _NUMBERS:
+        value = document.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise _wrong(name, "a number")
+    for name in _WHOLE:
+        value = document.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise _wrong(name, "a whole number")
+    for name in _FLAGS:
+        value = document.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise _wrong(name, "true or false")
+    _check_stop(document.get("stop"))
+    for name in ("logit_bias", "stream_options"):
+        value = document.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise _wrong(name, "an object")
+
+
+def _check_stop(stop: Any) -> None:
+    is_list = isinstance(stop, list) and all(isinstance(item, str) for item in stop)
+    if stop is not None and not isinstance(stop, str) and not is_list:
+        raise _wrong("stop", "text or a list of texts")
+
+
+def _check_message(message: Any, path: str) -> None:
+    if not isinstance(message, dict):
+        raise _wrong(path, "an object")
+    role = message.get("role")
+    if role not in _ROLES:
+        raise _wrong(f"{path}.role", "one of " + ", ".join(sorted(_ROLES)))
+    content = message.get("content")
+    if isinstance(content, list):
+        for position, part in enumerate(content):
+            _check_part(part, f"{path}.content[{position}]")
+    elif content is None:
+        if role in {"user", "system", "developer"}:
+            raise _wrong(f"{path}.content", "text or a list of parts")
+    elif not isinstance(content, str):
+        raise _wrong(f"{path}.content", "text or a list of parts")
+    if "tool_calls" in message:
+        _check_calls(message["tool_calls"], f"{path}.tool_calls")
+
+
+def _check_part(part: Any, path: str) -> None:
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+        raise _wrong(path, "an object with a type")
+    kind = part["type"]
+    if kind == "text" and not isinstance(part.get("text"), str):
+        raise _wrong(f"{path}.text", "text")
+    if kind == "image_url":
+        image = part.get("image_url")
+        url = image.get("url") if isinstance(image, dict) else None
+        if not isinstance(url, str):
+            raise _wrong(f"{path}.image_url.url", "a URL")
+        check_media_url(url, f"{path}.image_url.url")
+
+
+def check_media_url(url: str, path: str) -> None:
+    """Refuse a URL that no vendor should be asked to fetch: another scheme, or an address that is not public.
+
+    The gateway itself never fetches it.
+    """
+    if url.startswith("data:"):
+        return
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        raise _wrong(path, "a valid URL") from None
+    if parts.scheme not in _SCHEMES or not host:
+        raise _wrong(path, "an http, https or data URL")
+    if host == "localhost" or host.endswith(".localhost") or not _is_public(host):
+        raise _wrong(path, "a URL with a public host")
+
+
+def _is_public(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return True
+
+
+def _check_calls(calls: Any, path: str) -> None:
+    if calls is None:
+        return
+    if not isinstance(calls, list):
+        raise _wrong(path, "a list")
+    for position, call in enumerate(calls):
+        if not isinstance(call, dict) or not isinstance(call.get("function") or call.get("custom"), dict):
+            raise _wrong(f"{path}[{position}]", "an object with a function")
+
+
+def _check_tools(document: Mapping[str, Any]) -> None:
+    tools = document.get("tools")
+    if tools is not None and not isinstance(tools, list):
+        raise _wrong("tools", "a list")
+    for position, tool in enumerate(tools or []):
+        path = f"tools[{position}]"
+        if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
+            raise _wrong(path, "an object with a type")
+        if tool["type"] == "function":
+            function = tool.get("function")
+            if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+                raise _wrong(f"{path}.function.name", "text")
+            if not isinstance(function.get("parameters", {}), dict | None):
+                raise _wrong(f"{path}.function.parameters", "a JSON Schema object")
+    choice = document.get("tool_choice")
+    if choice is not None and not isinstance(choice, str | dict):
+        raise _wrong("tool_choice", "a word or an object")
+    if isinstance(choice, str) and choice not in {"auto", "none", "required"}:
+        raise _wrong("tool_choice", "auto, none, required or an object")
+
+
+def _check_response_format(value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+        raise _wrong("response_format", "an object with a type")
+    if value["type"] == "json_schema":
+        schema = value.get("json_schema")
+        if not isinstance(schema, dict) or not isinstance(schema.get("schema", {}), dict | None):
+            raise _wrong("response_format.json_schema", "an object with a schema")
+
+
+def check_embeddings(document: Mapping[str, Any]) -> None:
+    """Check the body of `POST /embeddings`."""
+    given = document.get("input")
+    want = f"text, a list of 1 to {_MAX_INPUTS} texts, or lists of token ids"
+    if isinstance(given, str):
+        if not given:
+            raise _wrong("input", want)
+    elif not isinstance(given, list) or not given or not _are_inputs(given):
+        raise _wrong("input", want)
+    dimensions = document.get("dimensions")
+    if dimensions is not None and (isinstance(dimensions, bool) or not isinstance(dimensions, int)):
+        raise _wrong("dimensions", "a whole number")
+    if document.get("encoding_format") not in {None, "float", "base64"}:
+        raise _wrong("encoding_format", "float or base64")
+
+
+def _are_inputs(items: list[Any]) -> bool:
+    if all(_is_token(item) for item in items):
+        return True
+    if len(items) > _MAX_INPUTS:
+        return False
+    return all(isinstance(item, str) and item for item in items) or all(
+        isinstance(item, list) and item and all(_is_token(token) for token in item) for item in items
+    )
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,203 @@
+"""Routes and layers of both planes: what one worker serves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from litestar import Litestar, Request, Response, asgi
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+
+from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
+from app.api.admin.problems import MEDIA_TYPE, STATUSES, Problem
+
+# DOCS from app.api.docs import docs_handlers
+from app.api.errors import headers_of, openai_body, status_of
+from app.api.inference import InferenceEndpoint, Wire
+
+# DOCS from app.api.inference_openapi import inference_document
+from app.api.llm.chat import LLM_CHAT_WIRE
+from app.api.openai.models import model_handlers
+from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
+from app.api.probes import probe_handlers
+from app.gateway import Core, Gateway
+from app.kernel.clock import SystemClock
+from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+from app.middleware.context import ContextRing, PlaneState
+from app.observability.metrics import INFLIGHT, Metrics
+from app.settings.model import Settings
+from providers.registry import Registry
+
+GATEWAY, ADMIN = "gateway", "admin"
+_WIRES: tuple[Wire, ...] = (CHAT_WIRE, EMBEDDINGS_WIRE, LLM_CHAT_WIRE)
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One plane: its name, and the ASGI callable that answers it."""
+
+    name: str
+    app: Any
+
+
+class GatewayApplication:
+    """What one worker process runs. Make it inside the worker's running loop."""
+
+    def __init__(self, settings: Settings, *, planes: Sequence[str], metrics_directory: Path | None = None) -> None:
+        """Make the planes named; `metrics_directory` is shared with the other workers."""
+        clock = SystemClock()
+        kind = "-".join(planes) if len(planes) == 1 else "all"
+        self._metrics = Metrics(metrics_directory, name=kind)
+        self._core = Core(settings, clock=clock, metrics=self._metrics)
+        self._settings = settings
+        self._gateway = Gateway(self._core, registry=Registry()) if GATEWAY in planes else None
+        self._states = {name: PlaneState(cap=settings.inflight) for name in planes}
+        self.planes = [Plane(name, self._ring(name)) for name in planes]
+
+    @property
+    def inflight(self) -> int:
+        """Requests that have begun and are not answered."""
+        return sum(state.inflight for state in self._states.values())
+
+    async def start(self) -> None:
+        """Open the stores, the database and the ledger."""
+        await self._core.start()
+
+    def begin_drain(self) -> None:
+        """Fail readiness and ask every client to close its connection; requests go on."""
+        for state in self._states.values():
+            state.is_draining = True
+
+    async def reload(self, settings: Settings) -> None:
+        """Serve new settings from the next request on, or, by raising, none of them."""
+        if self._gateway is not None:
+            self._gateway.reload(settings)
+        self._settings = settings
+
+    async def aclose(self) -> None:
+        """Settle what is open, flush the ledger, close the pools."""
+        if self._gateway is not None:
+            await self._gateway.aclose()
+        await self._core.aclose()
+
+    # -- planes -------------------------------------------------------------------------------------------------------
+
+    def _ring(self, name: str) -> Any:
+        app = self._inference() if name == GATEWAY else self._administration()
+        hosts = self._settings.gateway.allowed_hosts if name == GATEWAY else self._settings.admin.allowed_hosts
+        state = self._states[name]
+        state.gauge = self._metrics.number(INFLIGHT, name)
+        refuse = refuse_openai if name == GATEWAY else refuse_problem
+        return ContextRing(app, state=state, clock=self._core.clock, refuse=refuse, allowed_hosts=hosts)
+
+    def _inference(self) -> Litestar:
+        gateway = self._gateway
+        if gateway is None:
+            raise RuntimeError("the gateway plane needs a gateway")
+        # DOCS        document = inference_document(version=release())
+        handlers: list[Any] = [
+            asgi(wire.operation.endpoint, copy_scope=False)(InferenceEndpoint(wire, gateway).__call__)
+            for wire in _WIRES
+        ]
+        handlers += model_handlers(gateway)
+        # DOCS        handlers += docs_handlers(lambda: document)
+        handlers += self._probes(GATEWAY)
+        return Litestar(
+            handlers,
+            openapi_config=None,
+            exception_handlers={GatewayError: _say_openai, HTTPException: _say_openai_http},
+            pdb_on_exception=False,
+            debug=False,
+        )
+
+    def _administration(self) -> Litestar:
+        services = self._core.services
+        authenticate = self._core.admin_authenticate
+        app = Litestar(
+            [admin_router(services, authenticate=authenticate), *self._probes(ADMIN)],
+            openapi_config=admin_openapi(release()),
+            exception_handlers=EXCEPTION_HANDLERS,
+            debug=False,
+        )
+        return app
+
+    def _probes(self, plane: str) -> list[Any]:
+        state = self._states[plane] if plane in self._states else PlaneState(cap=1)
+        shown = self._settings.gateway if plane == GATEWAY else self._settings.admin
+        return probe_handlers(
+            is_ready=lambda: not state.is_draining and self._core.is_ready,
+            degraded=lambda: self._core.degraded,
+            metrics=self._metrics,
+            kinds=frozenset({plane, "all"}),
+            shows_metrics=lambda: shown.metrics,
+        )
+
+
+def release() -> str:
+    """Return the installed version."""
+    try:
+        return version("llm-api-gateway")
+    except PackageNotFoundError:
+        return "0"
+
+
+def refuse_openai(path: str, error: GatewayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return an error as the gateway plane says it."""
+    del path, request_id
+    return status_of(error), [(b"content-type", b"application/json"), *headers_of(error)], openai_body(error)
+
+
+def refuse_problem(path: str, error: GatewayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return an error as the admin plane says it."""
+    del path
+    status = STATUSES[type(error)]
+    problem = Problem(
+        type=f"urn:llm-gateway:error:{error.code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=error.message,
+        code=error.code,
+        request_id=request_id,
+    )
+    return status, [(b"content-type", MEDIA_TYPE.encode()), *headers_of(error)], msgspec.json.encode(problem)
+
+
+def _say_openai(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
+    status, pairs, body = refuse_openai(request.scope["path"], error, "")
+    headers = {name.decode(): value.decode() for name, value in pairs if name != b"content-type"}
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def _say_openai_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Say an error of the framework's: it knows no path, or no method."""
+    if isinstance(error, NotFoundException):
+        return _say_openai(request, NotFound("there is no such path", code="not_found"))
+    if isinstance(error, MethodNotAllowedException):
+        allow = (error.headers or {}).get("allow", "GET, HEAD")
+        return _say_openai(request, MethodNotAllowed(headers=(("allow", allow),)))
+    return _say_openai(request, InvalidRequest(error.detail or "the request is invalid"))
+
+
+class Role(Protocol):
+    """What a worker is to do."""
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """The planes that it serves."""
+        ...
+
+    @property
+    def shared(self) -> Path | None:
+        """A folder that all workers of one parent share while it runs."""
+        ...
+
+
+def build_application(settings: Settings, role: Role) -> GatewayApplication:
+    """Return the application of one worker."""
+    return GatewayApplication(settings, planes=role.planes, metrics_directory=role.shared)
+
+
+__all__ = ["GatewayApplication", "Plane", "build_application", "release"]

@@ -1,0 +1,133 @@
+"""What one worker process holds: stores, database, keys, ledger, transport. Made inside the running loop."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from uuid import UUID
+
+from app.db.engine import Database
+from app.domain.audit.schemas import Change, ObjectKind
+from app.domain.keys.admin_authentication import AdminKeyAuthenticator
+from app.domain.keys.directory import KeyDirectory
+from app.domain.keys.secrets import derive_pepper
+from app.domain.services import AdminServices
+from app.domain.usage.repository import insert_events
+from app.domain.usage.schemas import UsageEvent
+from app.gateway.tasks import TaskSupervisor
+from app.kernel.clock import Clock
+from app.kernel.errors import InternalError
+from app.ledger.writer import LedgerWriter
+from app.observability.metrics import LOOP_LAG, STORE_UP, Metrics
+from app.settings.model import Settings
+from app.stores.errors import StoreUnavailable
+from app.stores.opening import open_stores
+from app.stores.protocols import Stores
+
+CHANGES_TOPIC = "changes"
+_LOG = logging.getLogger("gateway.core")
+_PROBE_S = 5.0
+_LAG_S = 0.5
+_DRAIN_S = 5.0
+
+
+class Core:
+    """The long-lived parts of a worker, whichever planes it serves."""
+
+    def __init__(self, settings: Settings, *, clock: Clock, metrics: Metrics) -> None:
+        if settings.master_secret is None:
+            raise InternalError("the master secret is missing")
+        self.settings = settings
+        self.clock = clock
+        self.metrics = metrics
+        self.tasks = TaskSupervisor()
+        self.stores: Stores = open_stores(settings.state.reveal(), clock=clock)
+        self.database = Database(settings.database.reveal())
+        self.services = AdminServices.over(
+            self.database, clock=clock, master_secret=settings.master_secret, notify=self._notify
+        )
+        self.directory = KeyDirectory(
+            self.services.key_repository,
+            changes=self._changes,
+            pepper=derive_pepper(settings.master_secret),
+            clock=clock,
+        )
+        self.admin_authenticate = AdminKeyAuthenticator(
+            self.services.key_repository,
+            pepper=derive_pepper(settings.master_secret),
+            clock=clock,
+            environment_key=settings.admin_key,
+        )
+        self.writer = LedgerWriter(self.stores.usage, self._insert, metrics=metrics, clock=clock)
+        self._background: list[asyncio.Task[None]] = []
+        self._is_store_up = False
+        self._is_database_up = False
+
+    async def start(self) -> None:
+        """Open everything. A store that does not answer is an error here, and only here."""
+        await self.stores.start()
+        self.stores.signals.subscribe(CHANGES_TOPIC, self._on_change, on_gap=self.directory.forget_all)
+        await self.directory.catch_up()
+        self.directory.start()
+        self.writer.start()
+        loop = asyncio.get_running_loop()
+        self._is_store_up = self._is_database_up = True
+        self._background = [loop.create_task(self._watch_stores()), loop.create_task(self._watch_loop())]
+
+    async def aclose(self) -> None:
+        """Settle, flush the ledger, close."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.tasks.drain(patience_s=_DRAIN_S)
+        await self.writer.stop()
+        await self.directory.stop()
+        await self.stores.aclose()
+        await self.database.aclose()
+        self.metrics.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests can be authenticated and settled."""
+        return self._is_store_up or self._is_database_up
+
+    @property
+    def degraded(self) -> list[str]:
+        """The stores that do not answer."""
+        states = (("state", self._is_store_up), ("database", self._is_database_up))
+        return [name for name, is_up in states if not is_up]
+
+    async def _insert(self, events: Sequence[UsageEvent]) -> None:
+        async with self.database.transaction() as connection:
+            await insert_events(connection, events)
+
+    async def _changes(self, seq: int) -> Sequence[Change]:
+        return await self.services.auditor.changes_since(seq)
+
+    async def _notify(self, kind: ObjectKind, object_id: UUID) -> None:
+        del kind
+        self.directory.forget(object_id)
+        try:
+            await self.stores.signals.publish(CHANGES_TOPIC, object_id.bytes)
+        except StoreUnavailable:
+            _LOG.warning("a change could not be signalled; workers will read it from the change log")
+
+    def _on_change(self, payload: bytes) -> None:
+        self.directory.forget(UUID(bytes=payload))
+
+    async def _watch_stores(self) -> None:
+        state_up = self.metrics.number(STORE_UP, "state")
+        database_up = self.metrics.number(STORE_UP, "database")
+        while True:
+            self._is_store_up = await self.stores.ping()
+            self._is_database_up = await self.database.is_up()
+            state_up.set(float(self._is_store_up))
+            database_up.set(float(self._is_database_up))
+            await asyncio.sleep(_PROBE_S)
+
+    async def _watch_loop(self) -> None:
+        lag = self.metrics.number(LOOP_LAG)
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(_LAG_S)
+            lag.set(max(0.0, loop.time() - before - _LAG_S))

@@ -1,0 +1,93 @@
+"""The data plane of one worker: routes, the pipeline, and what its requests are counted by."""
+
+from collections.abc import Mapping
+
+from app.domain.prices import PriceBook
+from app.gateway.core import Core
+from app.gateway.routes import RouteBuilder, ca_files, open_providers
+from app.gateway.tokens import open_tokens
+from app.kernel.clock import Clock
+from app.limits.accounts import OpenAccounts
+from app.observability.logs import RequestLog
+from app.observability.metrics import OVERHEAD_SECONDS, REQUEST_SECONDS, REQUESTS, Histogram, Number
+from app.pipeline.admit import Admit
+from app.pipeline.dispatch import Dispatch
+from app.pipeline.exchange import Answer, Exchange, compose
+from app.pipeline.meter import Meter
+from app.pipeline.routed import Routed
+from app.routing.table import RouteTable
+from app.settings.model import Settings
+from providers.http import Network, Pool
+from providers.registry import Registry
+
+_NS_PER_S = 1_000_000_000
+_PLANE = "gateway"
+
+
+class Gateway:
+    """Answers inference requests. Make it inside the running loop; `reload` swaps everything it reads at once."""
+
+    def __init__(self, core: Core, *, registry: Registry) -> None:
+        self.core = core
+        self.clock: Clock = core.clock
+        self.directory = core.directory
+        self.request_log = RequestLog(enabled=core.settings.log_level in {"debug", "info"})
+        self.body_limit_bytes = core.settings.body_limit_bytes
+        self.tokens = open_tokens(core)
+        self._registry = registry
+        self._prices = PriceBook(registry.catalog, clock=core.clock)
+        self._pools: list[Pool] = []
+        self.routes = self._build(core.settings)
+        accounts = OpenAccounts(core.stores.usage, overflow=core.writer.accept, metrics=core.metrics)
+        meter = Meter(accounts, metrics=core.metrics, clock=core.clock, supervisor=core.tasks)
+        dispatch = Dispatch(self._prices, core.clock)
+        self._answer = compose([meter, Admit(accounts, self._prices)], Routed(dispatch, core.clock))
+        self._counts: dict[tuple[str, str, str, int], Number] = {}
+        self._timings: dict[str, tuple[Histogram, Histogram]] = {}
+
+    async def answer(self, exchange: Exchange) -> Answer:
+        """Answer a request that has been understood."""
+        return await self._answer(exchange)
+
+    def reload(self, settings: Settings) -> None:
+        """Serve new settings from the next request on; requests in flight end on the old ones."""
+        self.routes = self._build(settings)
+        self.body_limit_bytes = settings.body_limit_bytes
+
+    def _build(self, settings: Settings) -> RouteTable:
+        """Return the routes of a configuration, over a transport of their own that old requests do not share."""
+        pool = Pool(network=Network(ca_files=ca_files(settings, self._registry)))
+        providers = open_providers(settings, registry=self._registry, sender=pool)
+        table = RouteBuilder(settings, providers, self._registry).table()
+        self._pools.append(pool)
+        return table
+
+    async def aclose(self) -> None:
+        """Close the transports and write what is still in the log's buffer."""
+        for pool in self._pools:
+            await pool.aclose()
+        self.request_log.flush()
+
+    def count_request(
+        self, endpoint: str, *, model: str, provider: str, status: int, took_ns: int, overhead_ns: int
+    ) -> None:
+        """Count one request at its end."""
+        key = (endpoint, model, provider, status)
+        number = self._counts.get(key)
+        if number is None:
+            labels = (_PLANE, endpoint, model, provider, str(status))
+            number = self._counts[key] = self.core.metrics.number(REQUESTS, *labels)
+        number.add()
+        timings = self._timings.get(endpoint)
+        if timings is None:
+            metrics = self.core.metrics
+            histograms = metrics.histogram(REQUEST_SECONDS, endpoint), metrics.histogram(OVERHEAD_SECONDS, endpoint)
+            timings = self._timings[endpoint] = histograms
+        timings[0].observe(took_ns / _NS_PER_S)
+        timings[1].observe(overhead_ns / _NS_PER_S)
+
+    @property
+    def stats(self) -> Mapping[str, int]:
+        """Connections of the transport, for the watchdog."""
+        active = sum(pool.stats().active for pool in self._pools)
+        return {"upstream_active": active, "tasks": len(self.core.tasks)}

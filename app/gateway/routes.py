@@ -1,0 +1,192 @@
+"""From settings to routes: providers become adapters, models become targets. Law: all of it, or nothing."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from app.domain.prices import Price, price_from_settings
+from app.routing.table import ProviderRoute, Route, RouteTable, RouteTarget
+from app.settings.model import PriceSettings, ProviderSettings, Settings, Transform
+from providers.plugin import Plugin
+from providers.protocol import Adapter, Answer, Sender
+from providers.registry import Registry
+from providers.types import Target, Timeouts, UpstreamRequest
+
+_FREE = PriceSettings(input_nusd=0, output_nusd=0)
+_ECHO = "echo"
+_NO_TRANSFORM = Transform()
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """A configured provider, ready to be called."""
+
+    name: str
+    plugin: Plugin
+    adapter: Adapter
+    settings: ProviderSettings
+    base_url: str
+    is_vendors_own: bool
+    """Whether it is the vendor's own address, so that the vendor's catalogue and prices hold."""
+
+
+def ca_files(settings: Settings, registry: Registry) -> dict[str, str]:
+    """Return the files of authorities by base URL, for the transport."""
+    found = {}
+    for provider in settings.providers.values():
+        base_url = provider.base_url or registry.find(provider.adapter).base_url
+        if provider.ca_file is not None and base_url:
+            found[base_url] = provider.ca_file
+    return found
+
+
+def open_providers(settings: Settings, *, registry: Registry, sender: Sender) -> dict[str, Provider]:
+    """Return all configured providers by name."""
+    return {name: _open(name, given, registry, sender) for name, given in settings.providers.items()}
+
+
+def _open(name: str, given: ProviderSettings, registry: Registry, sender: Sender) -> Provider:
+    plugin = registry.find(given.adapter or name)
+    options = given.options if given.options is not None else plugin.options()
+    if given.headers:
+        sender = HeaderSender(sender, {name: value.reveal() for name, value in given.headers.items()})
+    base_url = (given.base_url or plugin.base_url or "").rstrip("/")
+    return Provider(
+        name=name,
+        plugin=plugin,
+        adapter=plugin.open(sender, options),
+        settings=given,
+        base_url=base_url,
+        is_vendors_own=given.base_url is None or base_url == (plugin.base_url or "").rstrip("/"),
+    )
+
+
+class HeaderSender:
+    """A transport that adds a provider's configured headers."""
+
+    def __init__(self, sender: Sender, headers: Mapping[str, str]) -> None:
+        self._sender = sender
+        self._headers = tuple((name.lower(), value) for name, value in headers.items())
+        self._joined: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]] = {}
+
+    async def send(self, request: UpstreamRequest, *, timeouts: Timeouts) -> Answer:
+        """Send a request with the headers; theirs win over the dialect's."""
+        joined = self._joined.get(request.headers)
+        if joined is None:
+            mine = {name for name, _ in self._headers}
+            kept = tuple(pair for pair in request.headers if pair[0] not in mine)
+            joined = self._joined[request.headers] = (*kept, *self._headers)
+        return await self._sender.send(msgspec.structs.replace(request, headers=joined), timeouts=timeouts)
+
+
+class RouteBuilder:
+    """Builds the table of one configuration."""
+
+    def __init__(self, settings: Settings, providers: Mapping[str, Provider], registry: Registry) -> None:
+        self._settings = settings
+        self._providers = providers
+        self._registry = registry
+
+    def table(self) -> RouteTable:
+        """Return every route: the file's models, or every catalogue model of a provider if the file names none."""
+        known = {name: self._known(provider) for name, provider in self._providers.items()}
+        if self._settings.models:
+            routes = {name: self._configured(name) for name in self._settings.models}
+        else:
+            routes = dict(self._unasked(known))
+        openings = {
+            name: ProviderRoute(known[name], template=self._template(provider))
+            for name, provider in self._providers.items()
+        }
+        return RouteTable(routes, openings)
+
+    def _configured(self, name: str) -> Route:
+        model = self._settings.models[name]
+        price = None if model.price is None else price_from_settings(model.price)
+        targets = tuple(
+            self._target(self._providers[target.provider], target.model, model=name, weight=target.weight, price=price)
+            for target in model.targets
+        )
+        return Route(
+            name=name,
+            label=name,
+            targets=targets,
+            owned_by=targets[0].provider,
+            retries=model.retries,
+            balance=model.balance,
+            timeouts=self._settings.timeouts_for(model=name),
+            transform=None if model.transform == _NO_TRANSFORM else model.transform,
+        )
+
+    def _known(self, provider: Provider) -> dict[str, Route]:
+        """Return the routes of the models that a provider is known to have, by upstream name."""
+        if provider.plugin.name == _ECHO:
+            return {_ECHO: self._plain(provider, _ECHO, kind="chat", price=price_from_settings(_FREE))}
+        if not provider.is_vendors_own or provider.plugin.catalog is None:
+            return {}
+        models = self._registry.catalog.models(provider.plugin.catalog)
+        return {model.id: self._plain(provider, model.id, kind=model.kind, price=None) for model in models}
+
+    def _plain(self, provider: Provider, model: str, *, kind: str, price: Price | None) -> Route:
+        target = self._target(provider, model, model=None, weight=1, price=price)
+        return Route(
+            name=f"{provider.name}/{model}",
+            label=f"{provider.name}/{model}",
+            targets=(target,),
+            owned_by=provider.name,
+            kind=kind,
+            timeouts=target.target.timeouts,
+        )
+
+    def _unasked(self, known: Mapping[str, Mapping[str, Route]]) -> Iterator[tuple[str, Route]]:
+        """Yield bare names, the first provider winning, then `provider/model` for all."""
+        taken: set[str] = set()
+        for routes in known.values():
+            for model, route in routes.items():
+                if model not in taken:
+                    taken.add(model)
+                    yield model, msgspec.structs.replace(route, name=model, label=model)
+        for routes in known.values():
+            yield from ((route.name, route) for route in routes.values())
+
+    def _template(self, provider: Provider) -> Route | None:
+        """Return what serves models that nobody has listed: so for servers that the catalogue does not know."""
+        if self._settings.models or provider.plugin.name == _ECHO or self._known(provider):
+            return None
+        name = f"{provider.name}/*"
+        return msgspec.structs.replace(self._plain(provider, "*", kind="chat", price=None), name=name, label=name)
+
+    def _target(
+        self, provider: Provider, upstream: str, *, model: str | None, weight: int, price: Price | None
+    ) -> RouteTarget:
+        timeouts = self._settings.timeouts_for(model=model, provider=provider.name)
+        keys = provider.settings.credentials
+        target = Target(
+            provider=provider.name,
+            model=upstream,
+            base_url=provider.base_url,
+            credential=keys[0] if keys else None,
+            options=provider.settings.options,
+            timeouts=timeouts,
+        )
+        whole = target if self._has_own_clock(model, provider.name) else _patient(target)
+        return RouteTarget(
+            provider=provider.name,
+            adapter=provider.adapter,
+            target=target,
+            whole_target=whole,
+            vendor=(provider.plugin.catalog or "") if provider.is_vendors_own else "",
+            weight=weight,
+            price=price or (price_from_settings(_FREE) if provider.plugin.name == _ECHO else None),
+        )
+
+    def _has_own_clock(self, model: str | None, provider: str) -> bool:
+        """Whether the operator set the clock for the first token himself."""
+        scopes = [self._settings.providers[provider].timeouts]
+        if model is not None:
+            scopes.append(self._settings.models[model].timeouts)
+        return any(scope.first_token_s is not None for scope in scopes)
+
+
+def _patient(target: Target) -> Target:
+    timeouts = msgspec.structs.replace(target.timeouts, first_token_s=target.timeouts.total_s)
+    return msgspec.structs.replace(target, timeouts=timeouts)

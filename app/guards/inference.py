@@ -1,0 +1,70 @@
+"""Who may call the inference API, and with which model. Law: middleware names the caller; guards refuse the caller."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from app.domain.keys.directory import KeyDirectory
+from app.domain.keys.principal import Principal
+from app.kernel.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
+from app.routing.table import Route, RouteTable
+
+_BEARER = b"bearer "
+
+
+class Tokens(Protocol):
+    """Reads JSON Web Tokens that stand for a key."""
+
+    async def public_id(self, token: bytes) -> str:
+        """Return the public id of the key that a token stands for; raises `Unauthenticated`."""
+        ...
+
+
+async def requires_inference(
+    headers: Mapping[bytes, bytes], directory: KeyDirectory, tokens: Tokens | None, *, scope: str = "inference"
+) -> Principal:
+    """Return who calls; raises for a caller who may not use the inference API."""
+    token = _credential(headers)
+    if tokens is not None and token.count(b".") == 2 and token.startswith(b"ey"):  # noqa: PLR2004 - a JWT's two dots
+        principal = await directory.principal(await tokens.public_id(token))
+    else:
+        principal = await directory.authenticate(token)
+    if scope not in principal.scopes and "inference" not in principal.scopes:
+        raise Forbidden(f"this key lacks the scope {scope!r}", code="insufficient_scope")
+    return principal
+
+
+def _credential(headers: Mapping[bytes, bytes]) -> bytes:
+    """Return the one credential of a request."""
+    found = [headers[name] for name in (b"x-api-key", b"x-goog-api-key") if name in headers]
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        if authorization[: len(_BEARER)].lower() != _BEARER:
+            raise Unauthenticated("the Authorization header must be of the form: Bearer <key>")
+        found.append(authorization[len(_BEARER) :].strip())
+    if not found:
+        raise Unauthenticated(
+            "no API key was sent: put it into the header Authorization: Bearer <key>", code="missing_api_key"
+        )
+    if any(other != found[0] for other in found[1:]):
+        raise InvalidRequest("two different credentials were sent", code="ambiguous_credentials")
+    return found[0]
+
+
+def requires_model(
+    principal: Principal, routes: RouteTable, name: str, *, pinned: tuple[str, str] | None = None
+) -> Route:
+    """Return the route of a model that the caller may use; `pinned` is the target that it asks for."""
+    route = routes.find(name)
+    if route is None:
+        raise NotFound(f"the model {name[:100]!r} does not exist", code="model_not_found", param="model")
+    if not principal.may_use(name):
+        raise Forbidden(f"this key may not use the model {name[:100]!r}", code="model_not_allowed", param="model")
+    if pinned is None:
+        return route
+    if not principal.may_route:
+        raise Forbidden("this key may not choose its route", code="insufficient_scope", param="x-gateway-route")
+    narrowed = routes.pinned(route, *pinned)
+    if narrowed is None:
+        label = "/".join(pinned)
+        raise NotFound(f"there is no target {label[:100]!r}", code="model_not_found", param="x-gateway-route")
+    return narrowed

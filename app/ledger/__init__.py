@@ -1,0 +1,1 @@
+"""From settlement to the database: the ledger of usage events."""

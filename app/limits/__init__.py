@@ -1,0 +1,1 @@
+"""What a request may use, reserved before the upstream call and settled after it."""

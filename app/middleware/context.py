@@ -1,0 +1,179 @@
+"""The outermost ring of a plane: who asks under which id, whether there is room, and what goes wrong.
+
+Law: one renderer for every refusal and failure; nothing of an unexpected error reaches the client but the request id.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from app.kernel.clock import Clock
+from app.kernel.errors import ExpectationFailed, GatewayError, InternalError, InvalidRequest, Unavailable
+from app.kernel.ids import uuid7_text
+from app.observability.metrics import Number
+
+_LOG = logging.getLogger("gateway.http")
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_NO_RETRY_S = 1.0
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+Refusal = Callable[[str, GatewayError, str], tuple[int, list[tuple[bytes, bytes]], bytes]]
+"""Renders an error for a path and a request id: status, headers, body."""
+
+
+class RequestContext:
+    """What the ring knows of one request; `scope["state"]["context"]`.
+
+    `headers` are by lower-case name; of repeated ones the last (repeated credentials are refused before). `send` is
+    the server's own. `started_ns` is monotonic.
+    """
+
+    __slots__ = ("headers", "is_draining", "receive", "request_id", "send", "started_ns")
+
+    def __init__(
+        self, request_id: str, headers: dict[bytes, bytes], *, receive: Receive, send: Send, started_ns: int
+    ) -> None:
+        self.request_id = request_id
+        self.headers = headers
+        self.receive = receive
+        self.send = send
+        self.started_ns = started_ns
+        self.is_draining = False
+
+
+class PlaneState:
+    """What all requests of a plane in this process share."""
+
+    def __init__(self, *, cap: int) -> None:
+        """Begin with nothing in flight; at most `cap` requests are served at once."""
+        self.cap = cap
+        self.inflight = 0
+        self.is_draining = False
+        self.gauge: Number | None = None
+
+    def enter(self) -> None:
+        """Count a request in."""
+        self.inflight += 1
+        if self.gauge is not None:
+            self.gauge.set(self.inflight)
+
+    def leave(self) -> None:
+        """Count a request out."""
+        self.inflight -= 1
+        if self.gauge is not None:
+            self.gauge.set(self.inflight)
+
+
+class ContextRing:
+    """An ASGI application around another."""
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        state: PlaneState,
+        clock: Clock,
+        refuse: Refusal,
+        allowed_hosts: tuple[str, ...] = ("*",),
+    ) -> None:
+        self._app = app
+        self._state = state
+        self._clock = clock
+        self._refuse = refuse
+        self._hosts = None if "*" in allowed_hosts else allowed_hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        pairs = scope["headers"]
+        headers = dict(pairs)
+        context = RequestContext(
+            uuid7_text(), headers, receive=receive, send=send, started_ns=self._clock.monotonic_ns()
+        )
+        scope["state"] = {"context": context, "request_id": context.request_id}
+        state = self._state
+        state.enter()
+        outgoing = _Outgoing(send, context, is_draining=state.is_draining)
+        try:
+            self._admit(scope["path"], headers, has_repeats=len(headers) != len(pairs), pairs=pairs)
+            context.is_draining = state.is_draining
+            await self._app(scope, receive, outgoing)
+        except GatewayError as error:
+            await self._answer(scope, outgoing, context, error)
+        except Exception:  # noqa: BLE001 - the one renderer: whatever it was, the client gets the request id only
+            _LOG.exception("request %s failed", context.request_id)
+            await self._answer(scope, outgoing, context, InternalError())
+        finally:
+            state.leave()
+
+    def _admit(self, path: str, headers: dict[bytes, bytes], *, has_repeats: bool, pairs: Any) -> None:
+        """Refuse what may not go on; probes are let through whatever the host or the load."""
+        if path in _PROBES:
+            return
+        if has_repeats:
+            _refuse_repeats([name for name, _ in pairs])
+        host = headers.get(b"host")
+        if not host or not _is_host(host):
+            raise InvalidRequest("the Host header is missing or invalid", code="invalid_host")
+        if self._hosts is not None and not _is_allowed(host, self._hosts):
+            raise InvalidRequest("this host is not served here", code="invalid_host")
+        expect = headers.get(b"expect")
+        if expect is not None and expect.lower() != b"100-continue":
+            raise ExpectationFailed
+        if self._state.inflight > self._state.cap:
+            raise Unavailable("too many requests are in flight", retry_after_s=_NO_RETRY_S)
+
+    async def _answer(self, scope: Scope, outgoing: "_Outgoing", context: RequestContext, error: GatewayError) -> None:
+        """Say an error, if the answer has not begun."""
+        if outgoing.has_begun:
+            return
+        status, headers, body = self._refuse(scope["path"], error, context.request_id)
+        await outgoing({"type": "http.response.start", "status": status, "headers": headers})
+        await outgoing({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+
+
+class _Outgoing:
+    """Puts the request id on every answer, and notes that it has begun."""
+
+    __slots__ = ("_context", "_is_draining", "_send", "has_begun")
+
+    def __init__(self, send: Send, context: RequestContext, *, is_draining: bool) -> None:
+        self._send = send
+        self._context = context
+        self._is_draining = is_draining
+        self.has_begun = False
+
+    def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
+        """Pass a message on."""
+        if not self.has_begun and message["type"] == "http.response.start":
+            self.has_begun = True
+            headers = message["headers"] = list(message["headers"])
+            headers.append((b"x-request-id", self._context.request_id.encode()))
+            if self._is_draining:
+                headers.append((b"connection", b"close"))
+        return self._send(message)
+
+
+def _refuse_repeats(names: list[bytes]) -> None:
+    for name in (b"host", b"authorization", b"x-api-key", b"x-goog-api-key", b"content-length", b"content-type"):
+        if names.count(name) > 1:
+            is_credential = name not in {b"host", b"content-length", b"content-type"}
+            code = "ambiguous_credentials" if is_credential else "invalid_request"
+            label = name.decode()
+            raise InvalidRequest(f"the header {label} stands twice", code="invalid_host" if name == b"host" else code)
+
+
+_HOST_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
+
+
+def _is_host(host: bytes) -> bool:
+    return _HOST_BYTES.issuperset(host)
+
+
+def _is_allowed(host: bytes, allowed: tuple[str, ...]) -> bool:
+    """Whether a host, without its port, is one of the allowed; `*.example.com` allows subdomains."""
+    name = host.decode("ascii").lower()
+    name = name.rpartition("]")[0] + "]" if name.startswith("[") else name.partition(":")[0]
+    return any(name == item.lower() or (item.startswith("*.") and name.endswith(item[1:].lower())) for item in allowed)

@@ -1,0 +1,137 @@
+"""Numbers that outlive their process: one memory-mapped file a worker, which any process can add up.
+
+A file holds doubles; beside it, a list of names says which double means what. A worker that is killed leaves its
+numbers behind, whole; its parent folds them into the archive before the files go, so no counter ever goes back.
+"""
+
+import fcntl
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+_CELL_BYTES = 8
+_CAPACITY = 1 << 16
+_ARCHIVE = "archive"
+
+Key = tuple[str, tuple[str, ...], str]
+"""A family's name, its label values, and which of the series' numbers this is (`value`, `sum`, `le:0.5`)."""
+
+
+class Cells:
+    """The numbers that this process adds to. Not thread-safe: one event loop, one writer.
+
+    Without a directory the numbers live in memory only.
+    """
+
+    def __init__(self, directory: Path | None = None, *, name: str = "worker") -> None:
+        """Open the file of this process; `name` says what kind of process it is (`gateway`, `admin`, `all`)."""
+        self._used = 0
+        self._names: list[Key] = []
+        self._at: dict[Key, int] = {}
+        self._file: int | None = None
+        self._names_file: int | None = None
+        if directory is None:
+            self.values = memoryview(bytearray(_CAPACITY * _CELL_BYTES)).cast("d")
+            return
+        stem = directory / f"{name}-{os.getpid()}"
+        self._file = os.open(stem.with_suffix(".cells"), os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600)
+        os.ftruncate(self._file, _CAPACITY * _CELL_BYTES)
+        self._map = mmap.mmap(self._file, _CAPACITY * _CELL_BYTES)
+        self.values = memoryview(self._map).cast("d")
+        flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND
+        self._names_file = os.open(stem.with_suffix(".names"), flags, 0o600)
+
+    def reserve(self, keys: Iterable[Key]) -> int:
+        """Return the position of the first of consecutive new cells for `keys`, each zero.
+
+        When the file is full they share one overflow cell, so that a defect elsewhere cannot exhaust the disk.
+        """
+        wanted = list(keys)
+        if self._used + len(wanted) >= _CAPACITY:
+            return _CAPACITY - len(wanted)
+        first = self._used
+        self._used += len(wanted)
+        self._names += wanted
+        if self._names_file is not None:
+            os.write(self._names_file, b"".join(msgspec.json.encode(key) + b"\n" for key in wanted))
+        return first
+
+    def read(self) -> Iterator[tuple[Key, float]]:
+        """Yield every number of this process."""
+        yield from zip(self._names, self.values, strict=False)
+
+    def close(self) -> None:
+        """Let go of the file; it stays."""
+        for descriptor in (self._file, self._names_file):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._file = self._names_file = None
+
+
+def read_all(directory: Path, names: frozenset[str]) -> Iterator[tuple[int, Key, float]]:
+    """Yield (process id, key, number) of all processes whose kind is in `names`; the archive's process id is 0."""
+    for path in sorted(directory.glob("*.names")):
+        kind, _, pid = path.stem.rpartition("-")
+        if kind in names:
+            yield from ((int(pid), key, value) for key, value in _read_file(path))
+    for kind in sorted(names):
+        yield from ((0, key, value) for key, value in _read_archive(directory, kind).items())
+
+
+def _read_file(names: Path) -> Iterator[tuple[Key, float]]:
+    try:
+        lines = names.read_bytes().split(b"\n")[:-1]
+        cells = memoryview(names.with_suffix(".cells").read_bytes()).cast("d")
+    except FileNotFoundError:
+        return
+    for line, value in zip(lines, cells, strict=False):
+        yield msgspec.json.decode(line, type=Key), value
+
+
+def _archive_path(directory: Path, kind: str) -> Path:
+    return directory / f"{kind}.{_ARCHIVE}"
+
+
+def _read_archive(directory: Path, kind: str) -> dict[Key, float]:
+    try:
+        rows = msgspec.json.decode(_archive_path(directory, kind).read_bytes(), type=list[tuple[Key, float]])
+    except FileNotFoundError:
+        return {}
+    return dict(rows)
+
+
+def fold_dead(directory: Path) -> None:
+    """Fold the numbers of every process that is gone."""
+    for names in directory.glob("*.names"):
+        pid = int(names.stem.rpartition("-")[2])
+        if not _is_alive(pid):
+            fold(directory, pid)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def fold(directory: Path, pid: int) -> None:
+    """Add the numbers of a dead process to the archive of its kind and remove its files; safe to repeat."""
+    for names in directory.glob(f"*-{pid}.names"):
+        kind = names.stem.rpartition("-")[0]
+        with (directory / f"{kind}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            totals = _read_archive(directory, kind)
+            for key, value in _read_file(names):
+                totals[key] = totals.get(key, 0.0) + value
+            fresh = _archive_path(directory, kind).with_suffix(".new")
+            fresh.write_bytes(msgspec.json.encode(list(totals.items())))
+            names.unlink(missing_ok=True)
+            fresh.replace(_archive_path(directory, kind))
+            names.with_suffix(".cells").unlink(missing_ok=True)

@@ -1,0 +1,106 @@
+"""Logs: one JSON object a line. Law: allow-listed fields; the request line is a struct appended to a buffer."""
+
+import asyncio
+import logging
+import os
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+_FLUSH_S = 0.5
+_FLUSH_BYTES = 64 * 1024
+_MAX_BUFFER_BYTES = 4 << 20
+_MAX_FRAMES = 12
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record of the standard library; tracebacks come without locals."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line of JSON."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            kind, _, trace = record.exc_info
+            frames = traceback.extract_tb(trace)[-_MAX_FRAMES:]
+            line["error"] = kind.__name__
+            line["stack"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        return msgspec.json.encode(line).decode()
+
+
+def configure_logging(level: str) -> None:
+    """Send the standard library's logs to standard error as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for chatty in ("httpx", "httpcore", "asyncio", "sqlalchemy", "alembic", "aiosqlite"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class RequestLine(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What is logged of one request. Nothing here is a body, a header or a secret."""
+
+    time: str
+    level: str
+    logger: str
+    request_id: str
+    method: str
+    route: str
+    status: int
+    duration_ms: int
+    overhead_ms: float
+    key_id: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    attempts: int = 0
+    stream: bool = False
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nusd: int | None = None
+    error_code: str | None = None
+
+
+class RequestLog:
+    """Request lines on their way out: buffered, written every half second, dropped rather than waited for."""
+
+    def __init__(self, *, descriptor: int = 2, enabled: bool = True) -> None:
+        """Write to a file descriptor, standard error by default."""
+        self._descriptor = descriptor
+        self._enabled = enabled
+        self._buffer = bytearray()
+        self._encode = msgspec.json.Encoder().encode_into
+        self._timer: asyncio.TimerHandle | None = None
+        self.dropped = 0
+
+    def add(self, line: RequestLine) -> None:
+        """Take a line."""
+        if not self._enabled:
+            return
+        if len(self._buffer) > _MAX_BUFFER_BYTES:
+            self.dropped += 1
+            return
+        self._encode(line, self._buffer, -1)
+        self._buffer += b"\n"
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
+        elif len(self._buffer) > _FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is buffered; what cannot be written is dropped and counted."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        data, self._buffer = bytes(self._buffer), bytearray()
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError:
+            self.dropped += data.count(b"\n")

@@ -1,0 +1,96 @@
+"""Whether a request may go on: its cost bound, and what it must reserve first. Law: decide, then act."""
+
+from typing import Any
+
+from app.domain.prices import Price, PriceBook, bound
+from app.kernel.errors import InvalidRequest, ModelNotPriced
+from app.kernel.money import format_usd
+from app.limits.accounts import Accounts, Hold
+from app.pipeline.exchange import Answer, Exchange, Next
+from app.pipeline.meter import estimate_tokens
+from app.routing.table import RouteTarget
+
+DEFAULT_OUTPUT_CAP = 4_096
+"""The output, in tokens, that is allowed for where neither the client nor anybody else says how much."""
+MIN_OUTPUT_TOKENS = 16
+_CAP_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+class Admit:
+    """Refuses what would cost too much, and reserves what is limited."""
+
+    def __init__(self, accounts: Accounts, prices: PriceBook) -> None:
+        self._accounts = accounts
+        self._prices = prices
+
+    async def __call__(self, exchange: Exchange, following: Next) -> Answer:
+        """Answer, if the request may go on."""
+        most = exchange.options.max_cost_nusd
+        if most is not None:
+            self._bound_cost(exchange, most)
+        if self._accounts.is_limited(exchange.principal.organization_id):
+            await self._accounts.reserve(self._hold(exchange))
+            exchange.is_reserved = True
+        return await following(exchange)
+
+    def _bound_cost(self, exchange: Exchange, most: int) -> None:
+        """Refuse a request whose dearest candidate could cost more than `most`, or cap its output so that none can."""
+        prices = [self._price(exchange, target) for target in exchange.route.targets]
+        tokens_in = estimate_tokens(len(exchange.body))
+        choices = exchange.document.get("n") or 1
+        if exchange.operation.name != "chat":
+            worst = max(bound(price, input_tokens=tokens_in, output_tokens=0) for price in prices)
+        else:
+            cap = asked_cap(exchange.document)
+            if cap is None:
+                cap = exchange.output_cap = self._affordable(prices, tokens_in, most, choices)
+            worst = max(bound(price, input_tokens=tokens_in, output_tokens=cap * choices) for price in prices)
+        if worst > most:
+            raise InvalidRequest(
+                f"this request may cost up to {format_usd(worst)} USD, more than the allowed {format_usd(most)}",
+                code="max_cost_exceeded",
+                param="x-gateway-max-cost",
+            )
+
+    @staticmethod
+    def _affordable(prices: list[Price], tokens_in: int, most: int, choices: int) -> int:
+        """Return the largest output cap, up to the default, that `most` pays for with every price; at least 16."""
+        low, high = MIN_OUTPUT_TOKENS, DEFAULT_OUTPUT_CAP
+        while low < high:
+            middle = (low + high + 1) // 2
+            worst = max(bound(price, input_tokens=tokens_in, output_tokens=middle * choices) for price in prices)
+            low, high = (middle, high) if worst <= most else (low, middle - 1)
+        return low
+
+    def _price(self, exchange: Exchange, target: RouteTarget) -> Price:
+        price = target.price or self._prices.find(target.vendor, target.target.model)
+        if price is None:
+            raise ModelNotPriced(f"the model {exchange.route.name!r} has no price, so its cost cannot be bounded")
+        return price
+
+    def _hold(self, exchange: Exchange) -> Hold:
+        principal, targets = exchange.principal, exchange.route.targets
+        prices = [target.price or self._prices.find(target.vendor, target.target.model) for target in targets]
+        known = [price for price in prices if price is not None]
+        tokens_in = estimate_tokens(len(exchange.body))
+        tokens_out = (asked_cap(exchange.document) or DEFAULT_OUTPUT_CAP) * (exchange.document.get("n") or 1)
+        costs = [bound(price, input_tokens=tokens_in, output_tokens=tokens_out) for price in known]
+        return Hold(
+            request_id=exchange.request_uuid,
+            organization_id=principal.organization_id,
+            team_id=principal.team_id,
+            key_id=principal.key_id,
+            model=exchange.route.name,
+            input_tokens=tokens_in,
+            output_tokens=tokens_out,
+            cost_nusd=max(costs) if len(known) == len(prices) else None,
+        )
+
+
+def asked_cap(document: Any) -> int | None:
+    """Return the output cap that the client asked for, in tokens, in whichever field its dialect has."""
+    for name in _CAP_FIELDS:
+        value = document.get(name)
+        if isinstance(value, int):
+            return value
+    return None

@@ -1,0 +1,315 @@
+"""The innermost call: one attempt at one target, relayed or translated, opened up to its first content."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from app.domain.prices import PriceBook, cost
+from app.kernel.clock import Clock
+from app.pipeline.exchange import Answer, Attempt, Exchange, Outcome, StreamRenderer
+from app.pipeline.meter import estimate_tokens
+from app.routing.table import RouteTarget
+from app.routing.transform import apply_edits
+from providers.errors import (
+    BadAnswer,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderTimedOut,
+    RequestRefused,
+    StreamInterrupted,
+)
+from providers.protocol import ChatStream, RelayStream
+from providers.stream import Collector
+from providers.types import (
+    Completion,
+    EmbeddingRequest,
+    Finished,
+    RelayRequest,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    Usage,
+    UsageReported,
+)
+
+_NS_PER_S = 1_000_000_000
+_EVENT_STREAM = b"text/event-stream; charset=utf-8"
+
+
+class Dispatch:
+    """Makes attempts. Every attempt ends with an outcome, whatever happens to it."""
+
+    def __init__(self, prices: PriceBook, clock: Clock) -> None:
+        self._prices = prices
+        self._clock = clock
+
+    async def attempt(self, exchange: Exchange, choice: RouteTarget) -> Answer:
+        """Call one target; raises `ProviderError`. A live answer has its first content when this returns."""
+        clock = self._clock
+        attempt = Attempt(
+            len(exchange.attempts) + 1,
+            provider=choice.provider,
+            upstream_model=choice.target.model,
+            price=choice.price or self._prices.find(choice.vendor, choice.target.model),
+            started_ns=clock.monotonic_ns(),
+        )
+        exchange.attempts.append(attempt)
+        try:
+            if exchange.operation.relay in choice.adapter.relays:
+                return await self._relay(exchange, choice, attempt)
+            return await self._translate(exchange, choice, attempt)
+        except ProviderError as error:
+            self.end_badly(exchange, attempt, error)
+            raise
+        except asyncio.CancelledError:
+            self.cancel(exchange, attempt)
+            raise
+        finally:
+            exchange.upstream_ns += clock.monotonic_ns() - attempt.started_ns
+
+    async def _relay(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:
+        request = RelayRequest(
+            operation=exchange.operation.relay,
+            body=exchange.body,
+            document=exchange.document,
+            edits=exchange.edits,
+            output_cap=exchange.output_cap,
+            stream=exchange.stream,
+            keep_usage=exchange.keep_usage,
+        )
+        if exchange.stream:
+            stream = await choice.adapter.relay(request, choice.target)
+            attempt.status = stream.status
+            body = RelayedBody(self, exchange, attempt, stream)
+            await self._until_content(body, choice, attempt)
+            return Answer(live=body, content_type=_EVENT_STREAM)
+        stream = await choice.adapter.relay(request, choice.whole_target)
+        attempt.status = stream.status
+        whole = await stream.read_all()
+        self.end_well(exchange, attempt, stream.inspector.usage, stream.inspector.output_tokens_seen)
+        return Answer(body=whole)
+
+    async def _translate(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:
+        document = apply_edits(exchange.document, exchange.edits)
+        if exchange.output_cap is not None:
+            document["max_tokens"] = exchange.output_cap
+        request = exchange.operation.parse(document)
+        renderer = exchange.operation.renderer
+        if isinstance(request, EmbeddingRequest):
+            vectors = await choice.adapter.embed(request, choice.whole_target)
+            self.end_well(exchange, attempt, vectors.usage, 0)
+            return Answer(body=renderer.whole(exchange, vectors))
+        target = choice.target if exchange.stream else choice.whole_target
+        stream = await choice.adapter.chat(request, target)
+        attempt.status = 200
+        if not exchange.stream:
+            completion = await self._gather(exchange, attempt, stream)
+            return Answer(body=renderer.whole(exchange, completion))
+        body = TranslatedBody(self, exchange, attempt, stream)
+        await self._until_content(body, choice, attempt)
+        return Answer(live=body, content_type=_EVENT_STREAM)
+
+    async def _gather(self, exchange: Exchange, attempt: Attempt, stream: ChatStream) -> Completion:
+        collector = Collector()
+        try:
+            async for event in stream:
+                collector.feed(event)
+            completion = collector.completion()
+        finally:
+            stream.close()
+        if not completion.choices:
+            raise BadAnswer("the provider's answer is empty")
+        self.end_well(exchange, attempt, completion.usage, 0)
+        return completion
+
+    async def _until_content(self, body: "RelayedBody | TranslatedBody", choice: RouteTarget, attempt: Attempt) -> None:
+        """Hold lifecycle frames back until the first content; closes the call if none comes."""
+        used_s = (self._clock.monotonic_ns() - attempt.started_ns) / _NS_PER_S
+        left_s = choice.target.timeouts.first_token_s - used_s
+        try:
+            async with asyncio.timeout(max(left_s, 0.001)):
+                await body.open()
+        except TimeoutError:
+            body.stream.close()
+            raise ProviderTimedOut("the provider sent no content in time", phase="first_token") from None
+        except BaseException:
+            body.stream.close()
+            raise
+        attempt.first_ns = self._clock.monotonic_ns()
+
+    def end_well(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
+        """Note that an attempt is complete; missing usage is estimated."""
+        attempt.outcome = "ok"
+        attempt.ended_ns = self._clock.monotonic_ns()
+        if attempt.first_ns is None:
+            attempt.first_ns = attempt.ended_ns
+        self._charge(exchange, attempt, usage, tokens_seen)
+
+    def end_badly(self, exchange: Exchange, attempt: Attempt, error: ProviderError, tokens_seen: int = 0) -> None:
+        """Note that an attempt failed; what was delivered before is estimated, what was not costs nothing."""
+        if attempt.outcome is not None:
+            return
+        attempt.outcome = outcome_of(error)
+        attempt.error_code = error.code
+        attempt.status = error.status or attempt.status
+        attempt.ended_ns = self._clock.monotonic_ns()
+        if tokens_seen:
+            self._charge(exchange, attempt, None, tokens_seen)
+        else:
+            attempt.cost_nusd = 0
+
+    def cancel(self, exchange: Exchange, attempt: Attempt, *, usage: Usage | None = None, tokens_seen: int = 0) -> None:
+        """Note that the caller left or its time ran out: the provider has the prompt, so that is charged."""
+        if attempt.outcome is not None:
+            return
+        attempt.outcome = "timeout" if exchange.is_expired else "cancelled"
+        attempt.ended_ns = self._clock.monotonic_ns()
+        self._charge(exchange, attempt, usage, tokens_seen)
+
+    @staticmethod
+    def _charge(exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
+        """Note what an attempt used, estimated where the provider did not say, and what that costs."""
+        attempt.usage_source = "provider" if usage is not None else "estimated"
+        if usage is None:
+            tokens_in = estimate_tokens(len(exchange.body))
+            usage = Usage(input_tokens=tokens_in, output_tokens=tokens_seen, estimated=True)
+        attempt.usage = usage
+        attempt.cost_nusd = None if attempt.price is None else cost(attempt.price, usage)
+
+
+def outcome_of(error: ProviderError) -> Outcome:
+    """Return the word for an attempt that ended with `error`."""
+    if isinstance(error, RequestRefused):
+        return "refused"
+    if isinstance(error, ProviderRateLimited):
+        return "rate_limited"
+    if isinstance(error, ProviderTimedOut):
+        return "timeout"
+    return "interrupted" if isinstance(error, StreamInterrupted) else "error"
+
+
+class RelayedBody:
+    """A live answer whose bytes pass through."""
+
+    __slots__ = ("_attempt", "_dispatch", "_exchange", "_held", "is_finished", "stream")
+
+    def __init__(self, dispatch: Dispatch, exchange: Exchange, attempt: Attempt, stream: RelayStream) -> None:
+        self._dispatch = dispatch
+        self._exchange = exchange
+        self._attempt = attempt
+        self.stream = stream
+        self._held = b""
+        self.is_finished = False
+
+    async def open(self) -> None:
+        """Read until there is content."""
+        inspector = self.stream.inspector
+        held = []
+        while not inspector.has_content and not inspector.is_finished:
+            held.append(await self.stream.read())
+        self._held = b"".join(held)
+        if not inspector.has_content:
+            raise BadAnswer("the provider's answer is empty")
+
+    async def read(self) -> bytes:
+        """Return the next bytes."""
+        data, self._held = self._held, b""
+        inspector = self.stream.inspector
+        if not data:
+            try:
+                data = await self.stream.read()
+            except ProviderError as error:
+                tokens = inspector.output_tokens_seen
+                self._dispatch.end_badly(self._exchange, self._attempt, error, tokens)
+                raise
+        if inspector.is_finished and not self.is_finished:
+            self.is_finished = True
+            tokens = inspector.output_tokens_seen
+            self._dispatch.end_well(self._exchange, self._attempt, inspector.usage, tokens)
+            self.stream.close()
+        return data
+
+    def close(self) -> None:
+        """Let go of the upstream call; before the end that is a cancellation."""
+        self.stream.close()
+        inspector = self.stream.inspector
+        tokens = inspector.output_tokens_seen
+        self._dispatch.cancel(self._exchange, self._attempt, usage=inspector.usage, tokens_seen=tokens)
+
+
+_CONTENT = (TextDelta, ThinkingDelta, ToolCallStarted, ToolCallDelta, Finished)
+
+
+class TranslatedBody:
+    """A live answer whose events are rendered in the client's dialect."""
+
+    __slots__ = (
+        "_attempt",
+        "_dispatch",
+        "_events",
+        "_exchange",
+        "_held",
+        "_renderer",
+        "_tokens_seen",
+        "_usage",
+        "is_finished",
+        "stream",
+    )
+
+    def __init__(self, dispatch: Dispatch, exchange: Exchange, attempt: Attempt, stream: ChatStream) -> None:
+        self._dispatch = dispatch
+        self._exchange = exchange
+        self._attempt = attempt
+        self.stream = stream
+        self._events: AsyncIterator[Any] = stream.__aiter__()
+        self._renderer: StreamRenderer = exchange.operation.renderer.stream(exchange)
+        self._held = b""
+        self._usage: Usage | None = None
+        self._tokens_seen = 0
+        self.is_finished = False
+
+    async def open(self) -> None:
+        """Read until there is content."""
+        held = []
+        while self._tokens_seen == 0:
+            data = await self._step()
+            if data is None:
+                raise BadAnswer("the provider's answer is empty")
+            held.append(data)
+        self._held = b"".join(held)
+
+    async def read(self) -> bytes:
+        """Return the next bytes."""
+        data, self._held = self._held, b""
+        while not data and not self.is_finished:
+            try:
+                step = await self._step()
+            except ProviderError as error:
+                self._dispatch.end_badly(self._exchange, self._attempt, error, self._tokens_seen)
+                raise
+            data = self._finish() if step is None else step
+        return data
+
+    async def _step(self) -> bytes | None:
+        """Return what the next event is in the client's dialect (perhaps nothing); `None` when there is none."""
+        try:
+            event = await anext(self._events)
+        except StopAsyncIteration:
+            return None
+        if isinstance(event, UsageReported):
+            self._usage = event.usage
+        elif isinstance(event, _CONTENT):
+            self._tokens_seen += 1
+        return self._renderer.feed(event)
+
+    def _finish(self) -> bytes:
+        self.is_finished = True
+        self._dispatch.end_well(self._exchange, self._attempt, self._usage, self._tokens_seen)
+        self.stream.close()
+        return self._renderer.finish()
+
+    def close(self) -> None:
+        """Let go of the upstream call; before the end that is a cancellation."""
+        self.stream.close()
+        self._dispatch.cancel(self._exchange, self._attempt, usage=self._usage, tokens_seen=self._tokens_seen)

@@ -1,0 +1,244 @@
+"""One inference request on its way through the layers, and the answer on its way back."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+import msgspec
+
+from app.domain.keys.principal import Principal
+from app.domain.prices import Price
+from app.domain.usage.schemas import UsageSource
+from app.pipeline.options import NO_OPTIONS
+from app.routing.table import Route
+from app.routing.transform import NO_EDITS
+from providers.types import ChatRequest, EmbeddingRequest, Usage
+
+Outcome = Literal["ok", "refused", "rate_limited", "error", "timeout", "interrupted", "cancelled"]
+
+
+class Attempt:
+    """One upstream call, from its start to its usage event. Times are monotonic nanoseconds."""
+
+    __slots__ = (
+        "cost_nusd",
+        "ended_ns",
+        "error_code",
+        "first_ns",
+        "number",
+        "outcome",
+        "price",
+        "provider",
+        "started_ns",
+        "status",
+        "upstream_model",
+        "usage",
+        "usage_source",
+    )
+
+    def __init__(
+        self, number: int, *, provider: str, upstream_model: str, price: Price | None, started_ns: int
+    ) -> None:
+        self.number = number
+        self.provider = provider
+        self.upstream_model = upstream_model
+        self.price = price
+        self.started_ns = started_ns
+        self.first_ns: int | None = None
+        self.ended_ns: int | None = None
+        self.outcome: Outcome | None = None
+        self.status: int | None = None
+        self.usage: Usage | None = None
+        self.usage_source: UsageSource = "none"
+        self.cost_nusd: int | None = None
+        self.error_code: str | None = None
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a client can ask, on one wire; made once.
+
+    `name` is canonical (`chat`, `embeddings`), `relay` its name on the client's wire (`openai.chat`), `endpoint` the
+    path that metrics show. `parse` reads a decoded body into the canonical request, for providers that do not speak
+    the client's wire, and `renderer` says their answers in it.
+    """
+
+    name: str
+    relay: str
+    endpoint: str
+    parse: "Callable[[Mapping[str, Any]], ChatRequest | EmbeddingRequest]"
+    renderer: "Renderer"
+
+    @property
+    def dialect(self) -> str:
+        """The client's dialect, such as `openai`."""
+        return self.relay.partition(".")[0]
+
+
+class Exchange:
+    """A request that has been understood: who asks what, and what has happened to it so far.
+
+    `body` is what the client sent, `document` the same decoded; `edits` are the operator's changes to it.
+    """
+
+    __slots__ = (
+        "_request_uuid",
+        "attempts",
+        "body",
+        "deadline_ns",
+        "document",
+        "edits",
+        "is_expired",
+        "is_reserved",
+        "is_settled",
+        "keep_usage",
+        "operation",
+        "options",
+        "output_cap",
+        "overhead_ns",
+        "principal",
+        "request_id",
+        "route",
+        "started_ns",
+        "stream",
+        "upstream_ns",
+    )
+
+    def __init__(
+        self,
+        *,
+        request_id: str,
+        principal: Principal,
+        operation: Operation,
+        route: Route,
+        body: bytes,
+        document: Mapping[str, Any],
+        started_ns: int,
+    ) -> None:
+        self.request_id = request_id
+        self.principal = principal
+        self.operation = operation
+        self.route = route
+        self.body = body
+        self.document = document
+        self.started_ns = started_ns
+        self.options = NO_OPTIONS
+        self.stream = False
+        self.keep_usage = False
+        self.edits = NO_EDITS
+        self.output_cap: int | None = None
+        self.attempts: list[Attempt] = []
+        self.deadline_ns: int | None = None
+        self.is_expired = False
+        self.is_reserved = False
+        self.is_settled = False
+        self.upstream_ns = 0
+        self.overhead_ns = 0
+        self._request_uuid: UUID | None = None
+
+    @property
+    def request_uuid(self) -> UUID:
+        """The request's id as a UUID."""
+        if self._request_uuid is None:
+            self._request_uuid = UUID(hex=self.request_id)
+        return self._request_uuid
+
+    def expire(self) -> None:
+        """Note that the caller's time has run out."""
+        self.is_expired = True
+
+    @property
+    def last_attempt(self) -> Attempt | None:
+        """The attempt that served, or the last that tried."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def cost_nusd(self) -> int | None:
+        """What all attempts cost so far; absent if one that was charged has no price."""
+        costs = [attempt.cost_nusd for attempt in self.attempts]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
+
+
+class LiveBody(Protocol):
+    """The body of a streamed answer, in the client's dialect.
+
+    `is_finished` after a `read` means that its bytes are the last, terminator included.
+    """
+
+    is_finished: bool
+
+    async def read(self) -> bytes:
+        """Return the next bytes; `b""` at the end. Raises `ProviderError` if the answer breaks."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the upstream call; idempotent."""
+        ...
+
+
+class Answer:
+    """What a layer answers: a whole `body`, or a `live` one. Either way it is in the client's dialect."""
+
+    __slots__ = ("body", "content_type", "live")
+
+    def __init__(
+        self, *, body: bytes | None = None, live: LiveBody | None = None, content_type: bytes = b"application/json"
+    ) -> None:
+        self.body = body
+        self.live = live
+        self.content_type = content_type
+
+
+class Renderer(Protocol):
+    """How canonical answers are said in the client's dialect."""
+
+    def whole(self, exchange: Exchange, answer: Any) -> bytes:
+        """Return the body for a `Completion` or `Embeddings`."""
+        ...
+
+    def stream(self, exchange: Exchange) -> "StreamRenderer":
+        """Return a renderer for one streamed answer."""
+        ...
+
+
+class StreamRenderer(Protocol):
+    """Says canonical events in the client's dialect."""
+
+    def feed(self, event: Any) -> bytes:
+        """Return the bytes that say `event`: perhaps none."""
+        ...
+
+    def finish(self) -> bytes:
+        """Return the bytes that end a complete answer, terminator included."""
+        ...
+
+
+class Next(Protocol):
+    """The floors below a layer."""
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        """Answer the exchange."""
+        ...
+
+
+class Layer(Protocol):
+    """One floor of the ring."""
+
+    async def __call__(self, exchange: Exchange, following: Next) -> Answer:
+        """Answer the exchange, with or without the floors below."""
+        ...
+
+
+def compose(layers: list[Layer], innermost: Next) -> Next:
+    """Return one call through all layers, the first outermost."""
+    call = innermost
+    for layer in reversed(layers):
+        call = _bind(layer, call)
+    return call
+
+
+def _bind(layer: Layer, following: Next) -> Next:
+    def bound(exchange: Exchange) -> Any:
+        return layer(exchange, following)
+
+    return bound

@@ -1,0 +1,240 @@
+"""The outermost layer: every attempt that was made leaves one usage event, settled before the last byte.
+
+Whoever leaves early (a client that hangs up, a clock that runs out) hands the exchange to a supervised task, so
+settlement never depends on a response being finished.
+"""
+
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from app.domain.usage.schemas import UsageEvent
+from app.kernel.clock import Clock
+from app.kernel.ids import attempt_id
+from app.kernel.money import NUSD_PER_USD, format_usd
+from app.limits.accounts import Accounts
+from app.observability.metrics import (
+    ATTEMPTS,
+    COST,
+    TOKENS,
+    TTFT_SECONDS,
+    USAGE_ANOMALIES,
+    Metrics,
+    Number,
+)
+from app.pipeline.exchange import Answer, Attempt, Exchange, LiveBody, Next
+from providers.framing import sse
+from providers.framing.members import splice
+from providers.types import Usage
+
+_BYTES_PER_TOKEN = 4
+_NS_PER_MS = 1_000_000
+_NS_PER_S = 1_000_000_000
+
+
+class Supervisor(Protocol):
+    """Runs what must not be lost when its starter goes away."""
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run `work` to its end, in a task of its own."""
+        ...
+
+
+class Meter:
+    """Counts and settles."""
+
+    def __init__(self, accounts: Accounts, *, metrics: Metrics, clock: Clock, supervisor: Supervisor) -> None:
+        self._accounts = accounts
+        self._metrics = metrics
+        self._clock = clock
+        self._supervisor = supervisor
+        self._token_counters: dict[str, tuple[Number, Number, Number, Number]] = {}
+
+    async def __call__(self, exchange: Exchange, following: Next) -> Answer:
+        """Answer; a whole answer is settled here, a live one by the time its last bytes are read."""
+        try:
+            answer = await following(exchange)
+        except BaseException:
+            self.abandon(exchange)
+            raise
+        if answer.live is not None:
+            metered = _MeteredBody(answer.live, self, exchange)
+            answer.live = NotedBody(metered, self, exchange) if exchange.options.includes_cost else metered
+            return answer
+        await self.settle(exchange)
+        if exchange.options.includes_cost and answer.body is not None:
+            answer.body = splice(answer.body, put={"gateway": self.note(exchange)})
+        return answer
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Settle what was attempted in a task of its own."""
+        if exchange.attempts and not exchange.is_settled:
+            self._supervisor.spawn(self.settle(exchange))
+
+    async def settle(self, exchange: Exchange) -> None:
+        """Hand the event of every attempt to the ledger, once."""
+        if exchange.is_settled or not exchange.attempts:
+            return
+        exchange.is_settled = True
+        now, now_ns = self._clock.now(), self._clock.monotonic_ns()
+        events = [self._event(exchange, attempt, now, now_ns) for attempt in exchange.attempts]
+        await self._accounts.settle(events, reserved=exchange.is_reserved)
+
+    def note(self, exchange: Exchange) -> bytes:
+        """Return the `gateway` object that the caller asked to have in its answer."""
+        attempt = exchange.last_attempt
+        usage = (attempt.usage if attempt else None) or Usage()
+        spent = exchange.cost_nusd
+        note = {
+            "request_id": exchange.request_id,
+            "provider": attempt.provider if attempt else None,
+            "model": exchange.route.name,
+            "cost": None if spent is None else format_usd(spent),
+            "usage": {
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+                "cache_read_tokens": usage.cache_read_tokens,
+                "cache_write_tokens": usage.cache_write_tokens,
+                "reasoning_tokens": usage.reasoning_tokens,
+            },
+            "price_version": attempt.price.version if attempt and attempt.price else None,
+        }
+        return msgspec.json.encode(note)
+
+    def _event(self, exchange: Exchange, attempt: Attempt, now: datetime, now_ns: int) -> UsageEvent:
+        """Close an attempt and return its event."""
+        ended_ns = attempt.ended_ns if attempt.ended_ns is not None else now_ns
+        self._count(exchange, attempt)
+        principal = exchange.principal
+        first_ns = attempt.first_ns
+        usage = attempt.usage or Usage()
+        return UsageEvent(
+            event_id=attempt_id(exchange.request_uuid, attempt.number),
+            request_id=exchange.request_uuid,
+            attempt=attempt.number,
+            organization_id=principal.organization_id,
+            team_id=principal.team_id,
+            key_id=principal.key_id,
+            occurred_at=now,
+            operation=exchange.operation.name,
+            dialect=exchange.operation.dialect,
+            provider=attempt.provider,
+            model=exchange.route.name,
+            upstream_model=attempt.upstream_model,
+            outcome=attempt.outcome or "cancelled",
+            status=attempt.status,
+            stream=exchange.stream,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            usage_source=attempt.usage_source,
+            cost_nusd=attempt.cost_nusd,
+            price_version=attempt.price.version if attempt.price else None,
+            ttft_ms=None if first_ns is None else (first_ns - attempt.started_ns) // _NS_PER_MS,
+            duration_ms=(ended_ns - attempt.started_ns) // _NS_PER_MS,
+            tags=principal.tags | exchange.options.tags if exchange.options.tags else principal.tags,
+            error_code=attempt.error_code,
+        )
+
+    def _count(self, exchange: Exchange, attempt: Attempt) -> None:
+        usage, model, provider = attempt.usage, exchange.route.label, attempt.provider
+        self._metrics.number(ATTEMPTS, provider, attempt.outcome or "cancelled").add()
+        if attempt.usage_source == "estimated":
+            self._metrics.number(USAGE_ANOMALIES, provider).add()
+        if usage is None:
+            return
+        self._count_tokens(model, usage)
+        if attempt.first_ns is not None and exchange.stream:
+            seconds = (attempt.first_ns - attempt.started_ns) / _NS_PER_S
+            self._metrics.histogram(TTFT_SECONDS, model).observe(seconds)
+        if attempt.cost_nusd:
+            self._metrics.number(COST, model, provider).add(attempt.cost_nusd / NUSD_PER_USD)
+
+    def _count_tokens(self, model: str, usage: Usage) -> None:
+        counters = self._token_counters.get(model)
+        if counters is None:
+            kinds = ("input", "output", "cache_read", "cache_write")
+            found = [self._metrics.number(TOKENS, model, kind) for kind in kinds]
+            counters = self._token_counters[model] = (found[0], found[1], found[2], found[3])
+        counters[0].add(usage.input_tokens)
+        counters[1].add(usage.output_tokens)
+        counters[2].add(usage.cache_read_tokens)
+        counters[3].add(usage.cache_write_tokens)
+
+
+class _MeteredBody:
+    """A live answer that is settled before its last bytes are given away."""
+
+    __slots__ = ("_exchange", "_inner", "_meter", "is_finished")
+
+    def __init__(self, inner: LiveBody, meter: Meter, exchange: Exchange) -> None:
+        self._inner = inner
+        self._meter = meter
+        self._exchange = exchange
+        self.is_finished = False
+
+    async def read(self) -> bytes:
+        """Return the next bytes; the last ones only when the exchange is settled."""
+        try:
+            data = await self._inner.read()
+        except BaseException:
+            self.close()
+            raise
+        if self._inner.is_finished and not self.is_finished:
+            await self._meter.settle(self._exchange)
+            self.is_finished = True
+        return data
+
+    def close(self) -> None:
+        """Let go of the upstream call and settle what was delivered."""
+        self._inner.close()
+        self._meter.abandon(self._exchange)
+
+
+class NotedBody:
+    """A live answer whose last data frame gets the `gateway` object; for that it is one read behind."""
+
+    __slots__ = ("_exchange", "_held", "_inner", "_meter", "is_finished")
+
+    def __init__(self, inner: LiveBody, meter: Meter, exchange: Exchange) -> None:
+        self._inner = inner
+        self._meter = meter
+        self._exchange = exchange
+        self._held = b""
+        self.is_finished = False
+
+    async def read(self) -> bytes:
+        """Return the next bytes."""
+        while not self.is_finished:
+            data = await self._inner.read()
+            if self._inner.is_finished or not data:
+                self.is_finished = True
+                return add_note(self._held + data, self._meter.note(self._exchange))
+            ready, self._held = self._held, data
+            if ready:
+                return ready
+        return b""
+
+    def close(self) -> None:
+        """Let go of the upstream call."""
+        self._inner.close()
+
+
+def add_note(frames: bytes, note: bytes) -> bytes:
+    """Return server-sent events with the member `gateway` in the last that holds a JSON object."""
+    parts = sse.split_frames(frames)
+    for position in range(len(parts) - 1, -1, -1):
+        data = sse.data_of(parts[position])
+        if data is not None and data.lstrip().startswith(b"{"):
+            parts[position] = sse.encode(splice(data, put={"gateway": note}), event=sse.event_of(parts[position]))
+            break
+    return b"".join(parts)
+
+
+def estimate_tokens(size_bytes: int) -> int:
+    """Return roughly how many tokens so many bytes of text are: never a tokenizer on the request's path."""
+    return -(-size_bytes // _BYTES_PER_TOKEN)

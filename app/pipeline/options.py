@@ -1,0 +1,201 @@
+"""The options that any inference request may carry, in headers or in the body's `gateway` object."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from app.kernel.errors import InvalidRequest
+from app.kernel.money import parse_usd
+
+_PREFIX = b"x-gateway-"
+_NAMES = frozenset(
+    {"timeout_s", "max_cost", "cache", "cache_ttl_s", "tags", "fallbacks", "session", "route", "include"}
+)
+_CACHE_MODES = frozenset({"off", "exact", "semantic", "refresh"})
+_MAX_TIMEOUT_S = 86_400.0
+_MAX_TAGS = 16
+_MAX_TAG_NAME, _MAX_TAG_VALUE = 64, 256
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the caller asked of the gateway itself."""
+
+    timeout_s: float | None = None
+    max_cost_nusd: int | None = None
+    cache: str | None = None
+    cache_ttl_s: int | None = None
+    tags: dict[str, str] = {}
+    fallbacks: tuple[str, ...] | None = None
+    session: str | None = None
+    route: tuple[str, str] | None = None
+    includes_cost: bool = False
+
+
+NO_OPTIONS = Options()
+
+
+def read_options(headers: Mapping[bytes, bytes], given: Any) -> Options:
+    """Return the options of a request; a header wins over the `gateway` object `given` in the body.
+
+    Raises `InvalidRequest` that names the header or field.
+    """
+    raw = _from_headers(headers)
+    if given is not None:
+        raw = _from_body(given) | raw
+    if not raw:
+        return NO_OPTIONS
+    return Options(
+        timeout_s=_number(raw, "timeout_s", high=_MAX_TIMEOUT_S),
+        max_cost_nusd=_money(raw),
+        cache=_choice(raw, "cache", _CACHE_MODES),
+        cache_ttl_s=_whole(raw, "cache_ttl_s"),
+        tags=_tags(raw),
+        fallbacks=_names(raw, "fallbacks"),
+        session=_text(raw, "session"),
+        route=_route(raw),
+        includes_cost=_includes_cost(raw),
+    )
+
+
+class _Raw(msgspec.Struct, frozen=True):
+    """A value as given, and the name under which its giver knows it."""
+
+    label: str
+    value: Any
+
+
+def _from_headers(headers: Mapping[bytes, bytes]) -> dict[str, _Raw]:
+    found: dict[str, _Raw] = {}
+    for name, value in headers.items():
+        if name.startswith(_PREFIX):
+            label = name.decode("latin-1")
+            option = label[len(_PREFIX) :].replace("-", "_")
+            if option in _NAMES:
+                found[option] = _Raw(label, value.decode("latin-1").strip())
+    return found
+
+
+def _from_body(given: Any) -> dict[str, _Raw]:
+    if not isinstance(given, dict):
+        raise InvalidRequest("gateway must be an object", param="gateway")
+    for name in given:
+        if name not in _NAMES:
+            raise InvalidRequest(
+                f"gateway.{name} is not an option of the gateway", code="unknown_parameter", param=f"gateway.{name}"
+            )
+    return {name: _Raw(f"gateway.{name}", value) for name, value in given.items() if value is not None}
+
+
+def _fail(raw: _Raw, want: str) -> InvalidRequest:
+    return InvalidRequest(f"{raw.label} must be {want}", param=raw.label)
+
+
+def _number(options: Mapping[str, _Raw], name: str, *, high: float) -> float | None:
+    raw = options.get(name)
+    if raw is None:
+        return None
+    want = f"a number of seconds, more than 0 and at most {high:g}"
+    try:
+        number = float(raw.value) if not isinstance(raw.value, bool) else 0.0
+    except (TypeError, ValueError):
+        raise _fail(raw, want) from None
+    if not 0 < number <= high:
+        raise _fail(raw, want)
+    return number
+
+
+def _whole(options: Mapping[str, _Raw], name: str) -> int | None:
+    number = _number(options, name, high=365 * 86_400.0)
+    if number is not None and number != int(number):
+        raise _fail(options[name], "a whole number of seconds")
+    return None if number is None else int(number)
+
+
+def _money(options: Mapping[str, _Raw]) -> int | None:
+    raw = options.get("max_cost")
+    if raw is None:
+        return None
+    try:
+        return parse_usd(raw.value)
+    except ValueError as error:
+        raise InvalidRequest(f"{raw.label}: {error}", param=raw.label) from None
+
+
+def _choice(options: Mapping[str, _Raw], name: str, allowed: frozenset[str]) -> str | None:
+    raw = options.get(name)
+    if raw is None:
+        return None
+    if raw.value not in allowed:
+        raise _fail(raw, "one of " + ", ".join(sorted(allowed)))
+    return str(raw.value)
+
+
+def _text(options: Mapping[str, _Raw], name: str) -> str | None:
+    raw = options.get(name)
+    if raw is None:
+        return None
+    if not isinstance(raw.value, str) or not 0 < len(raw.value) <= _MAX_TAG_VALUE or not raw.value.isprintable():
+        raise _fail(raw, f"printable text of at most {_MAX_TAG_VALUE} characters")
+    return raw.value
+
+
+def _names(options: Mapping[str, _Raw], name: str) -> tuple[str, ...] | None:
+    raw = options.get(name)
+    if raw is None:
+        return None
+    items = raw.value.split(",") if isinstance(raw.value, str) else raw.value
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise _fail(raw, "a list of model names")
+    return tuple(item.strip() for item in items if item.strip())
+
+
+def _tags(options: Mapping[str, _Raw]) -> dict[str, str]:
+    raw = options.get("tags")
+    if raw is None:
+        return {}
+    tags = _split_tags(raw) if isinstance(raw.value, str) else raw.value
+    want = f"at most {_MAX_TAGS} pairs such as team=blue, names up to 64 and values up to 256 characters"
+    if not isinstance(tags, dict) or len(tags) > _MAX_TAGS or not all(_is_tag(*pair) for pair in tags.items()):
+        raise _fail(raw, want)
+    return tags
+
+
+def _split_tags(raw: _Raw) -> dict[str, str]:
+    tags = {}
+    for pair in filter(None, raw.value.split(",")):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise _fail(raw, "pairs such as team=blue,run=7")
+        tags[name.strip()] = value.strip()
+    return tags
+
+
+def _is_tag(name: Any, value: Any) -> bool:
+    return (
+        isinstance(name, str)
+        and isinstance(value, str)
+        and 0 < len(name) <= _MAX_TAG_NAME
+        and len(value) <= _MAX_TAG_VALUE
+        and (name + value).isprintable()
+    )
+
+
+def _route(options: Mapping[str, _Raw]) -> tuple[str, str] | None:
+    text = _text(options, "route")
+    if text is None:
+        return None
+    provider, slash, model = text.partition("/")
+    if not slash or not provider or not model:
+        raise _fail(options["route"], "of the form provider/model")
+    return provider, model
+
+
+def _includes_cost(options: Mapping[str, _Raw]) -> bool:
+    raw = options.get("include")
+    if raw is None:
+        return False
+    names = _names(options, "include") or ()
+    if set(names) - {"cost"}:
+        raise _fail(raw, "a list of: cost")
+    return "cost" in names

@@ -1,0 +1,115 @@
+"""The routes: every public model name and the targets behind it, as one immutable snapshot."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from app.domain.prices import Price
+from app.settings.model import Transform
+from providers.protocol import Adapter
+from providers.types import Target, Timeouts
+
+
+class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """One target of a route: where, who speaks to it, at what price.
+
+    `price` is the operator's, absent where the catalogue's for `vendor` holds.
+    `target` has the clocks for streams, `whole_target` those for answers that are not streamed: a provider sends the
+    head of such an answer when it has finished, so the clock for the first token runs there only if the operator set
+    it.
+    """
+
+    provider: str
+    adapter: Adapter
+    target: Target
+    whole_target: Target
+    vendor: str = ""
+    weight: int = 1
+    price: Price | None = None
+    bills_after_disconnect: bool = False
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A public model name and what serves it. `created` is in seconds since the Unix epoch.
+
+    `label` is what metrics call it: the name itself, unless the caller made it up.
+    """
+
+    name: str
+    label: str
+    targets: tuple[RouteTarget, ...]
+    owned_by: str
+    created: int = 0
+    kind: str = "chat"
+    retries: int = 2
+    balance: str = "weighted"
+    timeouts: Timeouts = Timeouts()
+    transform: Transform | None = None
+
+
+class RouteTable:
+    """All routes. Replaced as a whole when the configuration changes; never changed."""
+
+    def __init__(self, routes: Mapping[str, Route], providers: Mapping[str, "ProviderRoute"] | None = None) -> None:
+        """Make a table; `providers` serve names of the form `provider/model` that are not routes."""
+        self._routes = dict(routes)
+        self._providers = dict(providers or {})
+
+    def find(self, name: str) -> Route | None:
+        """Return the route of a public name, or of `provider/model` for a model that its provider has."""
+        route = self._routes.get(name)
+        if route is not None:
+            return route
+        provider, slash, model = name.partition("/")
+        source = self._providers.get(provider) if slash else None
+        return source.route(name, model) if source is not None else None
+
+    def pinned(self, route: Route, provider: str, model: str) -> Route | None:
+        """Return `route` narrowed to one of its targets, or the provider's own model; for `x-gateway-route`."""
+        kept = tuple(t for t in route.targets if t.provider == provider and t.target.model == model)
+        if kept:
+            return msgspec.structs.replace(route, targets=kept)
+        source = self._providers.get(provider)
+        return source.route(route.name, model) if source is not None else None
+
+    def __iter__(self) -> Iterator[Route]:
+        """Iterate over the routes, in the order of precedence."""
+        return iter(self._routes.values())
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+
+class ProviderRoute:
+    """A configured provider, addressed as `provider/model`.
+
+    `is_open` is whether any model name is passed on: so for servers that the catalogue does not know.
+    """
+
+    def __init__(self, known: Mapping[str, Route], *, template: Route | None) -> None:
+        """Make one; `known` are its models by upstream name, `template` serves the others if given."""
+        self._known = dict(known)
+        self._template = template
+
+    def route(self, name: str, model: str) -> Route | None:
+        """Return the route for an upstream model, under the public name `name`."""
+        known = self._known.get(model)
+        if known is not None:
+            return known
+        if self._template is None or not _is_plain_name(model):
+            return None
+        first = self._template.targets[0]
+        target = msgspec.structs.replace(
+            first,
+            target=msgspec.structs.replace(first.target, model=model),
+            whole_target=msgspec.structs.replace(first.whole_target, model=model),
+        )
+        return msgspec.structs.replace(self._template, name=name, targets=(target,))
+
+
+_MAX_NAME = 200
+
+
+def _is_plain_name(model: str) -> bool:
+    """Whether a name may be passed on: printable, no white space, no way to climb out of a URL's path."""
+    return 0 < len(model) <= _MAX_NAME and model.isprintable() and " " not in model and ".." not in model
