@@ -5,7 +5,7 @@ from typing import Any
 
 from app.domain.audit.principal import Principal
 from app.kernel.errors import GatewayError, InvalidRequest, Unauthenticated
-from app.kernel.ids import uuid7_hex
+from app.kernel.ids import uuid7_text
 
 Authenticate = Callable[[bytes], Awaitable[Principal]]
 """Returns the principal of a bearer token, or raises what is wrong with it."""
@@ -27,7 +27,7 @@ class AdminAuthentication:
         if scope["type"] == "http":
             state = scope.setdefault("state", {})
             if "request_id" not in state:
-                state["request_id"] = uuid7_hex()
+                state["request_id"] = uuid7_text()
             try:
                 state["principal"] = await self._authenticate(presented_token(scope["headers"]))
             except GatewayError as fault:

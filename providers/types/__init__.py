@@ -42,7 +42,7 @@ from providers.types.events import (
 from providers.types.secret import Secret
 from providers.types.target import Target, Timeouts
 from providers.types.usage import Usage
-from providers.types.wire import Headers, RelayRequest, UpstreamRequest
+from providers.types.wire import Edits, Headers, RelayRequest, UpstreamRequest
 
 __all__ = [
     "AudioPart",
@@ -50,6 +50,7 @@ __all__ = [
     "ChatRequest",
     "Choice",
     "Completion",
+    "Edits",
     "EmbeddingRequest",
     "Embeddings",
     "FilePart",

@@ -1,6 +1,7 @@
 """What crosses the wire to a provider."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -21,17 +22,28 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
 
-class RelayRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A client's request in the provider's own dialect: its bytes go through.
+class Edits(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes to the top-level members of a JSON body, in this order: drop, rename, put (encoded JSON values)."""
 
-    `operation` names what is asked (`chat`, `embeddings`, …) and decides the upstream path. `body` already holds the
-    upstream model's name and every other splice. `headers` are the client's headers that the dialect passes on.
+    put: Mapping[str, bytes] = {}
+    drop: frozenset[str] = frozenset()
+    rename: Mapping[str, str] = {}
+
+
+class RelayRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A client's request in the provider's own dialect: its bytes go through but for the `edits`.
+
+    `operation` names what is asked (`openai.chat`) and decides the upstream path. `body` is what the client sent and
+    `document` the same, decoded. The dialect adds its own edits: the upstream model's name, whatever makes a stream
+    report its usage, and the `output_cap`, in tokens. `headers` are the client's headers that the dialect passes on.
     `keep_usage` is whether the client asked for the usage that a stream reports at its end.
     """
 
     operation: str
     body: bytes
+    document: Mapping[str, Any]
+    edits: Edits = Edits()
+    output_cap: int | None = None
     stream: bool = False
     keep_usage: bool = False
-    content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()

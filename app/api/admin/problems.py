@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from app.kernel import errors
 from app.kernel.errors import GatewayError
-from app.kernel.ids import uuid7_hex
+from app.kernel.ids import uuid7_text
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -113,7 +113,7 @@ def problem_response(request: Request[Any, Any, Any], error: GatewayError) -> Re
     faults = None if error.param is None else [FieldFault(error.param, error.message)]
     state = request.scope["state"]
     if "request_id" not in state:
-        state["request_id"] = uuid7_hex()
+        state["request_id"] = uuid7_text()
     problem = Problem(
         type=f"urn:llm-gateway:error:{error.code}",
         title=HTTPStatus(status).phrase,
