@@ -26,7 +26,7 @@ NO_SETTINGS = frozenset({MASTER_SECRET, ADMIN_KEY, ADAPTER_TOKEN, "GATEWAY_CONFI
 
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?$")
 _UNFIT = re.compile(r"[^a-z0-9]")
-_NOT_OVERLAID = (str, int, float, bool)
+_SCALARS = (str, int, float, bool, type(None))
 
 
 def overlay(root: Node, info: inspect.StructType, *, environ: Mapping[str, str], used: frozenset[str]) -> list[Fault]:
@@ -102,7 +102,7 @@ def _write(root: Node, info: inspect.Type, *, segments: list[str], text: str, or
 
 def _descend(node: Node, key: str, *, origin: str) -> Node:
     child: Node | None = node.value.get(key)
-    if child is None or isinstance(child.value, (*_NOT_OVERLAID, type(None))):
+    if child is None or isinstance(child.value, _SCALARS):
         child = Node({}, origin=origin)
     elif isinstance(child.value, list):
         raise _Misplaced(f"`{key}` is a list in the file", suggestion="write the whole of it as JSON")

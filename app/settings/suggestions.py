@@ -13,9 +13,11 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate that is most like `name`, if any is like it; the first of equals."""
     wanted = name.lower()
     best, best_ratio = None, _LEAST_LIKENESS
+    matcher = SequenceMatcher(None, b=wanted, autojunk=False)
     for candidate in candidates:
-        ratio = SequenceMatcher(None, wanted, candidate.lower(), autojunk=False).ratio()
-        if ratio > best_ratio:
+        matcher.set_seq1(candidate.lower())
+        may_be_better = matcher.real_quick_ratio() > best_ratio and matcher.quick_ratio() > best_ratio
+        if may_be_better and (ratio := matcher.ratio()) > best_ratio:
             best, best_ratio = candidate, ratio
     return best
 

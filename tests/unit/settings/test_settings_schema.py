@@ -1,6 +1,8 @@
 """The JSON schema that editors read: current, complete, documented."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -21,6 +23,12 @@ def properties(schema):
 def test_the_shipped_schema_is_current():
     how = "run `python -m app.settings > infra/config/gateway.schema.json`"
     assert SHIPPED.read_text() == text(), how
+
+
+def test_the_module_prints_it():
+    command = [sys.executable, "-m", "app.settings"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=SHIPPED.parents[2])
+    assert (printed.stdout, printed.stderr) == (text(), "")
 
 
 def test_every_setting_is_described_in_one_sentence():
