@@ -63,6 +63,10 @@ class Application(Protocol[S_contra]):
         ...
 
 
+def _ignore(_pid: int) -> None:
+    """Do nothing."""
+
+
 class SettingsRefused(Exception):
     """The settings are invalid; each fault is one line for the operator."""
 
@@ -82,7 +86,7 @@ class Blueprint(Generic[S]):
 
     `build` makes the application of one worker. `load` reads the settings again and raises `SettingsRefused`.
     `adopt(running, loaded)` returns the settings to go on with, and the paths of those that need a restart and so keep
-    their running value.
+    their running value. `on_ended` is called in the parent with the process id of each worker that has ended.
     """
 
     plan: Plan
@@ -90,3 +94,4 @@ class Blueprint(Generic[S]):
     build: Callable[[S, Role], Application[S]]
     load: Callable[[], S]
     adopt: Callable[[S, S], tuple[S, Sequence[str]]] = _adopt_all
+    on_ended: Callable[[int], None] = _ignore

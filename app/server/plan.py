@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 STOP_ALLOWANCE_S = 9
 """How much longer than `drain_s` a worker may take to end before it is killed."""
@@ -39,11 +40,15 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """What one worker process does: the planes it serves, and which of its siblings it is."""
+    """What one worker process does: the planes it serves, and which of its siblings it is.
+
+    `shared` is a folder in memory, if there is one, that all workers of one parent share while it runs.
+    """
 
     name: str
     index: int
     planes: tuple[str, ...]
+    shared: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +73,7 @@ class Plan:
         raise KeyError(plane)
 
 
-def plan_roles(planes: Planes, *, workers: int, may_share: bool) -> tuple[Role, ...]:
+def plan_roles(planes: Planes, *, workers: int, may_share: bool, shared: Path | None = None) -> tuple[Role, ...]:
     """Return the workers that serve `planes`.
 
     With state in memory (`may_share` false) there is one process, which serves every plane. With shared state there are
@@ -76,9 +81,9 @@ def plan_roles(planes: Planes, *, workers: int, may_share: bool) -> tuple[Role, 
     """
     wanted = ("gateway", "admin") if planes is Planes.ALL else (str(planes),)
     if not may_share:
-        return (Role(name="-".join(wanted), index=0, planes=wanted),)
+        return (Role(name="-".join(wanted), index=0, planes=wanted, shared=shared),)
     names = [f"gateway-{number + 1}" for number in range(workers)] if "gateway" in wanted else []
-    roles = [Role(name=name, index=index, planes=("gateway",)) for index, name in enumerate(names)]
+    roles = [Role(name=name, index=index, planes=("gateway",), shared=shared) for index, name in enumerate(names)]
     if "admin" in wanted:
-        roles.append(Role(name="admin", index=len(roles), planes=("admin",)))
+        roles.append(Role(name="admin", index=len(roles), planes=("admin",), shared=shared))
     return tuple(roles)

@@ -271,6 +271,7 @@ class Supervisor(Generic[S]):
         if not (exit_code and slot.was_ready):
             # What waited for a worker that never came is refused, so that its client tries elsewhere.
             slot.close_listeners()
+        self._tell_ended(slot.pid)
         slot.channel, slot.pid, slot.inflight = None, 0, 0
         slot.enter(State.ABSENT, self._clock.monotonic_ns())
         if self._is_stopping:
@@ -280,6 +281,12 @@ class Supervisor(Generic[S]):
         else:
             slot.failures, slot.due_ns = 0, slot.changed_ns
             _log.info("%s ended; the next starts at once", slot.role.name)
+
+    def _tell_ended(self, pid: int) -> None:
+        try:
+            self._blueprint.on_ended(pid)
+        except Exception:  # noqa: BLE001 - whatever it is, the parent goes on
+            _log.exception("clearing up after the worker with pid %d failed", pid)
 
     def _postpone(self, slot: Slot, *, why: str) -> None:
         """Count a failure, and try again later unless that is hopeless."""

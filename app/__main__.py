@@ -1,0 +1,5 @@
+"""`python -m app` is `llm-gateway`."""
+
+from app.cli import main
+
+main()

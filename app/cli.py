@@ -1,0 +1,259 @@
+"""The command line: `llm-gateway`, the same as `python -m app`.
+
+Law: this module says what may be typed and teaches it; what a command does, and all that is slow to import, is in
+`app.commands`.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from app.commands.failure import CommandFailed
+from app.server.plan import Planes
+
+_DEBUG_VARIABLE = "GATEWAY_DEBUG"
+_USAGE_ERROR = 2
+
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The settings. Default: $GATEWAY_CONFIG, else ./gateway.yaml if it exists, else none.",
+)
+_as_json = click.option("--json", "is_json", is_flag=True, help="Print the objects of the admin API as JSON.")
+_admin = click.option("--admin", "is_admin", is_flag=True, help="Admin keys instead of inference keys.")
+
+
+def _examples(*lines: str) -> str:
+    """Return the end of a command's help; rich-click keeps apart only what an empty line separates."""
+    return "\n\n".join(["Examples:", *(f"$ {line}" for line in lines)])
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_examples(
+        "llm-gateway serve", "llm-gateway check --config gateway.yaml", "llm-gateway keys create --name laptop"
+    ),
+)
+@click.option("--debug", is_flag=True, envvar=_DEBUG_VARIABLE, help="Show the stack of an error.")
+@click.version_option(package_name="llm-api-gateway", prog_name="llm-gateway")
+def cli(*, debug: bool) -> None:
+    """One OpenAI-compatible API in front of many LLM providers.
+
+    With no file, no server and no network at hand, `llm-gateway serve` works: it makes a SQLite database in
+    ./.gateway/, prints a first key, and serves the built-in model `echo` and every provider whose usual key
+    (OPENAI_API_KEY, ANTHROPIC_API_KEY, …) it finds in the environment.
+    """
+    if debug:
+        os.environ[_DEBUG_VARIABLE] = "1"
+
+
+@cli.command(
+    epilog=_examples(
+        "llm-gateway serve",
+        "llm-gateway serve --config gateway.yaml --workers 4",
+        "llm-gateway serve --plane gateway",
+    )
+)
+@_config
+@click.option(
+    "--plane",
+    type=click.Choice([str(planes) for planes in Planes]),
+    default=str(Planes.ALL),
+    show_default=True,
+    help="What to serve here.",
+)
+@click.option("--workers", type=click.IntRange(1, 1024), help="Gateway processes; more than one needs Redis.")
+def serve(*, config: Path | None, plane: str, workers: int | None) -> None:
+    """Serve the inference API on port 3020 and the admin API on port 3040.
+
+    One parent process owns the signals; workers serve. SIGTERM drains: readiness fails, new connections are refused,
+    requests in flight finish (at most `drain_s`). SIGHUP reads the settings again and applies them without a restart;
+    a bad file changes nothing. Without `state: redis://…` there is one worker for everything.
+    """
+    from app.asgi import build_application  # noqa: PLC0415 - as below
+    from app.commands import serve as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    sys.exit(command.run(config, planes=Planes(plane), workers=workers, build=build_application, say=_say))
+
+
+@cli.command(
+    epilog=_examples("llm-gateway check --config gateway.yaml", "llm-gateway check --schema > gateway.schema.json")
+)
+@_config
+@click.option("--schema", is_flag=True, help="Print the JSON schema of the file instead, for editors.")
+def check(*, config: Path | None, schema: bool) -> None:
+    """Check the settings: every fault at once, with its place and a suggestion.
+
+    Reads the file and the environment as `serve` would, opens nothing, calls nobody. The exit code is 1 if the gateway
+    would not start; warnings alone are 0.
+    """
+    from app.commands import check as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    if schema:
+        _say(command.schema_text())
+        return
+    lines, is_usable = command.run(config)
+    _say("\n".join(lines))
+    sys.exit(0 if is_usable else 1)
+
+
+@cli.command(
+    epilog=_examples(
+        "llm-gateway migrate --config gateway.yaml",
+        "GATEWAY_DATABASE=postgresql+asyncpg://u:p@db/gateway llm-gateway migrate",
+    )
+)
+@_config
+def migrate(*, config: Path | None) -> None:
+    """Bring the database's schema to the revision of this release.
+
+    Needed for PostgreSQL, before a new release serves; the embedded SQLite file is migrated by `serve` itself. Several
+    at once do no harm: an advisory lock lets one work. Migrations only add, so the old release goes on serving.
+    """
+    from app.commands import migrate as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    _say(command.run(config))
+
+
+@cli.group(
+    epilog=_examples(
+        "llm-gateway keys create --name laptop",
+        "llm-gateway keys create --admin --name ops --role admin",
+        "llm-gateway keys list --json",
+        "llm-gateway keys revoke 0123456789",
+    )
+)
+def keys() -> None:
+    """Make, list and revoke keys: the admin API's services, for whoever has the database."""
+
+
+@keys.command(
+    "create",
+    epilog=_examples(
+        "llm-gateway keys create --name laptop",
+        "llm-gateway keys create --name ci --models gpt-4o-mini,echo --expires-at 2027-01-31T00:00:00Z --tag team=blue",
+        "llm-gateway keys create --admin --name dashboard --role viewer",
+    ),
+)
+@_config
+@_admin
+@_as_json
+@click.option("--name", required=True, help="What the key is for; shown to people.")
+@click.option("--team", metavar="ID", help="The team it belongs to; without one, the default organisation.")
+@click.option("--organization", metavar="ID", help="The organisation it belongs to; of an admin key, its limit.")
+@click.option("--models", metavar="A,B", help="The only models it may use; without this, all.")
+@click.option("--expires-at", metavar="TIME", help="When it ends, such as 2027-01-31T00:00:00Z; without this, never.")
+@click.option("--may-route", is_flag=True, help="Obey x-gateway-route, which names a provider directly.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A label for usage reports; repeatable.")
+@click.option("--role", type=click.Choice(["owner", "admin", "viewer"]), help="Of an admin key. Default: owner.")
+def create_key(*, config: Path | None, is_admin: bool, is_json: bool, **options: Any) -> None:
+    """Make a key and print its secret, which is not shown again."""
+    from app.commands import keys as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    fields = {
+        "name": options["name"],
+        "team_id": options["team"],
+        "organization_id": options["organization"],
+        "models": _names(options["models"]),
+        "expires_at": options["expires_at"],
+        "may_route": options["may_route"],
+        "tags": _pairs(options["tags"]),
+        "role": options["role"] or ("owner" if is_admin else None),
+    }
+    made = command.create(config, spec=command.NewKeySpec(is_admin=is_admin, fields=fields))
+    if is_json:
+        _say(command.as_json(made))
+        return
+    _say(made.secret)
+    click.echo(f"{made.name}: id {made.id}; keep the key above, it is not shown again.", err=True)
+
+
+@keys.command("list", epilog=_examples("llm-gateway keys list", "llm-gateway keys list --admin --json"))
+@_config
+@_admin
+@_as_json
+def list_keys(*, config: Path | None, is_admin: bool, is_json: bool) -> None:
+    """List keys, newest first; their secrets are not stored, so they are not shown."""
+    from app.commands import keys as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    found = command.list_all(config, is_admin=is_admin)
+    _say(command.as_json({"items": found, "cursor": None}) if is_json else command.as_table(found))
+
+
+@keys.command(
+    "revoke",
+    epilog=_examples(
+        "llm-gateway keys revoke 01980000-0000-7000-8000-000000000000",
+        "llm-gateway keys revoke 0123456789",
+        "llm-gateway keys revoke --admin 0123456789",
+    ),
+)
+@_config
+@_admin
+@_as_json
+@click.argument("key")
+def revoke_key(*, config: Path | None, is_admin: bool, is_json: bool, key: str) -> None:
+    """End a key for good. KEY is its id, its public id, or the whole key.
+
+    Running workers stop accepting it within seconds.
+    """
+    from app.commands import keys as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    ended = command.revoke(config, name=key, is_admin=is_admin)
+    _say(command.as_json(ended) if is_json else f"{ended.name} ({ended.public_id}) is revoked")
+
+
+def main() -> None:
+    """Run the command; errors are one clear text on standard error."""
+    try:
+        cli.main(prog_name="llm-gateway", standalone_mode=False)
+    except click.UsageError as error:
+        _fail(_usage(error), code=_USAGE_ERROR)
+    except click.ClickException as error:
+        _fail(error.format_message(), code=1)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except CommandFailed as error:
+        if _is_debug():
+            raise
+        _fail(str(error), code=1)
+    except Exception as error:
+        if _is_debug():
+            raise
+        _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", code=1)
+
+
+def _usage(error: click.UsageError) -> str:
+    command = error.ctx.command_path if error.ctx else "llm-gateway"
+    return f"{error.format_message()}\nTry `{command} --help`."
+
+
+def _is_debug() -> bool:
+    return bool(os.environ.get(_DEBUG_VARIABLE))
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+
+
+def _fail(text: str, *, code: int) -> None:
+    click.echo(f"Error: {text}", err=True)
+    sys.exit(code)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, mark, value = text.partition("=")
+        if not mark or not name:
+            raise click.UsageError(f"--tag {text!r} is not NAME=VALUE")
+        pairs[name] = value
+    return pairs

@@ -1,0 +1,52 @@
+"""What a reload may change. Law: what a running process cannot change keeps its value, and the operator is told."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from app.commands.failure import CommandFailed
+from app.commands.sources import Sources
+from app.server.contract import SettingsRefused
+from app.settings import Settings, SettingsError
+
+NEEDS_RESTART = (
+    "database",
+    "state",
+    "gateway.host",
+    "gateway.port",
+    "gateway.workers",
+    "admin.host",
+    "admin.port",
+    "transport",
+    "drain_s",
+    "inflight",
+    "master_secret",
+)
+
+
+def loader(sources: Sources) -> Callable[[], Settings]:
+    """Return what reads the settings again, for the parent and each worker; it raises `SettingsRefused`."""
+
+    def load() -> Settings:
+        try:
+            return sources.complete()
+        except SettingsError as error:
+            raise SettingsRefused([str(fault) for fault in error.faults if fault.severity == "error"]) from None
+        except CommandFailed as error:
+            raise SettingsRefused([str(error)]) from None
+
+    return load
+
+
+def adopt(running: Settings, loaded: Settings) -> tuple[Settings, list[str]]:
+    """Return the loaded settings with the running values of what needs a restart, and the paths that differ there."""
+    ignored = []
+    for path in NEEDS_RESTART:
+        section, _, name = path.rpartition(".")
+        was, becomes = (getattr(tree, section) if section else tree for tree in (running, loaded))
+        if getattr(was, name) == getattr(becomes, name):
+            continue
+        ignored.append(path)
+        kept = msgspec.structs.replace(becomes, **{name: getattr(was, name)})
+        loaded = msgspec.structs.replace(loaded, **{section: kept}) if section else kept
+    return loaded, ignored
