@@ -54,11 +54,13 @@ class InferenceEndpoint:
         self._json = JsonReader()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one request. What the ring above does not need to know is said here."""
+        """Serve one request, over the server's own callables: the layers between only wrap them."""
+        del receive, send
         context: RequestContext = scope["state"]["context"]
         if scope["method"] != "POST":
             raise MethodNotAllowed(headers=(("allow", "POST"),))
-        downstream = Downstream(receive, send)
+        context.has_begun = True
+        downstream = Downstream(context.receive, context.send)
         try:
             await self._serve(context, downstream)
         except ClientGone:
@@ -175,7 +177,9 @@ class InferenceEndpoint:
             await downstream.drain(_DRAINED_BYTES)
 
     def _headers(self, context: RequestContext, exchange: Exchange | None) -> list[Header]:
-        headers: list[Header] = []
+        headers: list[Header] = [(b"x-request-id", context.request_id.encode())]
+        if context.is_draining:
+            headers.append((b"connection", b"close"))
         if exchange is None:
             return headers
         attempt = exchange.last_attempt

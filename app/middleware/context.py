@@ -27,11 +27,12 @@ Refusal = Callable[[str, GatewayError, str], tuple[int, list[tuple[bytes, bytes]
 class RequestContext:
     """What the ring knows of one request; `scope["state"]["context"]`.
 
-    `headers` are by lower-case name; of repeated ones the last (repeated credentials are refused before). `send` is
-    the server's own. `started_ns` is monotonic.
+    `headers` are by lower-case name; of repeated ones the last (repeated credentials are refused before). `receive`
+    and `send` are the server's own. `has_begun` is whether somebody has taken it upon himself to answer. `started_ns`
+    is monotonic.
     """
 
-    __slots__ = ("headers", "is_draining", "receive", "request_id", "send", "started_ns")
+    __slots__ = ("has_begun", "headers", "is_draining", "receive", "request_id", "send", "started_ns")
 
     def __init__(
         self, request_id: str, headers: dict[bytes, bytes], *, receive: Receive, send: Send, started_ns: int
@@ -42,6 +43,7 @@ class RequestContext:
         self.send = send
         self.started_ns = started_ns
         self.is_draining = False
+        self.has_begun = False
 
 
 class PlaneState:
@@ -95,10 +97,10 @@ class ContextRing:
         scope["state"] = {"context": context, "request_id": context.request_id}
         state = self._state
         state.enter()
-        outgoing = _Outgoing(send, context, is_draining=state.is_draining)
+        context.is_draining = state.is_draining
+        outgoing = _Outgoing(send, context)
         try:
             self._admit(scope["path"], headers, has_repeats=len(headers) != len(pairs), pairs=pairs)
-            context.is_draining = state.is_draining
             await self._app(scope, receive, outgoing)
         except GatewayError as error:
             await self._answer(scope, outgoing, context, error)
@@ -127,7 +129,7 @@ class ContextRing:
 
     async def _answer(self, scope: Scope, outgoing: "_Outgoing", context: RequestContext, error: GatewayError) -> None:
         """Say an error, if the answer has not begun."""
-        if outgoing.has_begun:
+        if context.has_begun:
             return
         status, headers, body = self._refuse(scope["path"], error, context.request_id)
         await outgoing({"type": "http.response.start", "status": status, "headers": headers})
@@ -135,23 +137,22 @@ class ContextRing:
 
 
 class _Outgoing:
-    """Puts the request id on every answer, and notes that it has begun."""
+    """Puts the request id on an answer, and notes that it has begun."""
 
-    __slots__ = ("_context", "_is_draining", "_send", "has_begun")
+    __slots__ = ("_context", "_send")
 
-    def __init__(self, send: Send, context: RequestContext, *, is_draining: bool) -> None:
+    def __init__(self, send: Send, context: RequestContext) -> None:
         self._send = send
         self._context = context
-        self._is_draining = is_draining
-        self.has_begun = False
 
     def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         """Pass a message on."""
-        if not self.has_begun and message["type"] == "http.response.start":
-            self.has_begun = True
+        context = self._context
+        if not context.has_begun and message["type"] == "http.response.start":
+            context.has_begun = True
             headers = message["headers"] = list(message["headers"])
-            headers.append((b"x-request-id", self._context.request_id.encode()))
-            if self._is_draining:
+            headers.append((b"x-request-id", context.request_id.encode()))
+            if context.is_draining:
                 headers.append((b"connection", b"close"))
         return self._send(message)
 
