@@ -207,6 +207,15 @@ def revoke_key(*, config: Path | None, is_admin: bool, is_json: bool, key: str) 
     _say(command.as_json(ended) if is_json else f"{ended.name} ({ended.public_id}) is revoked")
 
 
+@cli.command(epilog=_examples("llm-gateway openapi --plane gateway > openapi.json"))
+@click.option("--plane", type=click.Choice(["gateway", "admin"]), required=True, help="Which API to describe.")
+def openapi(*, plane: str) -> None:
+    """Print the OpenAPI document of a plane, as the plane itself serves it at /openapi.json."""
+    from app.commands import openapi as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    _say(command.run(plane))
+
+
 def main() -> None:
     """Run the command; errors are one clear text on standard error."""
     try:

@@ -14,12 +14,12 @@ from pathlib import Path
 from app.commands import banner, first_keys
 from app.commands.database import ensure_schema, with_services
 from app.commands.failure import CommandFailed
-from app.commands.log_lines import log_to_stderr
 from app.commands.reloading import adopt, loader
 from app.commands.shared_folder import shared_folder
 from app.commands.sources import Sources, complete_settings, open_sources
 from app.kernel.clock import SystemClock
 from app.observability.cells import fold
+from app.observability.logs import configure_logging
 from app.server.contract import Application, Blueprint
 from app.server.listeners import AddressUnavailable
 from app.server.plan import Address, Plan, Planes, Role, plan_roles
@@ -42,7 +42,7 @@ def run(config: Path | None, *, planes: Planes, workers: int | None, build: Buil
     began_ns = clock.monotonic_ns()
     sources = open_sources(config, overrides={} if workers is None else {"gateway.workers": str(workers)})
     settings = complete_settings(sources)
-    log_to_stderr(settings.log_level)
+    configure_logging(settings.log_level)
     raise_descriptor_limit(settings.inflight)
 
     def on_ready() -> None:

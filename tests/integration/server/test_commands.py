@@ -1,0 +1,195 @@
+"""The commands in this process, but for one that proves the entry point. `serve` has tests of its own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from servers.process import free_port
+
+from app import cli
+
+ROOT = Path(__file__).parents[3]
+MASTER = "a-master-secret-of-forty-characters-----"
+INFERENCE_KEY = re.compile(r"sk-gw-(?!admin-)[0-9A-Za-z]{10}-[\w-]{49}")
+ADMIN_KEY = re.compile(r"sk-gw-admin-[0-9A-Za-z]{10}-[\w-]{49}")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Return a function that types a command in an empty folder with a bare environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", {"PATH": os.environ["PATH"], "COLUMNS": "200"})
+
+    def type_in(*words, expects=0, **environ):
+        os.environ.update(environ)
+        monkeypatch.setattr(sys, "argv", ["llm-gateway", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = left.code or 0
+        for name in environ:
+            del os.environ[name]
+        shown = capsys.readouterr()
+        assert code == expects, shown.out + shown.err
+        return SimpleNamespace(stdout=shown.out, stderr=shown.err)
+
+    return type_in
+
+
+def test_help_teaches_every_command(run):
+    for words in ([], ["serve"], ["check"], ["migrate"], ["keys"], ["keys", "create"], ["keys", "list"]):
+        text = run(*words, "--help").stdout
+        assert "Usage: llm-gateway" in text
+        assert "$ llm-gateway" in text or "$ GATEWAY_" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["fly"], "No such command 'fly'"),
+        (["serve", "--plane", "sky"], "'sky' is not one of 'all', 'gateway', 'admin'"),
+        (["serve", "--workers", "0"], "0 is not in the range"),
+        (["keys", "create"], "Missing option '--name'"),
+        (["keys", "create", "--name", "x", "--tag", "blue"], "'blue' is not NAME=VALUE"),
+    ],
+)
+def test_a_usage_error_is_exit_code_2_and_names_the_help(run, words, expected):
+    error = run(*words, expects=2).stderr
+    assert expected in error
+    assert "--help`" in error
+
+
+def test_check_shows_every_fault_with_place_and_suggestion(run):
+    Path("gateway.yaml").write_text("gatway: {port: 1}\nmodels:\n  m: {targets: [{provider: nope}]}\n")
+    text = run("check", expects=1).stdout
+    assert "error: gateway.yaml:1: gatway:" in text
+    assert "`gateway`" in text
+    assert "error: gateway.yaml:3: models.m.targets[0]" in text
+    assert text.count("error: ") == 2
+
+
+def test_check_of_good_settings_is_exit_code_0(run):
+    text = run("check", "--config", str(ROOT / "infra/config/gateway.minimal.yaml"), OPENAI_API_KEY="sk-1").stdout
+    assert "providers: openai; 1 models" in text
+    assert "sk-1" not in text
+
+
+def test_check_of_a_file_that_is_not_there_says_so(run):
+    assert "absent.yaml cannot be read" in run("check", "--config", "absent.yaml", expects=1).stdout
+    assert "absent.yaml cannot be read" in run("check", expects=1, GATEWAY_CONFIG="absent.yaml").stdout
+
+
+def test_check_prints_the_schema(run):
+    schema = json.loads(run("check", "--schema").stdout)
+    assert schema["properties"]["gateway"]["$ref"]
+
+
+def test_keys_are_made_listed_and_revoked(run):
+    words = ["--name", "laptop", "--models", "a, b", "--expires-at", "2099-01-31T00:00:00Z", "--may-route"]
+    done = run("keys", "create", *words, "--tag", "team=blue", "--tag", "run=7")
+    assert INFERENCE_KEY.fullmatch(done.stdout.strip())
+    public_id = done.stdout.split("-")[2]
+    (listed,) = json.loads(run("keys", "list", "--json").stdout)["items"]
+    assert listed["public_id"] == public_id
+    assert listed["models"] == ["a", "b"]
+    assert listed["tags"] == {"team": "blue", "run": "7"}
+    assert (listed["may_route"], listed["expires_at"]) == (True, "2099-01-31T00:00:00Z")
+    assert "is revoked" in run("keys", "revoke", public_id).stdout
+    heading, row = run("keys", "list").stdout.splitlines()
+    assert heading.split()[:4] == ["id", "public_id", "name", "status"]
+    assert row.split()[1:4] == [public_id, "laptop", "revoked"]
+
+
+def test_a_key_is_revoked_by_its_whole_text_or_its_id(run):
+    first = json.loads(run("keys", "create", "--name", "one", "--json").stdout)
+    second = json.loads(run("keys", "create", "--name", "two", "--json").stdout)
+    run("keys", "revoke", first["secret"])
+    assert json.loads(run("keys", "revoke", second["id"], "--json").stdout)["status"] == "revoked"
+    listed = json.loads(run("keys", "list", "--json").stdout)["items"]
+    assert {key["status"] for key in listed} == {"revoked"}
+
+
+def test_admin_keys_are_apart(run):
+    done = run("keys", "create", "--admin", "--name", "ops", "--role", "viewer")
+    assert ADMIN_KEY.fullmatch(done.stdout.strip())
+    (listed,) = json.loads(run("keys", "list", "--admin", "--json").stdout)["items"]
+    assert listed["role"] == "viewer"
+    assert json.loads(run("keys", "list", "--json").stdout)["items"] == []
+    run("keys", "revoke", listed["public_id"], expects=1)
+    run("keys", "revoke", "--admin", listed["public_id"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["create", "--name", "x", "--role", "owner"], "--role: only an admin key (--admin) has this"),
+        (["create", "--admin", "--name", "x", "--may-route"], "--may-route: only an inference key has this"),
+        (["create", "--name", "x", "--expires-at", "tomorrow"], "$.expires_at"),
+        (["create", "--name", "x", "--expires-at", "2001-01-01T00:00:00Z"], "expires_at has passed"),
+        (["create", "--name", "x", "--team", "01980000-0000-7000-8000-000000000000"], "there is no such team"),
+        (["revoke", "nobody"], "there is no inference key 'nobody'"),
+        (["revoke", "01980000-0000-7000-8000-000000000000"], "There is no such object"),
+    ],
+)
+def test_what_keys_refuse_is_said_in_one_line(run, words, expected):
+    error = run("keys", *words, expects=1).stderr
+    assert error.startswith("Error: ")
+    assert expected in error
+    assert error.count("\n") == 1
+
+
+def test_migrate_says_what_it_did(run, database_url):
+    extra = {"GATEWAY_DATABASE": database_url}
+    assert re.search(r": empty -> \d{4}\n", run("migrate", **extra).stdout)
+    assert re.search(r"is at revision \d{4}, the newest\n", run("migrate", **extra).stdout)
+
+
+def test_postgres_is_not_migrated_by_others_and_needs_a_master_secret(run, database_url):
+    extra = {"GATEWAY_DATABASE": database_url}
+    assert "GATEWAY_MASTER_SECRET is not set" in run("keys", "list", expects=1, **extra).stderr
+    extra["GATEWAY_MASTER_SECRET"] = MASTER
+    assert "Run `llm-gateway migrate`" in run("keys", "list", expects=1, **extra).stderr
+    run("migrate", **extra)
+    run("keys", "create", "--name", "x", **extra)
+    assert len(json.loads(run("keys", "list", "--json", **extra).stdout)["items"]) == 1
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(run):
+    url = f"postgresql+asyncpg://me:hidden@127.0.0.1:{free_port()}/gateway"
+    error = run("migrate", expects=1, GATEWAY_DATABASE=url).stderr
+    assert "127.0.0.1" in error
+    assert "hidden" not in error
+
+
+def test_a_stack_is_shown_only_on_demand(run):
+    url = f"postgresql+asyncpg://me@127.0.0.1:{free_port()}/gateway"
+    with pytest.raises(Exception, match="cannot be used"):
+        run("--debug", "migrate", GATEWAY_DATABASE=url)
+    with pytest.raises(Exception, match="cannot be used"):
+        run("migrate", GATEWAY_DATABASE=url, GATEWAY_DEBUG="1")
+
+
+def test_a_lost_master_secret_is_not_replaced(run):
+    run("keys", "create", "--name", "x")
+    Path(".gateway/master.secret").unlink()
+    assert "the keys in it depend on that secret" in run("keys", "list", expects=1).stderr
+
+
+def test_the_module_is_the_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "app", "check", "--config", "absent.yaml"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "absent.yaml cannot be read" in done.stdout
+    assert done.stderr == ""
