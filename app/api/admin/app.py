@@ -95,6 +95,7 @@ def admin_openapi(version: str, **kwargs: Any) -> OpenAPIConfig:
         components=_COMPONENTS,
         tags=_TAGS,
         operation_id_creator=_operation_id,
+        use_handler_docstrings=True,
         **kwargs,
     )
 

@@ -64,7 +64,7 @@ class Answers:
         if row is None:
             return Claim(key, request_hash)
         if not hmac.compare_digest(row["request_hash"], request_hash):
-            raise Conflict("this Idempotency-Key was used for another request", code="idempotency_conflict")
+            raise _conflict("this Idempotency-Key was used for another request")
         return self._open(row["answer"], bound_to=self._binding(transaction, key, request_hash))
 
     async def keep(self, transaction: AuditedTransaction, claim: Claim, answer: Answer) -> None:
@@ -89,5 +89,10 @@ class Answers:
             plain = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
         except InvalidTag:
             # The master secret was changed since: the effect must not be made twice, and its answer is lost.
-            raise Conflict("the answer kept under this Idempotency-Key cannot be read any more") from None
+            raise _conflict("the answer kept under this Idempotency-Key cannot be read any more") from None
         return msgspec.msgpack.decode(plain, type=Answer)
+
+
+def _conflict(message: str) -> Conflict:
+    """Return a conflict that a client library need not retry."""
+    return Conflict(message, code="idempotency_conflict", headers=(("x-should-retry", "false"),))

@@ -118,6 +118,12 @@ async def retire_secrets(connection: Connection, *, owner: str, owner_id: UUID, 
     await connection.execute(update(_secrets).where(column == owner_id, lasting).values(expires_at=until))
 
 
-async def delete_keys_of(connection: Connection, *, column: str, owner_id: UUID) -> None:
-    """Remove the keys of a team or an organisation, with their secrets; `column` names which."""
-    await connection.execute(delete(_keys).where(_keys.c[column] == owner_id))
+async def delete_keys_of_team(connection: Connection, team_id: UUID) -> None:
+    """Remove the keys of a team, with their secrets."""
+    await connection.execute(delete(_keys).where(_keys.c.team_id == team_id))
+
+
+async def delete_keys_of_organization(connection: Connection, organization_id: UUID) -> None:
+    """Remove the keys and admin keys of an organisation, with their secrets."""
+    for table in (_keys, _admins):
+        await connection.execute(delete(table).where(table.c.organization_id == organization_id))

@@ -11,7 +11,7 @@ from app.db.paging import Page
 from app.domain.audit.objects import AuditedObjects, patched
 from app.domain.audit.principal import Principal
 from app.domain.audit.transaction import AuditedTransaction
-from app.domain.keys.repository import admin_keys, api_keys, delete_keys_of
+from app.domain.keys.repository import admin_keys, api_keys, delete_keys_of_organization, delete_keys_of_team
 from app.domain.tenants import repository
 from app.domain.tenants.schemas import (
     DEFAULT_ORGANIZATION,
@@ -68,7 +68,7 @@ class OrganizationService:
         if organization_id == DEFAULT_ORGANIZATION:
             raise Conflict("the default organisation cannot be deleted", code="default_organization")
         await self._require_empty(transaction, organization_id)
-        await delete_keys_of(transaction.connection, column="organization_id", owner_id=organization_id)
+        await delete_keys_of_organization(transaction.connection, organization_id)
         await self._objects.delete(transaction, before)
 
     async def _require_empty(self, transaction: AuditedTransaction, organization_id: UUID) -> None:
@@ -122,7 +122,7 @@ class TeamService:
         for status in ("active", "suspended"):
             if await api_keys.any_where(transaction.connection, team_id=team_id, status=status):
                 raise Conflict("the team still has keys: revoke them first", code="not_empty")
-        await delete_keys_of(transaction.connection, column="team_id", owner_id=team_id)
+        await delete_keys_of_team(transaction.connection, team_id)
         await self._objects.delete(transaction, before)
 
 

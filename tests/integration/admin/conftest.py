@@ -1,0 +1,168 @@
+"""The admin API over a small application, on SQLite and on PostgreSQL, with one caller for every role and scope."""
+
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from litestar import Litestar
+from servers import postgres
+
+from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
+from app.db import schema
+from app.db.columns import metadata
+from app.db.engine import Database
+from app.domain.audit.principal import Principal
+from app.domain.keys.admin_authentication import AdminKeyAuthenticator
+from app.domain.keys.secrets import derive_pepper
+from app.domain.services import AdminServices
+from app.kernel.clock import ManualClock
+from providers.types import Secret
+
+MASTER = Secret("a master secret of at least 32 bytes")
+ENVIRONMENT_KEY = "an environment key of forty characters!!"
+_DEFAULT_ORGANIZATION = """
+    INSERT INTO organizations (id, name, status, created_at, updated_at, version)
+    VALUES ('00000000-0000-7000-8000-000000000001', 'default', 'active', now(), now(), 1)
+"""
+ROLES = ("viewer", "admin", "owner")
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    schema.upgrade(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: postgres.Postgres) -> str:
+    """One database for all tests here, emptied after each: making one for every test would take most of the time."""
+    url = postgres_server.new_database()
+    schema.upgrade(url)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        path = tmp_path / "gateway.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        return f"sqlite+aiosqlite:///{path}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@dataclass
+class Plane:
+    """The admin plane under test."""
+
+    app: Litestar
+    services: AdminServices
+    database: Database
+    clock: ManualClock
+    told: list[tuple[str, UUID]] = field(default_factory=list)
+
+    def client(self, key: str | None) -> httpx.AsyncClient:
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://admin/admin/v1", headers=headers)
+
+
+class Current:
+    """The services of the running test: one application, which is dear to build, serves all tests in turn."""
+
+    authenticate: AdminKeyAuthenticator
+
+    def __init__(self) -> None:
+        self.services = AdminServices.__new__(AdminServices)
+
+    def become(self, services: AdminServices) -> None:
+        for part in fields(services):
+            object.__setattr__(self.services, part.name, getattr(services, part.name))
+
+    async def identify(self, token: bytes) -> Principal:
+        return await self.authenticate(token)
+
+
+@pytest.fixture(scope="session")
+def current() -> Current:
+    return Current()
+
+
+@pytest.fixture(scope="session")
+def app(current: Current) -> Litestar:
+    return Litestar(
+        [admin_router(current.services, authenticate=current.identify)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=admin_openapi("1.0"),
+        logging_config=None,
+    )
+
+
+@pytest.fixture
+async def plane(url: str, app: Litestar, current: Current) -> AsyncIterator[Plane]:
+    database = Database(url)
+    clock = ManualClock()
+    told: list[tuple[str, UUID]] = []
+
+    async def notify(kind: str, object_id: UUID) -> None:
+        told.append((kind, object_id))
+
+    services = AdminServices.over(database, clock=clock, master_secret=MASTER, notify=notify)
+    current.become(services)
+    current.authenticate = AdminKeyAuthenticator(
+        services.key_repository,
+        pepper=derive_pepper(MASTER),
+        clock=clock,
+        environment_key=Secret(ENVIRONMENT_KEY),
+    )
+    yield Plane(app, services, database, clock, told)
+    if not database.is_sqlite:
+        async with database.transaction() as connection:
+            await connection.exec_driver_sql(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
+            await connection.exec_driver_sql(_DEFAULT_ORGANIZATION)
+    await database.aclose()
+
+
+@pytest.fixture
+async def root(plane: Plane) -> AsyncIterator[httpx.AsyncClient]:
+    """The owner of the installation."""
+    async with plane.client(ENVIRONMENT_KEY) as client:
+        yield client
+
+
+@dataclass
+class World:
+    """Two organisations, each with a team and a key, and callers of every role in the first and on the installation."""
+
+    ours: dict[str, Any]
+    theirs: dict[str, Any]
+    callers: dict[str, httpx.AsyncClient]
+
+
+async def _populate(root: httpx.AsyncClient, name: str) -> dict[str, Any]:
+    organization = (await root.post("/organizations", json={"name": name})).json()
+    team = (await root.post("/teams", json={"name": name, "organization_id": organization["id"]})).json()
+    key = (await root.post("/keys", json={"name": name, "team_id": team["id"]})).json()
+    admin = {"name": name, "role": "viewer", "organization_id": organization["id"]}
+    admin_key = (await root.post("/admin-keys", json=admin)).json()
+    return {"organizations": organization, "teams": team, "keys": key, "admin-keys": admin_key}
+
+
+@pytest.fixture
+async def world(plane: Plane, root: httpx.AsyncClient) -> AsyncIterator[World]:
+    ours, theirs = await _populate(root, "ours"), await _populate(root, "theirs")
+    callers: dict[str, httpx.AsyncClient] = {"nobody": plane.client(None)}
+    for role in ROLES:
+        for scope, organization_id in (("installation", None), ("ours", ours["organizations"]["id"])):
+            spec = {"name": f"{scope} {role}", "role": role, "organization_id": organization_id}
+            made = await root.post("/admin-keys", json=spec)
+            callers[f"{scope} {role}"] = plane.client(made.json()["secret"])
+    yield World(ours, theirs, callers)
+    for client in callers.values():
+        await client.aclose()

@@ -1,0 +1,67 @@
+"""The description of the admin plane says what the plane does."""
+
+from typing import Any
+
+import pytest
+from litestar import Litestar
+
+from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
+from app.domain.audit.principal import COMMAND_LINE, Principal
+
+
+async def nobody(_token: bytes) -> Principal:
+    return COMMAND_LINE
+
+
+@pytest.fixture(scope="module")
+def description() -> dict[str, Any]:
+    router = admin_router(None, authenticate=nobody)  # type: ignore[arg-type] # nothing is called
+    app = Litestar([router], exception_handlers=EXCEPTION_HANDLERS, openapi_config=admin_openapi("1.0"))
+    return app.openapi_schema.to_schema()
+
+
+def operations(description: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (method, path, operation) for path, item in description["paths"].items() for method, operation in item.items()
+    ]
+
+
+def test_every_operation_is_described(description: dict[str, Any]) -> None:
+    found = operations(description)
+    assert len(found) == 23
+    for method, path, operation in found:
+        assert path.startswith("/admin/v1/")
+        assert operation["summary"]
+        assert operation["description"]
+        assert len(operation["tags"]) == 1
+        assert operation["security"] == [{"adminKey": []}]
+        problems = {status for status in operation["responses"] if int(status) >= 400}
+        assert {"400", "401", "403", "404", "503"} <= problems
+        for status in problems:
+            assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
+        headers = {parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "header"}
+        assert headers == (set() if method == "get" else {"Idempotency-Key", "If-Match"})
+
+
+def test_operation_ids_are_plain_and_unique(description: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(description)]
+    assert len(set(ids)) == len(ids)
+    assert {"create_key", "list_keys", "rotate_admin_key", "list_entries"} <= set(ids)
+
+
+def test_schemas_are_named_plainly(description: dict[str, Any]) -> None:
+    schemas = description["components"]["schemas"]
+    assert all(name.isidentifier() and "_" not in name for name in schemas), sorted(schemas)
+    assert "secret" in schemas["ApiKeyWithSecret"]["properties"]
+    assert "secret" not in schemas["ApiKey"]["properties"]
+    assert schemas["CreateKey"]["required"] == ["name"]
+    assert schemas["PatchKey"].get("required", []) == []
+    assert description["components"]["securitySchemes"]["adminKey"]["scheme"] == "bearer"
+
+
+def test_bodies_are_json(description: dict[str, Any]) -> None:
+    for method, path, operation in operations(description):
+        takes_body = method in {"post", "patch"} and not path.endswith("/revoke")
+        assert ("requestBody" in operation) == takes_body
+        if takes_body:
+            assert list(operation["requestBody"]["content"]) == ["application/json"]
