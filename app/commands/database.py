@@ -1,25 +1,26 @@
 """The database of a command: its schema is right before anything uses it, and it is closed before anything forks."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
+from uuid import UUID
 
 from app.commands.embedded import database_file
 from app.commands.failure import CommandFailed
 from app.db import schema
 from app.db.engine import Database
 from app.db.faults import DatabaseUnavailable
-from app.domain.audit.transaction import Auditor
-from app.domain.keys.admin_service import AdminKeyService
-from app.domain.keys.repository import KeyRepository
-from app.domain.keys.secrets import derive_pepper
-from app.domain.keys.service import KeyService
+from app.domain.audit.schemas import ObjectKind
+from app.domain.services import AdminServices
 from app.kernel.clock import SystemClock
 from app.settings import Settings
+from app.stores.opening import open_stores
 from providers.types import Secret
 
 Result = TypeVar("Result")
+
+_SIGNAL_S = 2
 
 
 def ensure_schema(settings: Settings) -> None:
@@ -57,18 +58,7 @@ def unreachable(settings: Settings, error: BaseException) -> str:
     return f"the database {settings.database} cannot be used: {text}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Services:
-    """The key services on an open database, as the admin API has them."""
-
-    database: Database
-    keys: KeyService
-    admin_keys: AdminKeyService
-    repository: KeyRepository
-    auditor: Auditor
-
-
-def with_services(settings: Settings, work: Callable[[Services], Awaitable[Result]]) -> Result:
+def with_services(settings: Settings, work: Callable[[AdminServices], Awaitable[Result]]) -> Result:
     """Run `work` on a loop of its own and close the database; no thread is left. Raises `CommandFailed`."""
     if settings.master_secret is None:
         raise CommandFailed("GATEWAY_MASTER_SECRET is not set")
@@ -79,23 +69,24 @@ def with_services(settings: Settings, work: Callable[[Services], Awaitable[Resul
 
 
 async def _with_services(
-    settings: Settings, work: Callable[[Services], Awaitable[Result]], *, master: Secret
+    settings: Settings, work: Callable[[AdminServices], Awaitable[Result]], *, master: Secret
 ) -> Result:
+    notify = functools.partial(_signal, settings) if settings.has_shared_state else None
     database = Database(settings.database.reveal())
-    pepper = derive_pepper(master)
     try:
-        return await work(
-            Services(
-                database=database,
-                keys=KeyService(database, pepper=pepper),
-                admin_keys=AdminKeyService(database, pepper=pepper),
-                repository=KeyRepository(database),
-                auditor=Auditor(database, clock=SystemClock(), notify=_tell_nobody),
-            )
-        )
+        return await work(AdminServices.over(database, clock=SystemClock(), master_secret=master, notify=notify))
     finally:
         await database.aclose()
 
 
-async def _tell_nobody(_kind: object, _object_id: object) -> None:
-    """Leave it to the change feed, which every worker reads within seconds."""
+async def _signal(settings: Settings, _kind: ObjectKind, object_id: UUID) -> None:
+    """Tell running workers at once; without this they read the change from the database within seconds."""
+    from app.gateway.core import CHANGES_TOPIC  # noqa: PLC0415 - slow to import, and only a change needs it
+
+    stores = open_stores(settings.state.reveal())
+    try:
+        async with asyncio.timeout(_SIGNAL_S):
+            await stores.start()
+            await stores.signals.publish(CHANGES_TOPIC, object_id.bytes)
+    finally:
+        await stores.aclose()

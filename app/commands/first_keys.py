@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from app.commands.database import Services
 from app.domain.audit.principal import COMMAND_LINE, Role
 from app.domain.keys.schemas import CreateAdminKey, CreateKey
+from app.domain.services import AdminServices
 from app.kernel.clock import SystemClock
 from app.kernel.ids import uuid7_text
 
@@ -20,15 +20,15 @@ class KeyState:
     admin_key: str | None = None
 
 
-async def look(services: Services) -> KeyState:
+async def look(services: AdminServices) -> KeyState:
     """Tell whether an admin key exists; make nothing."""
-    return KeyState(has_admin_key=await services.repository.has_admin_key(SystemClock().now()))
+    return KeyState(has_admin_key=await services.key_repository.has_admin_key(SystemClock().now()))
 
 
-async def make_first(services: Services, *, wants_admin_key: bool) -> KeyState:
+async def make_first(services: AdminServices, *, wants_admin_key: bool) -> KeyState:
     """Make an inference key, and an admin key if wanted and there is none, unless a key was ever made here."""
     state = await look(services)
-    if await services.repository.has_key():
+    if await services.key_repository.has_key():
         return state
     async with services.auditor.transaction(COMMAND_LINE, request_id=uuid7_text()) as transaction:
         key = await services.keys.create(transaction, CreateKey(name=_NAME, may_route=True))

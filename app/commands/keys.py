@@ -9,13 +9,14 @@ from uuid import UUID
 
 import msgspec
 
-from app.commands.database import Services, ensure_schema, with_services
+from app.commands.database import ensure_schema, with_services
 from app.commands.failure import CommandFailed
 from app.commands.sources import complete_settings, open_sources
 from app.db.paging import Page
 from app.domain.audit.principal import COMMAND_LINE
 from app.domain.keys.schemas import AdminKey, AdminKeyWithSecret, ApiKey, ApiKeyWithSecret, CreateAdminKey, CreateKey
 from app.domain.keys.secrets import parse_key
+from app.domain.services import AdminServices
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid7_text
 from app.settings import Settings
@@ -38,7 +39,7 @@ def create(config: Path | None, *, spec: NewKeySpec) -> ApiKeyWithSecret | Admin
     """Make a key and return it with its secret."""
     request = _request(spec)
 
-    async def work(services: Services) -> ApiKeyWithSecret | AdminKeyWithSecret:
+    async def work(services: AdminServices) -> ApiKeyWithSecret | AdminKeyWithSecret:
         async with services.auditor.transaction(COMMAND_LINE, request_id=uuid7_text()) as transaction:
             if isinstance(request, CreateAdminKey):
                 return await services.admin_keys.create(transaction, request)
@@ -50,7 +51,7 @@ def create(config: Path | None, *, spec: NewKeySpec) -> ApiKeyWithSecret | Admin
 def list_all(config: Path | None, *, is_admin: bool) -> list[ApiKey | AdminKey]:
     """Return every key, newest first."""
 
-    async def work(services: Services) -> list[ApiKey | AdminKey]:
+    async def work(services: AdminServices) -> list[ApiKey | AdminKey]:
         return [key async for key in _every(services, is_admin=is_admin)]
 
     return _run(config, work)
@@ -59,7 +60,7 @@ def list_all(config: Path | None, *, is_admin: bool) -> list[ApiKey | AdminKey]:
 def revoke(config: Path | None, *, name: str, is_admin: bool) -> ApiKey | AdminKey:
     """End the key that `name` means, for good; it may be the id, the public id, or the whole key."""
 
-    async def work(services: Services) -> ApiKey | AdminKey:
+    async def work(services: AdminServices) -> ApiKey | AdminKey:
         key_id = await _find_id(services, name, is_admin=is_admin)
         async with services.auditor.transaction(COMMAND_LINE, request_id=uuid7_text()) as transaction:
             if is_admin:
@@ -81,7 +82,7 @@ def as_table(keys: Sequence[ApiKey | AdminKey]) -> str:
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def _run(config: Path | None, work: Callable[[Services], Awaitable[Result]]) -> Result:
+def _run(config: Path | None, work: Callable[[AdminServices], Awaitable[Result]]) -> Result:
     settings = _prepared(config)
     try:
         return with_services(settings, work)
@@ -110,7 +111,7 @@ def _request(spec: NewKeySpec) -> CreateKey | CreateAdminKey:
         raise CommandFailed(str(error)) from None
 
 
-async def _every(services: Services, *, is_admin: bool) -> AsyncIterator[ApiKey | AdminKey]:
+async def _every(services: AdminServices, *, is_admin: bool) -> AsyncIterator[ApiKey | AdminKey]:
     cursor: str | None = None
     while True:
         page: Page[Any] = await (services.admin_keys if is_admin else services.keys).page(
@@ -123,7 +124,7 @@ async def _every(services: Services, *, is_admin: bool) -> AsyncIterator[ApiKey 
             return
 
 
-async def _find_id(services: Services, name: str, *, is_admin: bool) -> UUID:
+async def _find_id(services: AdminServices, name: str, *, is_admin: bool) -> UUID:
     try:
         return UUID(name)
     except ValueError:
@@ -131,10 +132,10 @@ async def _find_id(services: Services, name: str, *, is_admin: bool) -> UUID:
     parsed = parse_key(name.encode())
     public_id = parsed.public_id if parsed else name
     if is_admin:
-        admin = await services.repository.find_admin_by_public_id(public_id)
+        admin = await services.key_repository.find_admin_by_public_id(public_id)
         found = admin.key_id if admin else None
     else:
-        key = await services.repository.find_by_public_id(public_id)
+        key = await services.key_repository.find_by_public_id(public_id)
         found = key.key_id if key else None
     if found is None:
         kind = "admin key" if is_admin else "inference key"

@@ -1,5 +1,6 @@
 """The commands in this process, but for one that proves the entry point. `serve` has tests of its own."""
 
+import asyncio
 import json
 import os
 import re
@@ -7,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 from servers.process import free_port
 
 from app import cli
+from app.gateway.core import CHANGES_TOPIC
+from app.stores.opening import open_stores
 
 ROOT = Path(__file__).parents[3]
 MASTER = "a-master-secret-of-forty-characters-----"
@@ -193,3 +197,31 @@ def test_the_module_is_the_command(tmp_path):
     assert done.returncode == 1
     assert "absent.yaml cannot be read" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_revoked_key_is_signalled_to_running_workers(run, database_url, redis_url):
+    extra = {"GATEWAY_DATABASE": database_url, "GATEWAY_STATE": redis_url, "GATEWAY_MASTER_SECRET": MASTER}
+    run("migrate", **extra)
+    made = json.loads(run("keys", "create", "--name", "x", "--json", **extra).stdout)
+
+    async def hear():
+        heard = asyncio.get_running_loop().create_future()
+        is_listening = asyncio.Event()
+        stores = open_stores(redis_url)
+        await stores.start()
+        stores.signals.subscribe(CHANGES_TOPIC, heard.set_result, on_gap=is_listening.set)
+        await asyncio.wait_for(is_listening.wait(), 20)
+        await asyncio.to_thread(run, "keys", "revoke", made["public_id"], **extra)
+        payload = await asyncio.wait_for(heard, 20)
+        await stores.aclose()
+        return payload
+
+    assert UUID(bytes=asyncio.run(hear())) == UUID(made["id"])
+
+
+def test_a_key_is_revoked_also_while_nobody_can_be_told(run, database_url):
+    state = f"redis://127.0.0.1:{free_port()}/0"
+    extra = {"GATEWAY_DATABASE": database_url, "GATEWAY_STATE": state, "GATEWAY_MASTER_SECRET": MASTER}
+    run("migrate", **extra)
+    made = json.loads(run("keys", "create", "--name", "x", "--json", **extra).stdout)
+    assert "is revoked" in run("keys", "revoke", made["id"], **extra).stdout
