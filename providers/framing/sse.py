@@ -51,10 +51,12 @@ class FrameSplitter:
 
 
 def _last_boundary(data: bytes) -> int:
-    """Return where the last complete frame ends; a final CR may be half a CRLF, so it ends nothing yet."""
-    limit = len(data) - 1 if data.endswith(b"\r") else len(data)
+    """Return where the last complete frame ends.
+
+    A blank line ends at its CR even if that is half a CRLF: an LF that follows is then an empty frame of its own.
+    """
     end = 0
-    for match in _BOUNDARY.finditer(data, 0, limit):
+    for match in _BOUNDARY.finditer(data):
         end = match.end()
     return end
 

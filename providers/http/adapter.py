@@ -101,12 +101,12 @@ class HttpRelay:
         """Return the next bytes to pass on; `b""` at the end. Raises `ProviderError`."""
         inspector = self.inspector
         while not inspector.is_finished:
+            if inspector.error is not None:
+                raise inspector.error
             data = await self._answer.read()
             if not data:
                 raise StreamInterrupted
             passed = inspector.feed(data)
-            if inspector.error is not None:
-                raise inspector.error
             if passed:
                 return passed
         return b""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from providers.errors import BadAnswer, StreamInterrupted
+from providers.errors import BadAnswer, ProviderError, StreamInterrupted
 from providers.framing import sse
 from providers.openai.errors import error_in_stream
 from providers.openai.parts import parse_content, parse_tool_call, write_message
@@ -147,13 +147,14 @@ def _read_choice(choice: dict[str, Any], position: int) -> Choice:
 
 
 class ChunkDecoder:
-    """Reads a streamed answer into events."""
+    """Reads a streamed answer into events; an error in the stream is raised when what came before it is taken."""
 
-    __slots__ = ("_calls", "_finished", "_frames", "_is_done", "_opened")
+    __slots__ = ("_calls", "_failure", "_finished", "_frames", "_is_done", "_opened")
 
     def __init__(self) -> None:
         self._frames = sse.FrameSplitter()
         self._is_done = False
+        self._failure: ProviderError | None = None
         self._opened = False
         self._calls: set[tuple[int, int]] = set()
         self._finished: set[int] = set()
@@ -164,10 +165,23 @@ class ChunkDecoder:
             frames = self._frames.split(data)
         except sse.FrameTooLarge:
             raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        return [event for frame in frames for event in self._read_frame(frame)]
+        if self._failure is not None:
+            raise self._failure
+        events: list[ChatEvent] = []
+        for frame in frames:
+            try:
+                events += self._read_frame(frame)
+            except ProviderError as error:
+                if not events:
+                    raise
+                self._failure = error
+                break
+        return events
 
     def finish(self) -> list[ChatEvent]:
-        """Check that the end was announced. Raises `StreamInterrupted`."""
+        """Check that the end was announced. Raises `StreamInterrupted`, or what the stream itself reported."""
+        if self._failure is not None:
+            raise self._failure
         if not self._is_done:
             raise StreamInterrupted
         return []
