@@ -32,6 +32,16 @@ def _examples(*lines: str) -> str:
     return "\n\n".join(["Examples:", *(f"$ {line}" for line in lines)])
 
 
+def _version(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:  # noqa: FBT001 - click's own
+    """Print the version and end."""
+    if not is_asked:
+        return
+    from app.commands.distribution import installed_version  # noqa: PLC0415 - only this option needs it
+
+    _say(f"llm-gateway {installed_version()}")
+    context.exit()
+
+
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_examples(
@@ -39,7 +49,7 @@ def _examples(*lines: str) -> str:
     ),
 )
 @click.option("--debug", is_flag=True, envvar=_DEBUG_VARIABLE, help="Show the stack of an error.")
-@click.version_option(package_name="llm-api-gateway", prog_name="llm-gateway")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def cli(*, debug: bool) -> None:
     """One OpenAI-compatible API in front of many LLM providers.
 

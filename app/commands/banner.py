@@ -3,9 +3,9 @@
 import json
 import shlex
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from app.commands.distribution import installed_version
 from app.commands.first_keys import KeyState
 from app.server.plan import Address
 from app.settings import Settings
@@ -23,7 +23,7 @@ def introduction(settings: Settings, *, addresses: Sequence[Address], path: Path
         ("database", str(settings.database)),
         ("state", str(settings.state)),
     ]
-    return "\n".join([f"llm-gateway {_version()}", "", *(f"  {name:<10} {text}" for name, text in rows)])
+    return "\n".join([f"llm-gateway {installed_version()}", "", *(f"  {name:<10} {text}" for name, text in rows)])
 
 
 def first_run(settings: Settings, state: KeyState, *, addresses: Sequence[Address]) -> str:
@@ -53,10 +53,3 @@ def _providers(settings: Settings) -> Iterable[str]:
     for name in settings.providers:
         origin = settings.origins.get(f"providers.{name}.api_key", "")
         yield f"{name} ({origin.removeprefix('env ')})" if origin.startswith("env ") else name
-
-
-def _version() -> str:
-    try:
-        return version("llm-api-gateway")
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -49,4 +49,13 @@ def adopt(running: Settings, loaded: Settings) -> tuple[Settings, list[str]]:
         ignored.append(path)
         kept = msgspec.structs.replace(becomes, **{name: getattr(was, name)})
         loaded = msgspec.structs.replace(loaded, **{section: kept}) if section else kept
-    return loaded, ignored
+    return _with_gateway_url(running, loaded, ignored=ignored), ignored
+
+
+def _with_gateway_url(running: Settings, loaded: Settings, *, ignored: list[str]) -> Settings:
+    """Let a URL that follows the gateway's address go on naming the address in use."""
+    has_moved = "gateway.host" in ignored or "gateway.port" in ignored
+    if not has_moved or loaded.origin("admin.gateway_url") != "default":
+        return loaded
+    admin = msgspec.structs.replace(loaded.admin, gateway_url=running.admin.gateway_url)
+    return msgspec.structs.replace(loaded, admin=admin)

@@ -53,6 +53,10 @@ def test_help_teaches_every_command(run):
         assert "$ llm-gateway" in text or "$ GATEWAY_" in text
 
 
+def test_the_version_is_shown_also_where_nothing_is_installed(run):
+    assert re.fullmatch(r"llm-gateway (\d+\.\S+|\(not installed\))\n", run("--version").stdout)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -200,6 +200,7 @@ def test_shared_state_serves_with_several_workers_and_reloads(serve, tmp_path, d
     served = serve("--workers", "2", **extra)
     served.wait_for("Ready in")
     assert "sk-gw-" not in served.text()
+    assert psutil.Process(served.process.pid).num_threads() == 1
     workers = psutil.Process(served.process.pid).children()
     assert len(workers) == 3
     assert {served.get("/pid")["role"] for _ in range(40)} == {"gateway-1", "gateway-2"}

@@ -43,6 +43,17 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named():
     )
 
 
+def test_the_url_of_the_gateway_follows_its_running_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "gateway.yaml"
+    file.write_text("gateway: {port: 4000}\n")
+    running = Sources(path=file, environ={}).read()
+    file.write_text("gateway: {port: 5000}\n")
+    assert adopt(running, Sources(path=file, environ={}).read())[0].admin.gateway_url == "http://127.0.0.1:4000"
+    file.write_text("gateway: {port: 5000}\nadmin: {gateway_url: 'http://llm.example'}\n")
+    assert adopt(running, Sources(path=file, environ={}).read())[0].admin.gateway_url == "http://llm.example"
+
+
 def test_faults_are_lines_for_the_operator(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "gateway.yaml"
