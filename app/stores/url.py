@@ -156,11 +156,20 @@ def _node(text: str, default_port: int) -> tuple[str, int]:
     host, port = _split_port(text)
     if not host:
         raise StoreConfigurationError("a state URL needs a host")
+    _check_name(host)
     if not port:
         return host, default_port
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT):
         raise StoreConfigurationError("the port of a state URL is a number from 1 to 65535")
     return host, int(port)
+
+
+def _check_name(host: str) -> None:
+    """Refuse what the resolver would choke on."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise StoreConfigurationError(f"{host[:40]!r} is not the name of a host") from None
 
 
 def _split_port(text: str) -> tuple[str, str]:

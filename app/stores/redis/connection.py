@@ -23,6 +23,7 @@ TIMEOUT_S = 0.25
 _ATTEMPT_TIMEOUT_S = 1.0
 _FIRST_BACKOFF_S = 0.05
 _LAST_BACKOFF_S = 1.0
+_USELESS_LIFE_S = 1.0
 _CLIENT_NAME = "llm-gateway"
 
 _log = logging.getLogger(__name__)
@@ -176,6 +177,9 @@ class HotConnection:
             self._fail_fast("Redis did not accept a connection in time")
         except (OSError, StoreError) as error:
             self._fail_fast(f"Redis cannot be reached: {error}")
+        except Exception:  # noqa: BLE001 - a supervisor: however an attempt fails, another follows
+            _log.exception("a defect: connecting to Redis failed in an unforeseen way")
+            self._fail_fast("Redis cannot be reached")
         return None
 
     async def _open(self) -> tuple[Link, bytes]:
@@ -194,15 +198,16 @@ class HotConnection:
         return Link(on_lost=self._link_lost, on_send_error=self._count_send_error)
 
     def _link_lost(self, link: Link, reason: str) -> None:
-        """Forget the link. After a hang, or if it never served, fail fast while reconnecting; else reconnect lazily."""
+        """Forget the link. After a hang or a short useless life fail fast while reconnecting; else reconnect lazily."""
         if link is not self._link:
             return
+        was_useless = not link.has_served and asyncio.get_running_loop().time() - link.opened_s < _USELESS_LIFE_S
         self._link = None
         self._trouble = reason
         self.statistics.losses += 1
         self.statistics.hangs += link.has_hung
         _log.warning("%s", reason)
-        if link.has_hung or not link.has_served:
+        if link.has_hung or was_useless:
             self._fail_fast(reason)
             self._connect_soon(backoff_s=0.0 if link.has_hung else _FIRST_BACKOFF_S)
 

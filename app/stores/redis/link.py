@@ -51,6 +51,7 @@ class Link(asyncio.Protocol):
     def __init__(self, *, on_lost: Callable[["Link", str], None], on_send_error: Callable[[], None]) -> None:
         """Make a link for `loop.create_connection`."""
         self.has_served = False
+        self.opened_s = asyncio.get_running_loop().time()
         self.has_hung = False
         self.is_dead = False
         self._on_lost = on_lost
@@ -144,7 +145,7 @@ class Link(asyncio.Protocol):
         try:
             self._reader.feed(data)
             self._deliver_replies()
-        except hiredis.HiredisError as error:
+        except (hiredis.HiredisError, MemoryError) as error:
             self.leave(f"Redis sent what is not RESP2: {error}")
 
     def _deliver_replies(self) -> None:

@@ -86,6 +86,8 @@ class RedisSignals:
                 await self._listen_once()
             except (RedisError, StoreError, OSError) as error:
                 _log.warning("signals are not heard: %s", error)
+            except Exception:  # noqa: BLE001 - a supervisor: however listening fails, it begins again
+                _log.exception("a defect: listening to signals failed in an unforeseen way")
             finally:
                 was_heard = self.connected
                 self._heard.clear()

@@ -37,7 +37,7 @@ class RedisStores:
     async def aclose(self) -> None:
         """Close the connections and stop listening."""
         await self.signals.aclose()
-        await self.usage.aclose()
+        await self.usage.repetition.aclose()
         await self._reader.aclose()
         await self.hot.aclose()
 

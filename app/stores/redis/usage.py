@@ -5,7 +5,6 @@ Partition NN has the stream `{pNN}:usage`, read by the consumer group `ledger`, 
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Sequence
 from typing import cast
@@ -15,6 +14,7 @@ from app.stores.errors import StoreReplyError, StoreUnavailable
 from app.stores.protocols import PARTITIONS, REDELIVERED_AFTER_MS, REMEMBERED_S, Claimed, UsageEntry
 from app.stores.redis.connection import TIMEOUT_S, HotConnection
 from app.stores.redis.link import Argument
+from app.stores.redis.repetition import Repetition
 from app.stores.redis.scripts import load_script
 
 _GROUP = "ledger"
@@ -26,12 +26,6 @@ _SWEEPS_PER_REDELIVERY = 3
 _ACKNOWLEDGED_AT_ONCE = 500
 _BLOCK_SLACK_S = 0.5
 """How much later than asked Redis may end a blocking read before it counts as hung."""
-
-_REPEATED_NS = 60_000_000_000
-_REPEATED_AT_MOST = 20_000
-_REPEATED_AT_ONCE = 100
-_REPEATED_AFTER_S = 0.5
-"""A new server gets the entries of the last 60 s again. Source: reliability.md section 5.7."""
 
 _StreamEntry = tuple[bytes, list[bytes] | None]
 
@@ -56,56 +50,22 @@ class RedisUsageQueue:
         self._acknowledge = load_script("acknowledge")
         self._surplus: deque[Claimed] = deque()
         self._next_sweep_ns = clock.monotonic_ns()
-        self._recent: deque[tuple[int, UsageEntry]] = deque(maxlen=_REPEATED_AT_MOST)
-        self._repetition: asyncio.Task[None] | None = None
-        hot.on_new_server(self._repeat_soon)
+        self.repetition = Repetition(self._put, clock=clock)
+        hot.on_new_server(self.repetition.begin)
 
     async def put(self, entries: Sequence[UsageEntry]) -> None:
-        """Append the entries, one script for each partition among them."""
+        """Append the entries, and keep them for a server that may yet lose them."""
+        await self._put(entries)
+        self.repetition.remember(entries)
+
+    async def _put(self, entries: Sequence[UsageEntry]) -> None:
         by_partition: dict[int, list[UsageEntry]] = {}
         for entry in entries:
             by_partition.setdefault(entry.partition, []).append(entry)
         for partition, its_entries in by_partition.items():
-            await self._put(_STREAMS[partition], its_entries)
-        self._remember(entries)
+            await self._append(_STREAMS[partition], its_entries)
 
-    async def aclose(self) -> None:
-        """Stop repeating what a new server may have missed."""
-        if self._repetition is not None:
-            self._repetition.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._repetition
-
-    def _remember(self, entries: Sequence[UsageEntry]) -> None:
-        """Keep what was put in the last minute."""
-        now_ns = self._clock.monotonic_ns()
-        while self._recent and self._recent[0][0] < now_ns - _REPEATED_NS:
-            self._recent.popleft()
-        self._recent.extend((now_ns, entry) for entry in entries)
-
-    def _repeat_soon(self) -> None:
-        """Put the last minute's entries again: a restarted or promoted server may lack the last that it confirmed."""
-        entries = [entry for _, entry in self._recent]
-        if self._repetition is not None:
-            self._repetition.cancel()
-        self._repetition = asyncio.get_running_loop().create_task(self._repeat(entries))
-
-    async def _repeat(self, entries: Sequence[UsageEntry]) -> None:
-        by_partition: dict[int, list[UsageEntry]] = {}
-        for entry in entries:
-            by_partition.setdefault(entry.partition, []).append(entry)
-        for partition, its_entries in by_partition.items():
-            for start in range(0, len(its_entries), _REPEATED_AT_ONCE):
-                await self._put_at_last(_STREAMS[partition], its_entries[start : start + _REPEATED_AT_ONCE])
-
-    async def _put_at_last(self, stream: str, entries: Sequence[UsageEntry]) -> None:
-        while True:
-            try:
-                return await self._put(stream, entries)
-            except StoreUnavailable:
-                await asyncio.sleep(_REPEATED_AFTER_S)
-
-    async def _put(self, stream: str, entries: Sequence[UsageEntry]) -> None:
+    async def _append(self, stream: str, entries: Sequence[UsageEntry]) -> None:
         """Append entries of one stream; a lost connection is tried once more, which the ids make harmless."""
         keys: list[Argument] = [stream]
         args: list[Argument] = [REMEMBERED_S]

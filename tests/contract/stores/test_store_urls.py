@@ -26,6 +26,8 @@ BAD = [
     ("localhost:6379", "begins with one of"),
     ("memory://h", "exactly memory://"),
     ("redis://", "needs a host"),
+    ("redis://a..b", "not the name of a host"),
+    (f"redis://{'a' * 64}.de", "not the name of a host"),
     ("redis://h:0", "from 1 to 65535"),
     ("redis://h:65536", "from 1 to 65535"),
     ("redis://h:x", "from 1 to 65535"),

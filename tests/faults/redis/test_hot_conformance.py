@@ -250,6 +250,22 @@ async def test_commands_nobody_waits_for_are_not_hoarded_while_redis_does_not_re
     assert wire.link.post(b"", FAR)
 
 
+async def test_a_reply_too_large_for_memory_is_the_end_of_a_connection():
+    class Reader:
+        def feed(self, _):
+            raise MemoryError
+
+    wire = Wire()
+    wire.link._reader = Reader()
+    future = wire.link.submit(b"", FAR)
+
+    wire.link.data_received(b"*4294967295\r\n")
+
+    assert wire.is_aborted
+    with pytest.raises(StoreUnavailable):
+        await future
+
+
 async def test_one_timer_serves_any_number_of_commands():
     wire = Wire()
     wire.link.submit(b"", FAR)

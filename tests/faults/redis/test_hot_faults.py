@@ -4,7 +4,10 @@ import time
 import pytest
 
 from app.stores.errors import StoreReplyError, StoreUnavailable
+from app.stores.redis.connection import HotConnection
+from app.stores.redis.endpoint import fixed
 from app.stores.redis.scripts import Script
+from app.stores.url import parse_url
 
 FAST_S = 0.005
 
@@ -334,6 +337,35 @@ async def test_a_script_s_error_of_ours_is_told_from_unavailability(private_redi
     with pytest.raises(StoreReplyError) as caught:
         await hot.call("NOSUCHCOMMAND")
     assert caught.value.code == "ERR"
+
+
+async def test_an_idle_connection_that_the_server_closes_is_replaced_when_needed(private_redis, connect):
+    hot = connect(private_redis.url, timeout_s=10)
+    await hot.start()
+    hot._link.opened_s -= 60
+    private_redis.execute("CLIENT", "KILL", "TYPE", "normal")
+    async with asyncio.timeout(10):
+        while hot.connected:  # noqa: ASYNC110 - what is awaited is what the test looks at
+            await asyncio.sleep(0.001)
+
+    assert await hot.call("ECHO", "x") == b"x"
+
+
+async def test_an_unforeseen_failure_of_the_look_up_is_survived(private_redis):
+    where = fixed(parse_url(private_redis.url))
+    failures = [ZeroDivisionError(), KeyError("x")]
+
+    async def locate():
+        if failures:
+            raise failures.pop()
+        return await where()
+
+    hot = HotConnection(locate, timeout_s=10)
+    with pytest.raises(StoreUnavailable):
+        await hot.call("PING")
+
+    await until_answers(hot, within_s=20)
+    await hot.aclose()
 
 
 async def test_another_server_process_is_noticed(private_redis, connect):

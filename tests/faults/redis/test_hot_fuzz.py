@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,8 +23,12 @@ WHOLE = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4).map(lambda all_: b"*%d\r\n%s" % (len(all_), b"".join(all_)))
 )
 # A count of millions would only measure how fast memory is given back.
-NOISE = st.binary(max_size=12).filter(lambda noise: sum(chr(byte).isdigit() for byte in noise) < 6)
-STREAMS = st.lists(st.one_of(WHOLE, NOISE), max_size=12).map(b"".join)
+HUGE_COUNT = re.compile(rb"\d{6}")
+STREAMS = (
+    st.lists(st.one_of(WHOLE, st.binary(max_size=12)), max_size=12)
+    .map(b"".join)
+    .filter(lambda stream: not HUGE_COUNT.search(stream))
+)
 
 
 class Transport:
@@ -72,19 +77,20 @@ GIVEN = given(stream=STREAMS, commands=st.integers(0, 12), cuts=st.lists(st.inte
 
 
 @GIVEN
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes(stream, commands, cuts):
     check(stream, commands, cuts)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @GIVEN
 @settings(max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_for_long(stream, commands, cuts):
     check(stream, commands, cuts)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, derandomize=True, deadline=None)
 @given(replies=st.lists(WHOLE, min_size=1, max_size=8), cuts=st.lists(st.integers(0, 200), max_size=5))
 def test_well_formed_replies_never_kill_a_link_however_split(replies, cuts):
     async def once() -> None:

@@ -20,7 +20,7 @@ async def queue_through(connect):
 
     yield make
     for queue in queues:
-        await queue.aclose()
+        await queue.repetition.aclose()
 
 
 async def ids_of(queue: RedisUsageQueue) -> list[str]:
@@ -120,7 +120,7 @@ async def test_a_server_that_lost_nothing_adds_nothing(private_redis, queue_thro
     await asyncio.to_thread(private_redis.restart)
 
     await queue.put(entries("c"))
-    await asyncio.wait_for(queue._repetition, 20)
+    await asyncio.wait_for(queue.repetition.wait(), 20)
 
     assert await ids_of(queue) == ["a", "b", "c"]
 
