@@ -16,7 +16,7 @@ import msgspec
 from app.db.engine import Connection, Database
 from app.db.paging import Page
 from app.domain.audit import repository
-from app.domain.audit.principal import Principal
+from app.domain.audit.principal import Principal, Role
 from app.domain.audit.schemas import Action, AuditEntry, Change, NewEntry, ObjectKind
 from app.kernel.clock import Clock
 from app.kernel.errors import PreconditionFailed
@@ -91,7 +91,11 @@ class Auditor:
     async def transaction(
         self, principal: Principal, *, request_id: str, expected_versions: frozenset[int] | None = None
     ) -> AsyncIterator[AuditedTransaction]:
-        """Open a transaction that commits when the block ends; only then are the other processes told."""
+        """Open a transaction that commits when the block ends; only then are the other processes told.
+
+        Raises `Forbidden` at once for a principal who may only read.
+        """
+        principal.require_role(Role.ADMIN)
         async with self._database.transaction() as connection:
             await repository.queue_writers(connection)
             transaction = AuditedTransaction(

@@ -8,12 +8,16 @@ import msgspec
 import pytest
 from sqlalchemy import select, text, update
 
+from app.db.engine import Database
 from app.domain.audit import repository
 from app.domain.audit.answers import Answers
 from app.domain.audit.principal import COMMAND_LINE
 from app.domain.audit.tables import audit_entries, change_log, idempotency_keys
 from app.domain.keys.schemas import CreateKey
 from app.domain.keys.service import KeyService
+from app.domain.services import AdminServices
+from app.domain.tenants.schemas import CreateTeam
+from providers.types import Secret
 
 KEY = {"idempotency-key": "one"}
 
@@ -190,6 +194,21 @@ class TestAudit:
         entries = (await root.get("/audit")).json()["items"]
         assert [entry["seq"] for entry in entries] == [5, 4, 3, 2, 1]
         assert await plane.services.auditor.find_broken_entry() is None
+
+    async def test_writers_of_two_processes_make_one_chain(self, plane, url: str, root: httpx.AsyncClient) -> None:
+        other = Database(url)
+        theirs = AdminServices.over(other, clock=plane.clock, master_secret=Secret("m" * 32))
+
+        async def write(services: AdminServices, name: str) -> None:
+            async with services.auditor.transaction(COMMAND_LINE, request_id="r") as transaction:
+                await services.teams.create(transaction, CreateTeam(name=name))
+
+        for number in range(4):
+            await asyncio.gather(write(theirs, f"t{number}"), root.post("/teams", json={"name": f"u{number}"}))
+        await other.aclose()
+        assert [entry["seq"] for entry in (await root.get("/audit")).json()["items"]] == list(range(8, 0, -1))
+        assert await plane.services.auditor.find_broken_entry() is None
+        assert [change.seq for change in await plane.services.auditor.changes_since(0)] == list(range(1, 9))
 
     async def test_a_failed_audit_undoes_the_write(self, root: httpx.AsyncClient, monkeypatch) -> None:
         async def fail(*_arguments: object) -> None:

@@ -1,0 +1,155 @@
+"""Whatever administrators of one organisation do, in any order, their reach never grows."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.db.engine import Database
+from app.domain.audit.principal import COMMAND_LINE, Principal, Role
+from app.domain.keys.admin_authentication import AdminKeyAuthenticator
+from app.domain.keys.schemas import CreateAdminKey, CreateKey, PatchAdminKey, PatchKey
+from app.domain.keys.secrets import derive_pepper
+from app.domain.services import AdminServices
+from app.domain.tenants.schemas import CreateOrganization, CreateTeam, PatchOrganization, PatchTeam
+from app.kernel.clock import ManualClock
+from app.kernel.errors import GatewayError
+from providers.types import Secret
+
+MASTER = Secret("m" * 32)
+ACTIONS = st.sampled_from(
+    [
+        "create organization",
+        "unsuspend organization",
+        "create team",
+        "patch team",
+        "create key",
+        "patch key",
+        "create admin",
+        "promote",
+        "rotate admin",
+        "rotate foreign admin",
+        "become",
+    ]
+)
+steps = st.lists(
+    st.tuples(ACTIONS, st.sampled_from(list(Role)), st.booleans(), st.integers(0, 9)), min_size=1, max_size=25
+)
+
+
+class Attackers:
+    """Callers who start with one role in one organisation and take over every key that they can make or rotate."""
+
+    def __init__(self, services: AdminServices, authenticate: AdminKeyAuthenticator) -> None:
+        self.services = services
+        self.authenticate = authenticate
+        self.people: list[Principal] = []
+        self.ids: list[UUID] = []
+        self.home = self.foreign = UUID(int=0)
+        self.foreign_admin = self.foreign_team = UUID(int=0)
+
+    async def settle(self, role: Role) -> None:
+        made = []
+        for name in ("home", "foreign"):
+            async with self.services.auditor.transaction(COMMAND_LINE, request_id="r") as transaction:
+                organization = await self.services.organizations.create(transaction, CreateOrganization(name=name))
+                team = await self.services.teams.create(
+                    transaction, CreateTeam(name=name, organization_id=organization.id)
+                )
+                spec = CreateAdminKey(name=name, role=role, organization_id=organization.id)
+                made.append((organization.id, team.id, await self.services.admin_keys.create(transaction, spec)))
+        (self.home, _, first), (self.foreign, self.foreign_team, second) = made
+        self.foreign_admin = second.id
+        await self.take(first.secret)
+        self.ids.append(first.id)
+
+    async def take(self, secret: str) -> None:
+        self.people.append(await self.authenticate(secret.encode()))
+
+    async def step(self, action: str, role: Role, *, is_foreign: bool, who: int) -> None:
+        me = self.people[who % len(self.people)]
+        place = self.foreign if is_foreign else None
+        own = self.ids[who % len(self.ids)]
+        services = self.services
+        calls: dict[str, Any] = {
+            "create organization": lambda t: services.organizations.create(t, CreateOrganization(name="x")),
+            "unsuspend organization": lambda t: services.organizations.patch(
+                t, place or self.home, PatchOrganization(status="active", budget=None)
+            ),
+            "create team": lambda t: services.teams.create(t, CreateTeam(name="x", organization_id=place)),
+            "patch team": lambda t: services.teams.patch(t, self.foreign_team, PatchTeam(name="taken")),
+            "create key": lambda t: services.keys.create(t, CreateKey(name="x", organization_id=place)),
+            "patch key": lambda t: services.keys.patch(t, own, PatchKey(team_id=self.foreign_team)),
+            "create admin": lambda t: services.admin_keys.create(
+                t, CreateAdminKey(name="x", role=role, organization_id=place)
+            ),
+            "promote": lambda t: services.admin_keys.patch(t, own, PatchAdminKey(role=role)),
+            "rotate admin": lambda t: services.admin_keys.rotate(t, own, grace_s=0),
+            "rotate foreign admin": lambda t: services.admin_keys.rotate(t, self.foreign_admin, grace_s=0),
+            "become": lambda t: services.admin_keys.patch(t, self.foreign_admin, PatchAdminKey(role=Role.OWNER)),
+        }
+        async with services.auditor.transaction(me, request_id="r") as transaction:
+            result = await calls[action](transaction)
+        if hasattr(result, "secret") and result.secret.startswith("sk-gw-admin-"):
+            await self.take(result.secret)
+            self.ids.append(result.id)
+
+
+@pytest.fixture(scope="module")
+def template(sqlite_template: Path) -> Path:
+    return sqlite_template
+
+
+async def run(path: Path, role: Role, sequence: list[tuple[str, Role, bool, int]]) -> None:
+    database = Database(f"sqlite+aiosqlite:///{path}")
+    clock = ManualClock()
+    services = AdminServices.over(database, clock=clock, master_secret=MASTER)
+    pepper = derive_pepper(MASTER)
+    attackers = Attackers(services, AdminKeyAuthenticator(services.key_repository, pepper=pepper, clock=clock))
+    try:
+        await attackers.settle(role)
+        for action, wanted, is_foreign, who in sequence:
+            try:
+                await attackers.step(action, wanted, is_foreign=is_foreign, who=who)
+            except GatewayError:
+                continue
+        for person in attackers.people:
+            assert person.organization_id == attackers.home
+            assert role.includes(person.role)
+        foreign = await services.admin_keys.find(COMMAND_LINE, attackers.foreign_admin)
+        assert (foreign.role, foreign.version) == (role, 1)
+        assert (await services.teams.find(COMMAND_LINE, attackers.foreign_team)).name == "foreign"
+        everything = await services.organizations.page(COMMAND_LINE, limit=200, cursor=None)
+        assert len(everything.items) == 3
+    finally:
+        await database.aclose()
+
+
+def check(template: Path, folder: Path, role: Role, sequence: list[tuple[str, Role, bool, int]]) -> None:
+    path = folder / "gateway.db"
+    for old in folder.glob("gateway.db*"):
+        old.unlink()
+    shutil.copy(template, path)
+    asyncio.run(run(path, role, sequence))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(role=st.sampled_from(list(Role)), sequence=steps)
+def test_no_sequence_of_calls_reaches_further(
+    template: Path, tmp_path: Path, role: Role, sequence: list[tuple[str, Role, bool, int]]
+) -> None:
+    check(template, tmp_path, role, sequence)
+
+
+@pytest.mark.long
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(role=st.sampled_from(list(Role)), sequence=steps)
+def test_no_long_sequence_of_calls_reaches_further(
+    template: Path, tmp_path: Path, role: Role, sequence: list[tuple[str, Role, bool, int]]
+) -> None:
+    check(template, tmp_path, role, sequence)
