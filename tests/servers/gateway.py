@@ -25,6 +25,7 @@ ADMIN_KEY = "an-admin-key-for-tests-0123456789abcdef"
 MASTER_SECRET = "a-master-secret-for-tests-0123456789abcdef"
 READY_WITHIN_S = 20
 STOPPED_WITHIN_S = 40
+_PRINTED_WITHIN_S = 3
 
 _INFERENCE_KEY = re.compile(r"sk-gw-(?!admin-)[A-Za-z0-9]{10}-[A-Za-z0-9_-]+")
 _ADMIN_KEY = re.compile(r"sk-gw-admin-[A-Za-z0-9_-]+")
@@ -247,16 +248,21 @@ class GatewayProcess:
 
     @property
     def admin_key(self) -> str:
-        """An admin key that works: that of the environment, or the printed one."""
-        key = self._environ.get("GATEWAY_ADMIN_KEY") or self.printed_admin_key
-        if key is None:
-            raise ServerFailed("There is no admin key: none in the environment, none printed.")
-        return key
+        """An admin key that works: that of the environment, or the one that the first run prints."""
+        given = self._environ.get("GATEWAY_ADMIN_KEY")
+        if given:
+            return given
+        if not wait_until(lambda: self.printed_admin_key is not None, within_s=_PRINTED_WITHIN_S):
+            raise ServerFailed(f"No admin key is in the environment, and none was printed:\n{self._process.tail()}")
+        return self.printed_admin_key or ""
 
     @property
     def key(self) -> str:
         """An inference key that works: the printed one, or one made through the admin API when first asked for."""
         if self._key is None:
+            if "GATEWAY_ADMIN_KEY" not in self._environ:
+                # Only a first run prints keys, and it prints one of each.
+                wait_until(lambda: self.printed_key is not None, within_s=_PRINTED_WITHIN_S)
             self._key = self.printed_key or self.create_key()
         return self._key
 

@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 
 import httpx
 import psutil
@@ -14,7 +15,7 @@ from servers.process import ServerFailed
 
 # A program that looks to `GatewayProcess` as the gateway does: two ports, two children, keys, signals.
 STAND_IN = """
-import json, os, signal, subprocess, sys, threading
+import json, os, signal, subprocess, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 if sys.argv[1] == "fail":
@@ -39,20 +40,22 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-for port in ("GATEWAY_GATEWAY__PORT", "GATEWAY_ADMIN__PORT"):
-    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ[port])), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
 workers = [subprocess.Popen(["cat"], stdin=subprocess.PIPE) for _ in range(2)]
-print("admin key sk-gw-admin-ABCDEFGHIJ-secret_x")
-if os.environ.get("STAND_IN") == "first":
-    print("inference key sk-gw-0123456789-se-cret_0 .")
-print(json.dumps({"event": "started"}), flush=True)
 signal.signal(signal.SIGHUP, lambda *_: print("reloaded", flush=True))
 def end(*_):
     for worker in workers:
         worker.kill()
     os._exit(int(os.environ.get("STAND_IN_CODE", "0")))
 signal.signal(signal.SIGTERM, end)
+for port in ("GATEWAY_GATEWAY__PORT", "GATEWAY_ADMIN__PORT"):
+    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ[port])), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+# What is printed may come later than readiness.
+time.sleep(0.2)
+print("admin key sk-gw-admin-ABCDEFGHIJ-secret_x")
+if os.environ.get("STAND_IN") == "first":
+    print("inference key sk-gw-0123456789-se-cret_0 .")
+print(json.dumps({"event": "started"}), flush=True)
 while True:
     signal.pause()
 """
@@ -90,10 +93,9 @@ def test_it_starts_again_at_the_same_address(running):
 
 
 def test_a_bad_exit_is_a_failure(command):
-    gateway = GatewayProcess.launch(command=command, environ={"STAND_IN_CODE": "7"})
-    with pytest.raises(ServerFailed, match="exit code 7"):
+    running = closing(GatewayProcess.launch(command=command, environ={"STAND_IN_CODE": "7"}))
+    with running as gateway, pytest.raises(ServerFailed, match="exit code 7"):
         gateway.stop()
-    gateway.close()
 
 
 def test_a_start_that_fails_shows_the_output(command):
@@ -102,24 +104,25 @@ def test_a_start_that_fails_shows_the_output(command):
 
 
 def test_printed_keys_are_found(command):
-    gateway = GatewayProcess.launch(command=command, environ={"STAND_IN": "first"})
-    assert gateway.printed_key == "sk-gw-0123456789-se-cret_0"
-    assert gateway.key == gateway.printed_key
-    assert gateway.admin_key == "sk-gw-admin-ABCDEFGHIJ-secret_x"
-    gateway.close()
+    with closing(GatewayProcess.launch(command=command, environ={"STAND_IN": "first"})) as gateway:
+        assert gateway.key == "sk-gw-0123456789-se-cret_0"
+        assert gateway.admin_key == "sk-gw-admin-ABCDEFGHIJ-secret_x"
 
 
-def test_without_a_printed_key_one_is_made(running):
-    assert running.printed_key is None
-    assert running.key == "sk-gw-made for a test"
-    with pytest.raises(ServerFailed, match="403"):
-        running.admin("POST", "/teams", json={"name": "x"})
+def test_without_a_printed_key_one_is_made(command):
+    environ = {"GATEWAY_ADMIN_KEY": "sk-gw-admin-ABCDEFGHIJ-secret_x"}
+    with closing(GatewayProcess.launch(command=command, environ=environ)) as gateway:
+        assert gateway.key == "sk-gw-made for a test"
+        assert gateway.printed_key is None
+        with pytest.raises(ServerFailed, match="403"):
+            gateway.admin("POST", "/teams", json={"name": "x"})
 
 
 def test_the_log_is_followed(running):
+    assert running.wait_for_line("started") == '{"event": "started"}'
+    assert running.log_records() == [{"event": "started"}]
     running.reload()
     assert running.wait_for_line("^reloaded$") == "reloaded"
-    assert {"event": "started"} in running.log_records()
     with pytest.raises(ServerFailed, match="No line"):
         running.wait_for_line("never", within_s=0.1)
 
@@ -134,18 +137,16 @@ def test_a_killed_parent_is_gone(running):
 
 def test_other_commands_run_in_a_bare_environment(command, monkeypatch):
     monkeypatch.setitem(os.environ, "OPENAI_API_KEY", "sk-of-the-developer")
-    gateway = GatewayProcess.prepare({"gateway": {"workers": 1}}, command=command)
-    said = json.loads(gateway.run("keys", "list").stdout)
-    assert said == {"argv": ["keys", "list", "--config", str(gateway.config)], "secret": None}
-    with pytest.raises(ServerFailed, match="ended with 3"):
-        gateway.run("fail")
-    gateway.close()
+    with closing(GatewayProcess.prepare({"gateway": {"workers": 1}}, command=command)) as gateway:
+        said = json.loads(gateway.run("keys", "list").stdout)
+        assert said == {"argv": ["keys", "list", "--config", str(gateway.config)], "secret": None}
+        with pytest.raises(ServerFailed, match="ended with 3"):
+            gateway.run("fail")
 
 
 def test_the_file_is_written_and_replaced(command):
     tree = configs.config(fake_url="http://127.0.0.1:1/v1", database="sqlite+aiosqlite:///x.db", state="memory://")
-    gateway = GatewayProcess.prepare(tree, command=command)
-    assert yaml.safe_load(gateway.config.read_text()) == tree
-    gateway.write_config({"queue_s": 1})
-    assert yaml.safe_load(gateway.config.read_text()) == {"queue_s": 1}
-    gateway.close()
+    with closing(GatewayProcess.prepare(tree, command=command)) as gateway:
+        assert yaml.safe_load(gateway.config.read_text()) == tree
+        gateway.write_config({"queue_s": 1})
+        assert yaml.safe_load(gateway.config.read_text()) == {"queue_s": 1}
