@@ -66,6 +66,7 @@ class Connection(asyncio.Protocol):
         "_home",
         "_idle_s",
         "_informational",
+        "_is_cut",
         "_is_framed",
         "_is_head",
         "_is_heard",
@@ -102,7 +103,7 @@ class Connection(asyncio.Protocol):
         self._exchanges = self._informational = 0
         self._head_bytes = self._held_bytes = self._empty_bytes = self._unsent_bytes = 0
         self._is_framed = self._is_head = self._is_heard = self._is_reusable = False
-        self._is_read_paused = self._is_write_paused = self._is_uploading = False
+        self._is_read_paused = self._is_write_paused = self._is_uploading = self._is_cut = False
         self.answer: Answer | None = None
         self.begun_s = 0.0
 
@@ -169,7 +170,8 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """Cut the connection at once; harmless when repeated."""
+        """Cut the connection at once, even before it is made; harmless when repeated."""
+        self._is_cut = True
         self._home.forget(self)
         self._deadline_s = _NEVER_S
         if self._timer is not None:
@@ -186,9 +188,12 @@ class Connection(asyncio.Protocol):
     # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connected transport."""
+        """Take the connected transport, unless whoever wanted it has gone."""
         self._transport = cast("asyncio.Transport", transport)
-        self._home.opened_one(self)
+        if self._is_cut:
+            self._transport.abort()
+        else:
+            self._home.opened_one(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; anything outside of an exchange ends the connection."""
@@ -222,9 +227,7 @@ class Connection(asyncio.Protocol):
         if self.answer is not None and not self.answer.is_complete:
             self._fail(self.answer, self._loss())
         self.abort()
-        if self._transport is not None:
-            self._transport = None
-            self._home.lost_one()
+        self._transport = None
 
     def pause_writing(self) -> None:
         """Start the write clock: the request waits for the provider to take it."""

@@ -35,11 +35,10 @@ class OriginStats(msgspec.Struct, frozen=True, kw_only=True):
 class Origin:
     """Keeps the connections to one scheme, host and port.
 
-    `open` are in use or idle; `alive` also counts those that are cut and whose sockets are about to close.
+    `open` are in use or idle; one that is cut leaves it at once, though its socket closes a turn of the loop later.
     """
 
     __slots__ = (
-        "alive",
         "connecting",
         "idle",
         "idle_expiry_s",
@@ -61,7 +60,6 @@ class Origin:
         self.open: set[Connection] = set()
         self.waiters: deque[Future[None]] = deque()
         self.connecting = 0
-        self.alive = 0
         self.opened = 0
         self.retried = 0
 
@@ -92,11 +90,6 @@ class Origin:
         """Count a new connection."""
         self.open.add(connection)
         self.opened += 1
-        self.alive += 1
-
-    def lost_one(self) -> None:
-        """Count a connection whose socket is closed."""
-        self.alive -= 1
 
     def forget(self, connection: "Connection") -> None:
         """Drop a connection that is closed or about to be; harmless when repeated."""

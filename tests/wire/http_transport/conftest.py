@@ -1,12 +1,20 @@
 """Scripted upstreams for the transport: raw sockets on both of the event loops that we run on."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import httptools
 import pytest
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from providers.http import Pool
 from providers.http.connection import Connection
@@ -29,19 +37,19 @@ class Peer:
         self.writer = writer
         self.number = number
         self.message_done = False
-        self.body = b""
+        self.body = bytearray()
         self.url = b""
 
     async def request(self) -> bytes:
         """Read one request and return its body; raises `EOFError` when the client is gone."""
-        self.message_done, self.body, self.url = False, b"", b""
+        self.message_done, self.body, self.url = False, bytearray(), b""
         parser = httptools.HttpRequestParser(self)
         while not self.message_done:
             data = await self.reader.read(65_536)
             if not data:
                 raise EOFError
             parser.feed_data(data)
-        return self.body
+        return bytes(self.body)
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -223,3 +231,52 @@ def post() -> Callable[..., UpstreamRequest]:
         return UpstreamRequest(method=method, url=url, headers=tuple(headers), body=body)
 
     return make
+
+
+class Authority:
+    """A certificate authority of our own, its certificate in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+        self.path = str(folder / "authority.pem")
+        extension = x509.BasicConstraints(ca=True, path_length=None)
+        certificate = self._build(self._name, self._key.public_key()).add_extension(extension, critical=True)
+        signed = certificate.sign(self._key, hashes.SHA256())
+        Path(self.path).write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+
+    def server(self, host: str, *, days: int = 2) -> ssl.SSLContext:
+        """Return a server's context with a certificate for `host`; one of negative days has expired."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
+        name = x509.IPAddress(ip_address(host)) if host[0].isdigit() else x509.DNSName(host)
+        built = self._build(subject, key.public_key(), days=days)
+        built = built.add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        path = self._folder / f"{host}{days}.pem"
+        path.write_bytes(
+            built.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+            + key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        return context
+
+    def _build(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, days: int = 2) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=30))
+            .not_valid_after(now + timedelta(days=days))
+        )
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
