@@ -117,12 +117,24 @@ class Supervisor(Generic[S]):
 
     def _wait(self) -> None:
         """Wait for the next signal, message or deadline, and act on what came."""
-        delay_ns = max(0, self._next_deadline_ns() - self._clock.monotonic_ns())
+        deadline_ns = self._next_deadline_ns()
+        delay_ns = max(0, deadline_ns - self._clock.monotonic_ns())
         for key, _ in self._selector.select(delay_ns / _NS_PER_S):
             if isinstance(key.data, Slot):
                 self._listen_to(key.data)
             else:
                 self._take_signals()
+        self._forgive_pause(deadline_ns)
+
+    def _forgive_pause(self, deadline_ns: int) -> None:
+        """Start every silence afresh if this process was itself stopped: then the workers were, too.
+
+        A paused container or a suspended machine must not cost the requests in flight.
+        """
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - deadline_ns > _NS_PER_S:
+            for slot in self._slots:
+                slot.heard_ns = now_ns
 
     def _next_deadline_ns(self) -> int:
         deadlines = [slot.due_ns for slot in self._slots if slot.state is State.ABSENT and not self._is_stopping]
@@ -380,7 +392,12 @@ class Supervisor(Generic[S]):
 
 def _how(exit_code: int) -> str:
     """Say how a process ended: `exit code 1`, `SIGKILL`."""
-    return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:
+        return f"signal {-exit_code}"
 
 
 def _flush() -> None:

@@ -45,7 +45,7 @@ class WorkerTimes:
     """How long a worker takes for what, in seconds.
 
     Readiness fails `lead_s` before new connections are refused. An orphan drains for at most `orphan_s`. A loop that
-    stands still for `stuck_s` writes its stack to the log and ends the process, since nothing in it can.
+    stands still for `stuck_s` writes its stack to the log, shortly before the parent kills its process.
     """
 
     beat_s: float = 1
@@ -228,7 +228,7 @@ class Worker(Generic[S]):
     async def _beat(self) -> None:
         """Tell the parent each second that the loop runs, and re-arm the watch over it."""
         while True:
-            faulthandler.dump_traceback_later(self._times.stuck_s, exit=True, file=_STDERR)
+            faulthandler.dump_traceback_later(self._times.stuck_s, file=_STDERR)
             self._channel.send(Beat(inflight=self._app.inflight if self._app else 0))
             await asyncio.sleep(self._times.beat_s)
 

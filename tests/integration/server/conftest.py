@@ -18,7 +18,7 @@ STANDIN = Path(__file__).with_name("standin.py")
 PATIENCE_S = 30
 """How long a test waits for what must happen; far more than it takes, since the machine may be busy."""
 
-SHORT = {"lead_s": 0.1, "quiet_s": 0.2}
+SHORT = {"beat_s": 0.2, "lead_s": 0.1, "quiet_s": 0.2}
 
 
 class Running:

@@ -229,8 +229,24 @@ def test_a_worker_that_stands_still_is_killed_and_replaced(start):
     assert gateway.get("/pid")[0] == 200
 
 
+def test_a_pause_of_everything_is_forgiven(start):
+    gateway = start(roles=TWO, patience={"hung_s": 2}).wait_until_ready()
+    workers, parent = gateway.workers(), psutil.Process(gateway.process.pid)
+    stream = gateway.open_stream(chunks=40)
+    for process in (parent, *workers):
+        process.suspend()
+    time.sleep(3.5)
+    parent.resume()
+    time.sleep(0.2)
+    for worker in workers:
+        worker.resume()
+    assert stream.read().endswith(b"[DONE]\n\n")
+    assert gateway.workers() == workers
+    assert "does not respond" not in gateway.output
+
+
 def test_a_stuck_loop_leaves_its_stack_in_the_log(start):
-    gateway = start(roles=ONE, patience=QUICK, times={"stuck_s": 1.5}).wait_until_ready()
+    gateway = start(roles=ONE, patience={**QUICK, "hung_s": 2.5}, times={"stuck_s": 1.5}).wait_until_ready()
     with socket.create_connection(("127.0.0.1", gateway.ports["gateway"])) as sock:
         sock.sendall(b"GET /block?60 HTTP/1.1\r\nhost: x\r\n\r\n")
         gateway.wait_for(lambda: gateway.output.count("is ready") == 2)
