@@ -85,7 +85,7 @@ def test_any_bytes(stream, commands, cuts):
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @GIVEN
-@settings(max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_for_long(stream, commands, cuts):
     check(stream, commands, cuts)
 
