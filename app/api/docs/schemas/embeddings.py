@@ -1,0 +1,67 @@
+"""Embeddings in OpenAI's dialect. Source: OpenAI's API reference, embeddings, read 2026-11."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.api.docs.schemas.chat import ModelName, UserName
+from app.api.docs.schemas.gateway import GatewayNote, GatewayOptions
+
+_MAX_INPUTS = 2_048
+_TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
+_TOKENS: dict[str, Any] = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_INPUTS = [
+    _TEXT,
+    {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": _MAX_INPUTS},
+    _TOKENS,
+    {"type": "array", "items": _TOKENS, "minItems": 1, "maxItems": _MAX_INPUTS},
+]
+
+
+class EmbeddingRequest(msgspec.Struct, kw_only=True):
+    """Texts to embed."""
+
+    model: ModelName
+    input: Annotated[
+        Any,
+        Meta(
+            description="A text, up to 2,048 texts, or token ids in their place.",
+            examples=["hello"],
+            extra_json_schema={"anyOf": _INPUTS},
+        ),
+    ]
+    dimensions: int | None = None
+    encoding_format: Annotated[
+        Literal["float", "base64"] | None, Meta(description="`base64`: little-endian 32-bit floats.")
+    ] = None
+    user: UserName | None = None
+    gateway: GatewayOptions | None = None
+
+
+class Embedding(msgspec.Struct, kw_only=True):
+    """The vector of one input."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(msgspec.Struct, kw_only=True):
+    """Token counts."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(msgspec.Struct, kw_only=True):
+    """One vector for each input, in order."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: Annotated[str, Meta(description="As the provider calls it.")]
+    usage: EmbeddingUsage | None = None
+    gateway: GatewayNote | UnsetType = UNSET
+
+
+MODELS = (EmbeddingRequest, EmbeddingList)
