@@ -177,11 +177,11 @@ class GatewayProcess:
         return self._process.exit_code
 
     def pids(self) -> list[int]:
-        """Return the process ids of the workers."""
-        return [worker.pid for worker in self.workers()]
+        """Return the process ids of the workers that serve inference; an admin plane of its own is not among them."""
+        return [worker.pid for worker in self.workers() if _listens_on(worker, self.port)]
 
     def workers(self) -> list[psutil.Process]:
-        """Return the workers: the parent's own children."""
+        """Return all workers, of both planes: the parent's own children."""
         return [child for child in self._process.children() if child.ppid() == self.pid]
 
     # --- Configuration and other commands
@@ -279,6 +279,14 @@ class GatewayProcess:
         if not answer.is_success:
             raise ServerFailed(f"{method} {path} answered {answer.status_code}: {answer.text}")
         return answer.json() if answer.content else None
+
+
+def _listens_on(worker: psutil.Process, port: int) -> bool:
+    try:
+        sockets = worker.net_connections(kind="tcp")
+    except psutil.NoSuchProcess:
+        return False
+    return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in sockets)
 
 
 def _bare_environ() -> dict[str, str]:

@@ -78,7 +78,7 @@ def running(command) -> Iterator[GatewayProcess]:
 def test_it_waits_for_both_planes_and_ends_on_sigterm(running):
     for url in (running.base_url, running.admin_url):
         assert httpx.get(f"{url}/readyz").status_code == 200
-    assert len(running.pids()) == 2
+    assert len(running.workers()) == 2
     workers = running.workers()
     running.stop()
     assert running.exit_code == 0
