@@ -28,7 +28,9 @@ from providers.types import (
 CLOSES_PART = "closes_part"
 """A delta with this extra ends its part, so that the next one of its kind begins another."""
 OPAQUE_PART = "opaque_part"
-"""A text delta with this extra carries a whole `OpaquePart` instead of text."""
+"""A text delta with this extra carries a whole part of another kind instead of text."""
+ANNOTATIONS = "annotations"
+"""A text delta with this extra, a list, adds citations to its part."""
 
 
 def replay(completion: Completion) -> Iterator[ChatEvent]:
@@ -61,11 +63,7 @@ def _replay_choice(choice: Choice) -> Iterator[ChatEvent]:
 def _replay_part(part: Part, *, choice: int, call: int) -> Iterator[ChatEvent]:
     match part:
         case TextPart():
-            extras = {
-                **part.extras,
-                CLOSES_PART: True,
-                **({"annotations": part.annotations} if part.annotations else {}),
-            }
+            extras = {**part.extras, CLOSES_PART: True, **({ANNOTATIONS: part.annotations} if part.annotations else {})}
             yield TextDelta(choice=choice, text=part.text, extras=extras)
         case RefusalPart():
             yield TextDelta(choice=choice, text=part.text, refusal=True, extras={**part.extras, CLOSES_PART: True})
@@ -109,7 +107,7 @@ class _OpenPart:
             return ThinkingPart(text=text, signature=self.signature, redacted=self.redacted, extras=extras)
         if self.kind == "refusal":
             return RefusalPart(text=text, extras=extras)
-        return TextPart(text=text, annotations=extras.pop("annotations", []), extras=extras)
+        return TextPart(text=text, annotations=extras.pop(ANNOTATIONS, []), extras=extras)
 
 
 class _OpenChoice:
@@ -128,9 +126,14 @@ class _OpenChoice:
         """Return the part of this kind that is open, or begin one."""
         last = self.parts[-1] if self.parts else None
         if last is None or last.kind != kind or last.is_closed:
-            last = _OpenPart(kind)
-            self.parts.append(last)
+            return self.begin(kind)
         return last
+
+    def begin(self, kind: str) -> _OpenPart:
+        """Begin a part, whatever is open."""
+        part = _OpenPart(kind)
+        self.parts.append(part)
+        return part
 
     def freeze(self, index: int) -> Choice:
         """Return the choice; raises `StreamInterrupted` if it never finished."""
@@ -200,26 +203,28 @@ def _grow_text(choice: _OpenChoice, event: TextDelta) -> None:
     choice.logprobs = _join_logprobs(choice.logprobs, event.logprobs)
     if not event.text and not event.extras:
         return
-    part = choice.part("refusal" if event.refusal else "text")
+    kind = "refusal" if event.refusal else "text"
+    part = choice.begin(kind) if OPAQUE_PART in event.extras else choice.part(kind)
     part.text.append(event.text)
     if event.extras:
-        part.extras.update(event.extras)
-        part.is_closed = CLOSES_PART in event.extras
+        notes = [*part.extras.get(ANNOTATIONS, []), *event.extras.get(ANNOTATIONS, [])]
+        part.extras.update(event.extras, **({ANNOTATIONS: notes} if notes else {}))
+        part.is_closed = CLOSES_PART in event.extras or OPAQUE_PART in event.extras
 
 
 def _grow_thinking(choice: _OpenChoice, event: ThinkingDelta) -> None:
     part = choice.part("thinking")
     part.text.append(event.text)
     part.redacted = part.redacted or event.redacted
-    part.signature = event.signature or part.signature
+    part.signature = part.signature if event.signature is None else event.signature
     part.extras.update(event.extras)
     part.is_closed = event.signature is not None or CLOSES_PART in event.extras
 
 
 def _join_logprobs(before: Any, more: Any) -> Any:
-    """Join the log-probabilities of two deltas: objects whose lists follow each other."""
-    if before is None or more is None:
-        return more if before is None else before
+    """Join the log-probabilities of two deltas: objects whose lists follow each other. What is odd gives way."""
+    if not isinstance(before, dict) or not isinstance(more, dict):
+        return before if more is None else more
     joined = dict(before)
     for name, value in more.items():
         old = joined.get(name)
@@ -253,4 +258,4 @@ class ReplayStream:
         """Do nothing: no call is open."""
 
 
-__all__ = ["CLOSES_PART", "OPAQUE_PART", "Collector", "ReplayStream", "collect", "replay"]
+__all__ = ["ANNOTATIONS", "CLOSES_PART", "OPAQUE_PART", "Collector", "ReplayStream", "collect", "replay"]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-_MEMBER = re.compile(rb'[ \t\r\n]*"((?:[^"\\]|\\.)*)"[ \t\r\n]*:[ \t\r\n]*')
+_MEMBER = re.compile(rb'[ \t\r\n]*"((?:[^"\\]++|\\.)*+)"[ \t\r\n]*:[ \t\r\n]*')
 _NEXT = re.compile(rb"[ \t\r\n]*([,}])")
 _OPEN = re.compile(rb"[ \t\r\n]*\{")
 
@@ -53,9 +53,9 @@ def _member_at(body: bytes, start: int, raw: msgspec.Raw) -> Member | None:
     key = _MEMBER.match(body, start)
     if key is None:
         return None
-    value = memoryview(raw)
+    value = bytes(raw)  # compared at once, where a view is compared byte by byte
     value_start, value_end = key.end(), key.end() + len(value)
-    if body[value_start:value_end] != value:
+    if not body.startswith(value, value_start):
         return None
     after = _NEXT.match(body, value_end)
     if after is None:
@@ -73,23 +73,24 @@ def splice(
     """Return `body` with the values in `put` set (added at the end if new), others dropped or renamed.
 
     The values of `put` are encoded JSON. Bytes of members that are not named stay as they are. An order of business:
-    drop, then rename, then put; `put` names members by their new names.
+    drop, then rename (which replaces a member of the new name), then put; `put` names members by their new names.
     """
     members = scan(body)
-    names = rename or {}
-    kept: list[bytes] = []
-    seen: set[str] = set()
+    names = {old: new for old, new in (rename or {}).items() if old in members and old not in drop}
+    replaced = drop | (set(names.values()) - names.keys())
+    kept: dict[str, bytes] = {}
     for name, member in members.items():
-        if name in drop:
+        if name in replaced:
             continue
         new_name = names.get(name, name)
-        seen.add(new_name)
-        kept.append(
-            _member_bytes(body, member, new_name=None if new_name == name else new_name, value=put.get(new_name))
+        kept[new_name] = _member_bytes(
+            body, member, new_name=None if new_name == name else new_name, value=put.get(new_name)
         )
-    kept.extend(msgspec.json.encode(name) + b":" + value for name, value in put.items() if name not in seen)
+    kept.update((name, msgspec.json.encode(name) + b":" + value) for name, value in put.items() if name not in kept)
+    if not members and not kept:
+        return body
     opening = body.index(b"{") + 1
-    return body[:opening] + b",".join(kept) + body[body.rindex(b"}") :]
+    return body[:opening] + b",".join(kept.values()) + body[body.rindex(b"}") :]
 
 
 def _member_bytes(body: bytes, member: Member, *, new_name: str | None, value: bytes | None) -> bytes:

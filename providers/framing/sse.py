@@ -8,7 +8,9 @@ import re
 
 MAX_FRAME_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
-_BOUNDARY = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)+|^(?:\r\n|\n|\r)+")
+# The end of a line and of the blank line behind it. The groups are atomic, or a single CRLF would be read as two ends.
+# Two bare CRs come first, so that a stream of them need not wait for an LF that never comes.
+_BOUNDARY = re.compile(rb"\r\r|(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE = re.compile(rb"\r\n|\n|\r")
 
 
@@ -17,7 +19,10 @@ class FrameTooLarge(ValueError):
 
 
 class FrameSplitter:
-    """Cuts a stream of bytes at its blank lines. Frames joined in order, and the rest, are the input's bytes."""
+    """Cuts a stream of bytes at its blank lines; the cuts do not depend on how the bytes came.
+
+    Frames joined in order, and the rest, are the input's bytes without the byte order mark that may lead them.
+    """
 
     __slots__ = ("_started", "_tail")
 
@@ -34,16 +39,18 @@ class FrameSplitter:
         """Return all complete frames that `data` brings, joined; raises `FrameTooLarge`."""
         if self._tail:
             data = self._tail + data
-        elif not self._started:
-            data = data.removeprefix(_BOM)
-        self._started = True
-        cut = data.rfind(b"\n\n") + 2 if b"\r" not in data else _last_boundary(data)
-        if cut <= 1:
-            cut = 0
+        if not self._started:
+            data = self._start(data)
+        cut = _last_boundary(data)
         self._tail = data[cut:]
-        if len(self._tail) > MAX_FRAME_BYTES:
+        if len(data) > MAX_FRAME_BYTES and _has_too_large(data[:cut], self._tail):
             raise FrameTooLarge("a server-sent event is larger than 1 MiB")
         return data[:cut]
+
+    def _start(self, data: bytes) -> bytes:
+        """Return the first bytes without a byte order mark, which may itself have come in pieces."""
+        self._started = len(data) >= len(_BOM) or not _BOM.startswith(data)
+        return data.removeprefix(_BOM)
 
     def split(self, data: bytes) -> list[bytes]:
         """Return the complete frames that `data` brings, each with the blank line that ends it."""
@@ -51,14 +58,21 @@ class FrameSplitter:
 
 
 def _last_boundary(data: bytes) -> int:
-    """Return where the last complete frame ends.
-
-    A blank line ends at its CR even if that is half a CRLF: an LF that follows is then an empty frame of its own.
-    """
+    """Return where the last complete frame ends."""
+    if b"\r" not in data:
+        cut = data.rfind(b"\n\n") + 2
+        if not data.endswith(b"\n\n\n", 0, cut):
+            return cut if cut > 1 else 0
     end = 0
     for match in _BOUNDARY.finditer(data):
+        if match.end() == len(data) and data.endswith(b"\r") and match.group() != b"\r\r":
+            break  # half a CRLF, perhaps
         end = match.end()
     return end
+
+
+def _has_too_large(complete: bytes, rest: bytes) -> bool:
+    return len(rest) > MAX_FRAME_BYTES or any(len(frame) > MAX_FRAME_BYTES for frame in split_frames(complete))
 
 
 def split_frames(complete: bytes) -> list[bytes]:
@@ -78,7 +92,7 @@ def split_frames(complete: bytes) -> list[bytes]:
 
 def data_of(frame: bytes) -> bytes | None:
     """Return the data of a frame, its lines joined by LF; `None` if it has none (a comment, say)."""
-    if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2:
+    if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2 and b"\r" not in frame:
         return frame[6:-2]
     lines = [_field_value(line, b"data") for line in _LINE.split(frame)]
     values = [value for value in lines if value is not None]
