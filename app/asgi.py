@@ -1,5 +1,6 @@
 """Routes and layers of both planes: what one worker serves."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,12 +14,10 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 
 from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
 from app.api.admin.problems import MEDIA_TYPE, STATUSES, Problem
-
-# DOCS from app.api.docs import docs_handlers
+from app.api.docs import docs_handlers
 from app.api.errors import headers_of, openai_body, status_of
 from app.api.inference import InferenceEndpoint, Wire
-
-# DOCS from app.api.inference_openapi import inference_document
+from app.api.inference_openapi import inference_document
 from app.api.llm.chat import LLM_CHAT_WIRE
 from app.api.openai.models import model_handlers
 from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
@@ -97,13 +96,13 @@ class GatewayApplication:
         gateway = self._gateway
         if gateway is None:
             raise RuntimeError("the gateway plane needs a gateway")
-        # DOCS        document = inference_document(version=release())
+        document = inference_document(version=release())
         handlers: list[Any] = [
             asgi(wire.operation.endpoint, copy_scope=False)(InferenceEndpoint(wire, gateway).__call__)
             for wire in _WIRES
         ]
         handlers += model_handlers(gateway)
-        # DOCS        handlers += docs_handlers(lambda: document)
+        handlers += docs_handlers(lambda: document)
         handlers += self._probes(GATEWAY)
         return Litestar(
             handlers,
@@ -116,13 +115,20 @@ class GatewayApplication:
     def _administration(self) -> Litestar:
         services = self._core.services
         authenticate = self._core.admin_authenticate
-        app = Litestar(
-            [admin_router(services, authenticate=authenticate), *self._probes(ADMIN)],
-            openapi_config=admin_openapi(release()),
+
+        @functools.cache
+        def document() -> bytes:
+            described = Litestar(
+                [admin_router(services, authenticate=authenticate)], openapi_config=admin_openapi(release())
+            )
+            return msgspec.json.encode(described.openapi_schema.to_schema())
+
+        return Litestar(
+            [admin_router(services, authenticate=authenticate), *self._probes(ADMIN), *docs_handlers(document)],
+            openapi_config=None,
             exception_handlers=EXCEPTION_HANDLERS,
             debug=False,
         )
-        return app
 
     def _probes(self, plane: str) -> list[Any]:
         state = self._states[plane] if plane in self._states else PlaneState(cap=1)

@@ -4,6 +4,7 @@ import json
 import tomllib
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -11,12 +12,17 @@ from documents import check_answer, check_document, check_request
 
 from app.api.errors import TABLE, headers_of, openai_body, status_of
 from app.api.inference_openapi import inference_document
+from app.api.llm.chat import LLM_CHAT_WIRE
 from app.api.openai.shapes import check_chat, check_common, check_embeddings
+from app.domain.keys.principal import Principal
 from app.kernel import errors
 from app.kernel.errors import GatewayError, InvalidRequest
+from app.pipeline.exchange import Attempt, Exchange
 from app.pipeline.options import read_options
+from app.routing.table import Route
 from providers.openai.render import ChunkRenderer, render_completion, render_embeddings
 from providers.types import (
+    ChatEvent,
     Choice,
     Completion,
     Embeddings,
@@ -257,6 +263,15 @@ _COMPLETION = Completion(
     ],
     usage=_USAGE,
 )
+_EVENTS: list[ChatEvent] = [
+    Started(id="c1", model="up", created=1),
+    ThinkingDelta(text="hm"),
+    TextDelta(text="hi"),
+    ToolCallStarted(index=0, id="t", name="f"),
+    ToolCallDelta(index=0, arguments="{}"),
+    UsageReported(usage=_USAGE),
+    Finished(reason="tool_calls"),
+]
 
 
 def test_a_rendered_completion_is_as_described(document):
@@ -266,16 +281,7 @@ def test_a_rendered_completion_is_as_described(document):
 
 def test_a_rendered_stream_is_as_described(document):
     chunks = ChunkRenderer(model="m", include_usage=True)
-    events = [
-        Started(id="c1", model="up", created=1),
-        ThinkingDelta(text="hm"),
-        TextDelta(text="hi"),
-        ToolCallStarted(index=0, id="t", name="f"),
-        ToolCallDelta(index=0, arguments="{}"),
-        UsageReported(usage=_USAGE),
-        Finished(reason="tool_calls"),
-    ]
-    body = b"".join(chunks.feed(event) for event in events) + chunks.finish()
+    body = b"".join(chunks.feed(event) for event in _EVENTS) + chunks.finish()
     assert check_answer(document, CHAT, "POST", 200, body + b"data: [DONE]\n\n") == []
     failed = b"data: " + openai_body(errors.UpstreamFailed()) + b"\n\n"
     assert check_answer(document, CHAT, "POST", 200, b": keep-alive\n\n" + body + failed) == []
@@ -318,3 +324,49 @@ def test_every_error_class_says_what_it_means_in_the_document(document, kind):
         assert f"Error{status}" not in document["components"]["responses"]
     else:
         assert f"`{kind.code}`" in document["components"]["responses"][f"Error{status}"]["description"]
+
+
+# -- the gateway's own dialect ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exchange() -> Exchange:
+    """One that has been served by the second of two attempts, at a price."""
+    made = Exchange(
+        request_id="0190b2c47d1e7c3a9f00000000000000",
+        principal=Principal(key_id=UUID(int=1), organization_id=UUID(int=2)),
+        operation=LLM_CHAT_WIRE.operation,
+        route=Route(name="m", label="m", targets=(), owned_by="x"),
+        body=b"{}",
+        document={},
+        started_ns=0,
+    )
+    first = Attempt(1, provider="a", upstream_model="up", price=None, started_ns=0)
+    first.outcome, first.status, first.ended_ns, first.cost_nusd = "rate_limited", 429, 5, 0
+    second = Attempt(2, provider="b", upstream_model="up", price=None, started_ns=10)
+    second.outcome, second.status, second.first_ns, second.ended_ns = "ok", 200, 2_000_010, 9_000_010
+    second.usage, second.cost_nusd = _USAGE, 1_500
+    made.attempts = [first, second]
+    return made
+
+
+def test_an_answer_of_the_own_dialect_is_as_described(document, exchange):
+    body = LLM_CHAT_WIRE.operation.renderer.whole(exchange, _COMPLETION)
+    assert check_answer(document, LLM, "POST", 200, body) == []
+    exchange.attempts[0].cost_nusd = exchange.attempts[0].status = exchange.attempts[0].outcome = None
+    assert check_answer(document, LLM, "POST", 200, LLM_CHAT_WIRE.operation.renderer.whole(exchange, _COMPLETION)) == []
+
+
+def test_a_stream_of_the_own_dialect_is_as_described(document, exchange):
+    stream = LLM_CHAT_WIRE.operation.renderer.stream(exchange)
+    body = b"".join(stream.feed(event) for event in _EVENTS)
+    assert check_answer(document, LLM, "POST", 200, body + stream.finish()) == []
+    broken = body + LLM_CHAT_WIRE.say_late_error(errors.UpstreamFailed())
+    assert check_answer(document, LLM, "POST", 200, broken) == []
+    assert check_answer(document, LLM, "POST", 200, body) == ["the stream has no end"]
+
+
+def test_the_own_dialect_says_nothing_that_is_not_described(document, exchange):
+    body = json.loads(LLM_CHAT_WIRE.operation.renderer.whole(exchange, _COMPLETION))
+    body["output"]["secret"] = 1
+    assert check_answer(document, LLM, "POST", 200, json.dumps(body).encode()) == ["$.output must not hold secret"]
