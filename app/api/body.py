@@ -1,7 +1,8 @@
 """Request bodies, read and decoded with bounds. Law: we decode from bytes ourselves, so bad input is a 400."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -10,10 +11,15 @@ from app.kernel.errors import ExpectationFailed, InvalidRequest, TooLarge, Unsup
 
 MAX_DEPTH = 64
 MAX_MEMBERS = 10_000
+MAX_ITEMS = 400_000
+MAX_LISTS = 50_000
+_SLICE_BYTES = 1 << 18
 _LARGE_BYTES = 1 << 20
 _SMALLEST_MEMBER_BYTES = 5
+_LENGTH_DIGITS = 18
 _BRACKETS = b"[]{}"
 _NOT_BRACKETS = bytes(code for code in range(256) if code not in _BRACKETS)
+_DEEPER = tuple((code in b"[{") - (code in b"]}") for code in range(256))
 
 _decode = msgspec.json.Decoder().decode
 
@@ -35,40 +41,61 @@ class JsonReader:
 def decode_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in `body`; raises `InvalidRequest` for anything else, however it is broken."""
     if not body:
-        raise InvalidRequest("the request has no body", code="invalid_json")
+        raise _invalid("the request has no body")
     _check_size(body)
     try:
         value = _decode(body)
     except UnicodeDecodeError:
-        raise InvalidRequest("the request body is not valid UTF-8", code="invalid_json") from None
+        raise _invalid("the request body is not valid UTF-8") from None
     except RecursionError:
-        raise InvalidRequest(f"the request body is nested deeper than {MAX_DEPTH}", code="invalid_json") from None
+        raise _too_deep() from None
     except msgspec.MsgspecError as error:
-        raise InvalidRequest(f"the request body is not valid JSON: {error}", code="invalid_json") from None
+        raise _invalid(f"the request body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
-        raise InvalidRequest("the request body must be a JSON object", code="invalid_json")
+        raise _invalid("the request body must be a JSON object")
     return value
 
 
 def _check_size(body: bytes) -> None:
-    """Refuse bodies that are cheap to send and dear to decode: too deep, or with too many members."""
+    """Refuse bodies that are cheap to send and dear to decode: too deep, or with too many members, items or lists."""
     if body.count(b"{") + body.count(b"[") <= MAX_DEPTH and len(body) <= MAX_MEMBERS * _SMALLEST_MEMBER_BYTES:
         return
-    outside = b"".join(body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
-    if outside.count(b":") > MAX_MEMBERS:
-        raise InvalidRequest(f"the request body has more than {MAX_MEMBERS} object members", code="invalid_json")
-    if _depth_exceeds(outside.translate(None, _NOT_BRACKETS)):
-        raise InvalidRequest(f"the request body is nested deeper than {MAX_DEPTH}", code="invalid_json")
+    members = items = 0
+    brackets = []
+    for text in _outside_strings(body):
+        members += text.count(b":")
+        items += text.count(b",")
+        brackets.append(text.translate(None, _NOT_BRACKETS))
+        if members > MAX_MEMBERS:
+            raise _invalid(f"the request body has more than {MAX_MEMBERS} object members")
+        if items > MAX_ITEMS:
+            raise _invalid(f"the request body has more than {MAX_ITEMS} items")
+    joined = b"".join(brackets)
+    if len(joined) > 2 * MAX_LISTS:
+        raise _invalid(f"the request body has more than {MAX_LISTS} lists and objects")
+    if max(accumulate(map(_DEEPER.__getitem__, joined)), default=0) > MAX_DEPTH:
+        raise _too_deep()
 
 
-def _depth_exceeds(brackets: bytes) -> bool:
-    """Whether brackets nest deeper than the limit: each round takes the innermost pairs away."""
-    for _ in range(MAX_DEPTH):
-        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if len(inner) == len(brackets):
-            return False
-        brackets = inner
-    return bool(brackets)
+def _outside_strings(body: bytes) -> Iterator[bytes]:
+    """Yield what of a JSON text stands outside its strings, slice by slice, so that no step holds up other threads."""
+    start, is_inside = 0, False
+    while start < len(body):
+        piece = body[start : start + _SLICE_BYTES]
+        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:
+            piece = body[start : start + _SLICE_BYTES + 1]
+        start += len(piece)
+        parts = piece.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        yield b"".join(parts[is_inside::2])
+        is_inside ^= len(parts) % 2 == 0
+
+
+def _invalid(message: str) -> InvalidRequest:
+    return InvalidRequest(message, code="invalid_json")
+
+
+def _too_deep() -> InvalidRequest:
+    return _invalid(f"the request body is nested deeper than {MAX_DEPTH}")
 
 
 def check_head(headers: Mapping[bytes, bytes], *, limit_bytes: int) -> None:
@@ -77,7 +104,7 @@ def check_head(headers: Mapping[bytes, bytes], *, limit_bytes: int) -> None:
     if media_type != b"application/json":
         raise UnsupportedMediaType
     length = headers.get(b"content-length")
-    if length is not None and (not length.isdigit() or int(length) > limit_bytes):
+    if length is not None and (len(length) > _LENGTH_DIGITS or not length.isdigit() or int(length) > limit_bytes):
         raise too_large(limit_bytes)
     if headers.get(b"expect", b"100-continue").lower() != b"100-continue":
         raise ExpectationFailed

@@ -6,7 +6,7 @@ pays for one timer that never fires.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -48,7 +48,10 @@ class Downstream:
     __slots__ = (
         "_began",
         "_deadline",
+        "_early_headers",
+        "_is_over",
         "_is_stream",
+        "_keeper",
         "_listener",
         "_loop",
         "_on_expiry",
@@ -64,7 +67,9 @@ class Downstream:
         "stopped",
     )
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, *, early_headers: Sequence[Header] = ()) -> None:
+        """Take a connection over; `early_headers` are sent where a keep-alive comment begins the answer."""
+        self._early_headers = early_headers
         self._receive = receive
         self._send = send
         self._loop = asyncio.get_running_loop()
@@ -76,7 +81,9 @@ class Downstream:
         self._deadline: float | None = None
         self._on_expiry: Callable[[], None] | None = None
         self._is_stream = False
+        self._is_over = False
         self._listener: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self.has_begun = False
         self.is_streaming = False
         self.is_reading = True
@@ -93,9 +100,10 @@ class Downstream:
         self._deadline = self._began + within_s
         self._is_stream = is_stream
         self._on_expiry = on_expiry
-        if within_s < FIRST_LOOK_S:
+        soon = min(self._deadline, self._quiet_since + FIRST_LOOK_S)
+        if self._timer.when() > soon:
             self._timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._look)
+            self._timer = self._loop.call_at(soon, self._look)
 
     def _look(self) -> None:
         """See which clock has run out; arm the timer for the next."""
@@ -108,7 +116,8 @@ class Downstream:
             self._listener = self._loop.create_task(self._listen())
         if self._is_stream and not self._sending_since and now - self._quiet_since >= KEEPALIVE_S:
             self._quiet_since = now
-            self._loop.create_task(self._keep_alive())
+            if self._keeper is None or self._keeper.done():
+                self._keeper = self._loop.create_task(self._keep_alive())
         self._timer = self._loop.call_at(self._next_look(now), self._look)
 
     def _overdue(self, now: float) -> Stopped | None:
@@ -140,9 +149,11 @@ class Downstream:
             self._task.cancel()
 
     def forgive(self) -> Stopped | None:
-        """Take the cancellation back, so that the task can still answer; return why it was stopped."""
+        """Take the cancellation back, so that the task can still answer, soon; return why it was stopped."""
         if self.stopped is not None and self._task is not None:
             self._task.uncancel()
+            self._timer.cancel()
+            self._timer = self._loop.call_later(WRITE_IDLE_S, self._task.cancel)
         return self.stopped
 
     async def _listen(self) -> None:
@@ -152,9 +163,11 @@ class Downstream:
 
     def release(self) -> None:
         """End the watch; call when the answer has been sent or given up."""
+        self._is_over = True
         self._timer.cancel()
-        if self._listener is not None:
-            self._listener.cancel()
+        for task in (self._listener, self._keeper):
+            if task is not None:
+                task.cancel()
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -162,12 +175,8 @@ class Downstream:
         """Return the whole body. Raises `TooLarge` and `ClientGone`."""
         message = await self._receive()
         body: bytes = message.get("body", b"")
-        while message.get("more_body"):
-            self._quiet_since = self._loop.time()
-            if len(body) > limit_bytes:
-                raise too_large(limit_bytes)
-            message = await self._receive()
-            body += message.get("body", b"")
+        if message.get("more_body"):
+            message, body = await self._read_rest(body, limit_bytes)
         if message["type"] == "http.disconnect":
             raise ClientGone
         if len(body) > limit_bytes:
@@ -175,6 +184,18 @@ class Downstream:
         self.is_reading = False
         self._quiet_since = self._loop.time()
         return body
+
+    async def _read_rest(self, first: bytes, limit_bytes: int) -> tuple[MutableMapping[str, Any], bytes]:
+        """Return the last message and the body that began with `first`."""
+        gathered = bytearray(first)
+        while True:
+            self._quiet_since = self._loop.time()
+            if len(gathered) > limit_bytes:
+                raise too_large(limit_bytes)
+            message = await self._receive()
+            gathered += message.get("body", b"")
+            if not message.get("more_body"):
+                return message, bytes(gathered)
 
     async def drain(self, limit_bytes: int) -> None:
         """Read a small rest of a body that nobody wants, so that the client gets to read the refusal."""
@@ -187,14 +208,14 @@ class Downstream:
 
     async def send_whole(self, status: int, headers: list[Header], body: bytes) -> None:
         """Send a complete answer."""
-        self.has_begun = True
+        self.has_begun = self._is_over = True
         headers.append((b"content-length", b"%d" % len(body)))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         self._sending_since = self._loop.time()
         await self._send({"type": "http.response.body", "body": body})
         self._sending_since = 0.0
 
-    async def begin_stream(self, headers: list[Header]) -> None:
+    async def begin_stream(self, headers: Sequence[Header]) -> None:
         """Send the head of a streamed answer, unless a keep-alive comment has begun it already."""
         if self.has_begun:
             return
@@ -206,12 +227,15 @@ class Downstream:
     async def send_part(self, data: bytes, *, is_last: bool) -> None:
         """Send a part of a streamed answer; waits while the client does not read."""
         self._sending_since = self._loop.time()
+        self._is_over = is_last
         await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
         self._quiet_since = self._loop.time()
         self._sending_since = 0.0
 
     async def _keep_alive(self) -> None:
         """Tell a waiting client that the gateway is there; begins the answer if nothing has yet."""
-        await self.begin_stream([])
-        if not self._sending_since:
+        if self._is_over:
+            return
+        await self.begin_stream(self._early_headers)
+        if not self._sending_since and not self._is_over:
             await self._send({"type": "http.response.body", "body": KEEPALIVE, "more_body": True})

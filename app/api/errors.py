@@ -42,16 +42,21 @@ TABLE: dict[type[errors.GatewayError], Spoken] = {
 _NO_RETRY = (errors.QuotaExceeded, errors.Conflict)
 
 
+def spoken_of(error: errors.GatewayError) -> Spoken:
+    """Return how an error is said; a class that is not in the table is said as the nearest that it is made from."""
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+
+
 def openai_body(error: errors.GatewayError) -> bytes:
     """Return the error object of OpenAI's dialect."""
-    spoken = TABLE[type(error)]
+    spoken = spoken_of(error)
     fields = {"message": error.message, "type": spoken.type, "param": error.param, "code": error.code}
     return msgspec.json.encode({"error": fields})
 
 
 def status_of(error: errors.GatewayError) -> int:
     """Return the HTTP status of an error."""
-    return TABLE[type(error)].status
+    return spoken_of(error).status
 
 
 def headers_of(error: errors.GatewayError) -> list[Header]:

@@ -1,6 +1,7 @@
 """The way of every inference request: read, understand, ask the pipeline, answer. One admission path for all."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
 from app.gateway import Gateway
 from app.guards.inference import requires_inference, requires_model
-from app.kernel.errors import GatewayError, MethodNotAllowed, RequestTimedOut, UpstreamTimedOut
+from app.kernel.errors import GatewayError, InternalError, MethodNotAllowed, RequestTimedOut, UpstreamTimedOut
 from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
 from app.observability.logs import RequestLine
@@ -24,9 +25,12 @@ from app.routing.transform import transform_edits
 from providers.errors import ProviderError
 from providers.types import Edits
 
+_LOG = logging.getLogger("gateway.http")
 _NS_PER_MS = 1_000_000
+_CLIENT_GONE = 499
 _NS_PER_S = 1_000_000_000
 _GATEWAY_FIELD = "gateway"
+_LENGTH_DIGITS = 18
 _DRAINED_BYTES = 256 * 1024
 """A refused request's body is still read up to here, so that the connection can be used again."""
 
@@ -60,11 +64,10 @@ class InferenceEndpoint:
         if scope["method"] != "POST":
             raise MethodNotAllowed(headers=(("allow", "POST"),))
         context.has_begun = True
-        downstream = Downstream(context.receive, context.send)
+        early: list[Header] = [(b"x-request-id", context.request_id.encode())]
+        downstream = Downstream(context.receive, context.send, early_headers=early)
         try:
             await self._serve(context, downstream)
-        except ClientGone:
-            return
         except asyncio.CancelledError:
             if downstream.stopped is None:
                 raise
@@ -87,11 +90,19 @@ class InferenceEndpoint:
         except asyncio.CancelledError:
             error = _after_stop(downstream)
             if error is None:
-                self._log(context, exchange, status=499, error=None)
+                self._log(context, exchange, status=_CLIENT_GONE, error=None)
                 raise
-        if error is not None:
-            status = await self._refuse(context, exchange, downstream, error)
-        self._log(context, exchange, status=status, error=error)
+        except ClientGone:
+            status = _CLIENT_GONE
+        except Exception:  # noqa: BLE001 - the renderer of this path: the answer may have begun, so no other can say it
+            _LOG.exception("request %s failed", context.request_id)
+            error = InternalError()
+        try:
+            if error is not None:
+                status = status_of(error)
+                await self._refuse(context, exchange, downstream, error)
+        finally:
+            self._log(context, exchange, status=status, error=error)
 
     # -- understanding ------------------------------------------------------------------------------------------------
 
@@ -153,13 +164,12 @@ class InferenceEndpoint:
 
     async def _refuse(
         self, context: RequestContext, exchange: Exchange | None, downstream: Downstream, error: GatewayError
-    ) -> int:
-        """Say an error: as an answer, or inside the stream if it has begun; returns the status for the log."""
-        status = status_of(error)
+    ) -> None:
+        """Say an error: as an answer, or inside the stream if it has begun."""
         if downstream.has_begun:
             if downstream.is_streaming:
                 await downstream.send_part(self._wire.say_late_error(error), is_last=True)
-            return status
+            return
         headers = self._headers(context, exchange)
         headers += headers_of(error)
         headers.append((b"content-type", b"application/json"))
@@ -167,14 +177,18 @@ class InferenceEndpoint:
             await self._drain(context, downstream)
         if downstream.is_reading:
             headers.append((b"connection", b"close"))
-        await downstream.send_whole(status, headers, self._wire.say_error(error))
-        return status
+        await downstream.send_whole(status_of(error), headers, self._wire.say_error(error))
 
     @staticmethod
     async def _drain(context: RequestContext, downstream: Downstream) -> None:
         length = context.headers.get(b"content-length", b"")
-        if downstream.stopped is None and length.isdigit() and int(length) <= _DRAINED_BYTES:
+        if downstream.stopped is not None or not length.isdigit() or int(length[:_LENGTH_DIGITS]) > _DRAINED_BYTES:
+            return
+        try:
             await downstream.drain(_DRAINED_BYTES)
+        except asyncio.CancelledError:
+            if downstream.forgive() is not Stopped.SLOW_BODY:
+                raise
 
     def _headers(self, context: RequestContext, exchange: Exchange | None) -> list[Header]:
         headers: list[Header] = [(b"x-request-id", context.request_id.encode())]

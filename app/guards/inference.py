@@ -64,7 +64,9 @@ def requires_model(
     if not principal.may_route:
         raise Forbidden("this key may not choose its route", code="insufficient_scope", param="x-gateway-route")
     narrowed = routes.pinned(route, *pinned)
+    label = "/".join(pinned)
     if narrowed is None:
-        label = "/".join(pinned)
         raise NotFound(f"there is no target {label[:100]!r}", code="model_not_found", param="x-gateway-route")
+    if narrowed.targets[0] not in route.targets and not principal.may_use(label):
+        raise Forbidden(f"this key may not use {label[:100]!r}", code="model_not_allowed", param="x-gateway-route")
     return narrowed

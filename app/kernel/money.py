@@ -11,14 +11,14 @@ _PLACES = 9
 _AMOUNT = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,9}))?", re.ASCII)
 
 
-def parse_usd(text: str) -> int:
+def parse_usd(text: object) -> int:
     """Return the nano-USD in a decimal string of USD, such as `"0.15"`.
 
     Raises `ValueError` for anything but a plain, non-negative decimal of at most nine places and at most $9,000,000.
     """
     match = _AMOUNT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise ValueError('an amount of USD is a decimal string of at most nine places, such as "0.15"')
+        raise ValueError('an amount of USD is a decimal string of at most nine places (nano-USD), such as "0.15"')
     whole, places = match.groups(default="")
     nusd = int(whole) * NUSD_PER_USD + int(places.ljust(_PLACES, "0"))
     if nusd > MAX_NUSD:

@@ -38,6 +38,8 @@ class LedgerWriter:
         self._clock = clock
         self._lag = metrics.number(LEDGER_LAG)
         self._overflow: deque[UsageEntry] = deque()
+        self._claimed: list[Claimed] = []
+        self._is_stopping = False
         self._task: asyncio.Task[None] | None = None
 
     def accept(self, entries: Sequence[UsageEntry]) -> None:
@@ -46,43 +48,54 @@ class LedgerWriter:
 
     def start(self) -> None:
         """Begin to write."""
+        self._is_stopping = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ledger-writer")
 
     async def stop(self, *, patience_s: float = 5.0) -> None:
-        """Write what is there, within `patience_s`, and stop."""
+        """Write what is there, within `patience_s`, and stop. A batch that is being written is written to its end."""
         if self._task is None:
             return
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-        self._task = None
+        self._is_stopping = True
+        task, self._task = self._task, None
         with contextlib.suppress(TimeoutError, StoreUnavailable, GatewayError):
             async with asyncio.timeout(patience_s):
+                await task
                 while await self.step(wait_s=0.0):
                     pass
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_stopping:
             try:
                 await self.step(wait_s=_WAIT_S)
             except (StoreUnavailable, GatewayError) as error:
                 _LOG.warning("the ledger waits: %s", error)
                 await asyncio.sleep(_PAUSE_S)
+            except Exception:  # noqa: BLE001 - a supervisor: nothing may end the ledger but its stop
+                _LOG.exception("the ledger waits")
+                await asyncio.sleep(_PAUSE_S)
 
     async def step(self, *, wait_s: float) -> bool:
-        """Write one batch of each kind; return whether there was anything to write."""
+        """Write one batch of each kind; return whether there was anything to write.
+
+        A batch that could not be written is kept and comes first the next time.
+        """
         moved = await self._write_overflow()
+        if not self._claimed:
+            self._claimed = await self._claim(wait_s=0.0 if moved else wait_s, moved=moved)
+        if not self._claimed:
+            self._lag.set(0.0)
+            return moved
+        await self._write(self._claimed)
+        self._claimed = []
+        return True
+
+    async def _claim(self, *, wait_s: float, moved: bool) -> list[Claimed]:
         try:
-            claimed = await self._queue.claim(limit=_BATCH, wait_s=0.0 if moved else wait_s)
+            return await self._queue.claim(limit=_BATCH, wait_s=wait_s)
         except StoreUnavailable:
             if not moved:
                 raise
-            return True
-        if not claimed:
-            self._lag.set(0.0)
-            return moved
-        await self._write(claimed)
-        return True
+            return []
 
     async def _write_overflow(self) -> bool:
         if not self._overflow:

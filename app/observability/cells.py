@@ -8,12 +8,15 @@ import fcntl
 import mmap
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 _CELL_BYTES = 8
 _CAPACITY = 1 << 16
+_OVERFLOW = 64
+"""Cells at the end of a file that all series share that came too late; none needs more than these."""
 _ARCHIVE = "archive"
 
 Key = tuple[str, tuple[str, ...], str]
@@ -36,6 +39,7 @@ class Cells:
         if directory is None:
             self.values = memoryview(bytearray(_CAPACITY * _CELL_BYTES)).cast("d")
             return
+        fold(directory, os.getpid())
         stem = directory / f"{name}-{os.getpid()}"
         self._file = os.open(stem.with_suffix(".cells"), os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600)
         os.ftruncate(self._file, _CAPACITY * _CELL_BYTES)
@@ -47,11 +51,12 @@ class Cells:
     def reserve(self, keys: Iterable[Key]) -> int:
         """Return the position of the first of consecutive new cells for `keys`, each zero.
 
-        When the file is full they share one overflow cell, so that a defect elsewhere cannot exhaust the disk.
+        When the file is full they share the nameless cells at its end, so that a defect elsewhere cannot exhaust the
+        disk.
         """
         wanted = list(keys)
-        if self._used + len(wanted) >= _CAPACITY:
-            return _CAPACITY - len(wanted)
+        if self._used + len(wanted) > _CAPACITY - _OVERFLOW:
+            return _CAPACITY - _OVERFLOW
         first = self._used
         self._used += len(wanted)
         self._names += wanted
@@ -73,12 +78,21 @@ class Cells:
 
 def read_all(directory: Path, names: frozenset[str]) -> Iterator[tuple[int, Key, float]]:
     """Yield (process id, key, number) of all processes whose kind is in `names`; the archive's process id is 0."""
-    for path in sorted(directory.glob("*.names")):
-        kind, _, pid = path.stem.rpartition("-")
-        if kind in names:
-            yield from ((int(pid), key, value) for key, value in _read_file(path))
     for kind in sorted(names):
-        yield from ((0, key, value) for key, value in _read_archive(directory, kind).items())
+        with _locked(directory, kind):
+            rows = [(0, key, value) for key, value in _read_archive(directory, kind).items()]
+            for path in sorted(directory.glob(f"{kind}-*.names")):
+                pid = int(path.stem.rpartition("-")[2])
+                rows += [(pid, key, value) for key, value in _read_file(path)]
+        yield from rows
+
+
+@contextmanager
+def _locked(directory: Path, kind: str) -> Iterator[None]:
+    """Keep others from folding this kind meanwhile, so that no number is read twice or not at all."""
+    with (directory / f"{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _read_file(names: Path) -> Iterator[tuple[Key, float]]:
@@ -122,11 +136,13 @@ def _is_alive(pid: int) -> bool:
 
 
 def fold(directory: Path, pid: int) -> None:
-    """Add the numbers of a dead process to the archive of its kind and remove its files; safe to repeat."""
+    """Add the numbers of a dead process to the archive of its kind and remove its files; safe to repeat.
+
+    A new process does so with its own id, which an earlier one may have had.
+    """
     for names in directory.glob(f"*-{pid}.names"):
         kind = names.stem.rpartition("-")[0]
-        with (directory / f"{kind}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(directory, kind):
             totals = _read_archive(directory, kind)
             for key, value in _read_file(names):
                 totals[key] = totals.get(key, 0.0) + value

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import select
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import msgspec
 _FLUSH_S = 0.5
 _FLUSH_BYTES = 64 * 1024
 _MAX_BUFFER_BYTES = 4 << 20
+_PIECE_BYTES = 4096
 _MAX_FRAMES = 12
 
 
@@ -68,7 +70,11 @@ class RequestLine(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class RequestLog:
-    """Request lines on their way out: buffered, written every half second, dropped rather than waited for."""
+    """Request lines on their way out: buffered, written every half second, dropped rather than waited for.
+
+    A reader that is too slow stops nobody: what it has not taken stays in a buffer of 4 MiB, and what does not fit
+    there is dropped and counted.
+    """
 
     def __init__(self, *, descriptor: int = 2, enabled: bool = True) -> None:
         """Write to a file descriptor, standard error by default."""
@@ -77,6 +83,7 @@ class RequestLog:
         self._buffer = bytearray()
         self._encode = msgspec.json.Encoder().encode_into
         self._timer: asyncio.TimerHandle | None = None
+        self._is_held_up = False
         self.dropped = 0
 
     def add(self, line: RequestLine) -> None:
@@ -89,18 +96,30 @@ class RequestLog:
         self._encode(line, self._buffer, -1)
         self._buffer += b"\n"
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
-        elif len(self._buffer) > _FLUSH_BYTES:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_S, self._tick)
+        elif len(self._buffer) > _FLUSH_BYTES and not self._is_held_up:
             self.flush()
 
+    def _tick(self) -> None:
+        self._timer = None
+        self.flush()
+        if self._buffer:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_S, self._tick)
+
     def flush(self) -> None:
-        """Write what is buffered; what cannot be written is dropped and counted."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        data, self._buffer = bytes(self._buffer), bytearray()
+        """Write what is buffered, as far as that needs no waiting."""
         try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            while self._buffer and self._may_write():
+                del self._buffer[: os.write(self._descriptor, self._buffer[:_PIECE_BYTES])]
+        except BlockingIOError:
+            pass
         except OSError:
-            self.dropped += data.count(b"\n")
+            self.dropped += self._buffer.count(b"\n")
+            self._buffer.clear()
+        self._is_held_up = bool(self._buffer)
+
+    def _may_write(self) -> bool:
+        """Whether a piece can be written at once: so much room a pipe has if it has any."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(0))

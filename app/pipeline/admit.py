@@ -6,14 +6,13 @@ from app.domain.prices import Price, PriceBook, bound
 from app.kernel.errors import InvalidRequest, ModelNotPriced
 from app.kernel.money import format_usd
 from app.limits.accounts import Accounts, Hold
-from app.pipeline.exchange import Answer, Exchange, Next
+from app.pipeline.exchange import CAP_FIELDS, Answer, Exchange, Next
 from app.pipeline.meter import estimate_tokens
 from app.routing.table import RouteTarget
 
 DEFAULT_OUTPUT_CAP = 4_096
 """The output, in tokens, that is allowed for where neither the client nor anybody else says how much."""
 MIN_OUTPUT_TOKENS = 16
-_CAP_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 class Admit:
@@ -37,10 +36,11 @@ class Admit:
         """Refuse a request whose dearest candidate could cost more than `most`, or cap its output so that none can."""
         prices = [self._price(exchange, target) for target in exchange.route.targets]
         tokens_in = estimate_tokens(len(exchange.body))
-        choices = exchange.document.get("n") or 1
+        choices = _choices(exchange.document)
         if exchange.operation.name != "chat":
             worst = max(bound(price, input_tokens=tokens_in, output_tokens=0) for price in prices)
         else:
+            _require_positive_caps(exchange.document)
             cap = asked_cap(exchange.document)
             if cap is None:
                 cap = exchange.output_cap = self._affordable(prices, tokens_in, most, choices)
@@ -73,7 +73,7 @@ class Admit:
         prices = [target.price or self._prices.find(target.vendor, target.target.model) for target in targets]
         known = [price for price in prices if price is not None]
         tokens_in = estimate_tokens(len(exchange.body))
-        tokens_out = (asked_cap(exchange.document) or DEFAULT_OUTPUT_CAP) * (exchange.document.get("n") or 1)
+        tokens_out = (asked_cap(exchange.document) or DEFAULT_OUTPUT_CAP) * _choices(exchange.document)
         costs = [bound(price, input_tokens=tokens_in, output_tokens=tokens_out) for price in known]
         return Hold(
             request_id=exchange.request_uuid,
@@ -88,9 +88,20 @@ class Admit:
 
 
 def asked_cap(document: Any) -> int | None:
-    """Return the output cap that the client asked for, in tokens, in whichever field its dialect has."""
-    for name in _CAP_FIELDS:
+    """Return the output cap that the client asked for, in tokens; the largest, if its fields disagree."""
+    values = [document.get(name) for name in CAP_FIELDS]
+    return max((value for value in values if isinstance(value, int) and value > 0), default=None)
+
+
+def _require_positive_caps(document: Any) -> None:
+    """Refuse caps that some servers take for no limit at all, where the limit is what counts."""
+    for name in CAP_FIELDS:
         value = document.get(name)
-        if isinstance(value, int):
-            return value
-    return None
+        if isinstance(value, int) and value <= 0:
+            raise InvalidRequest(f"{name} must be more than 0 where the cost is to be bounded", param=name)
+
+
+def _choices(document: Any) -> int:
+    """Return how many answers are asked for."""
+    value = document.get("n")
+    return max(1, value) if isinstance(value, int) else 1

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.domain.prices import PriceBook, cost
 from app.kernel.clock import Clock
-from app.pipeline.exchange import Answer, Attempt, Exchange, Outcome, StreamRenderer
+from app.pipeline.exchange import CAP_FIELDS, Answer, Attempt, Exchange, Outcome, StreamRenderer
 from app.pipeline.meter import estimate_tokens
 from app.routing.table import RouteTarget
 from app.routing.transform import apply_edits
@@ -86,13 +86,17 @@ class Dispatch:
             return Answer(live=body, content_type=_EVENT_STREAM)
         stream = await choice.adapter.relay(request, choice.whole_target)
         attempt.status = stream.status
-        whole = await stream.read_all()
+        try:
+            whole = await stream.read_all()
+        finally:
+            stream.close()
         self.end_well(exchange, attempt, stream.inspector.usage, stream.inspector.output_tokens_seen)
         return Answer(body=whole)
 
     async def _translate(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:
         document = apply_edits(exchange.document, exchange.edits)
         if exchange.output_cap is not None:
+            document = {name: value for name, value in document.items() if name not in CAP_FIELDS}
             document["max_tokens"] = exchange.output_cap
         request = exchange.operation.parse(document)
         renderer = exchange.operation.renderer

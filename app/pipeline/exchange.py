@@ -14,6 +14,9 @@ from app.routing.table import Route
 from app.routing.transform import NO_EDITS
 from providers.types import ChatRequest, EmbeddingRequest, Usage
 
+CAP_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""Where the dialects' bodies cap the output."""
+
 Outcome = Literal["ok", "refused", "rate_limited", "error", "timeout", "interrupted", "cancelled"]
 
 

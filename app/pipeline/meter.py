@@ -4,6 +4,7 @@ Whoever leaves early (a client that hangs up, a clock that runs out) hands the e
 settlement never depends on a response being finished.
 """
 
+import asyncio
 from collections.abc import Coroutine
 from datetime import datetime
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from app.observability.metrics import (
     Number,
 )
 from app.pipeline.exchange import Answer, Attempt, Exchange, LiveBody, Next
+from providers.errors import ProviderError
 from providers.framing import sse
 from providers.framing.members import splice
 from providers.types import Usage
@@ -74,13 +76,17 @@ class Meter:
             self._supervisor.spawn(self.settle(exchange))
 
     async def settle(self, exchange: Exchange) -> None:
-        """Hand the event of every attempt to the ledger, once."""
+        """Hand the event of every attempt to the ledger, once; a settlement that is cut off is made again."""
         if exchange.is_settled or not exchange.attempts:
             return
         exchange.is_settled = True
         now, now_ns = self._clock.now(), self._clock.monotonic_ns()
         events = [self._event(exchange, attempt, now, now_ns) for attempt in exchange.attempts]
-        await self._accounts.settle(events, reserved=exchange.is_reserved)
+        try:
+            await self._accounts.settle(events, reserved=exchange.is_reserved)
+        except asyncio.CancelledError:
+            self._supervisor.spawn(self._accounts.settle(events, reserved=exchange.is_reserved))
+            raise
 
     def note(self, exchange: Exchange) -> bytes:
         """Return the `gateway` object that the caller asked to have in its answer."""
@@ -196,21 +202,33 @@ class _MeteredBody:
 
 
 class NotedBody:
-    """A live answer whose last data frame gets the `gateway` object; for that it is one read behind."""
+    """A live answer whose last data frame gets the `gateway` object; for that it is one read behind.
 
-    __slots__ = ("_exchange", "_held", "_inner", "_meter", "is_finished")
+    What came before a failure is given away before the failure is raised.
+    """
+
+    __slots__ = ("_exchange", "_failure", "_held", "_inner", "_meter", "is_finished")
 
     def __init__(self, inner: LiveBody, meter: Meter, exchange: Exchange) -> None:
         self._inner = inner
         self._meter = meter
         self._exchange = exchange
         self._held = b""
+        self._failure: ProviderError | None = None
         self.is_finished = False
 
     async def read(self) -> bytes:
         """Return the next bytes."""
+        if self._failure is not None:
+            raise self._failure
         while not self.is_finished:
-            data = await self._inner.read()
+            try:
+                data = await self._inner.read()
+            except ProviderError as error:
+                if not self._held:
+                    raise
+                self._failure = error
+                return self._held
             if self._inner.is_finished or not data:
                 self.is_finished = True
                 return add_note(self._held + data, self._meter.note(self._exchange))

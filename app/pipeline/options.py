@@ -1,5 +1,6 @@
 """The options that any inference request may carry, in headers or in the body's `gateway` object."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ _NAMES = frozenset(
     {"timeout_s", "max_cost", "cache", "cache_ttl_s", "tags", "fallbacks", "session", "route", "include"}
 )
 _CACHE_MODES = frozenset({"off", "exact", "semantic", "refresh"})
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _MAX_TIMEOUT_S = 86_400.0
 _MAX_TAGS = 16
 _MAX_TAG_NAME, _MAX_TAG_VALUE = 64, 256
@@ -96,13 +98,10 @@ def _number(options: Mapping[str, _Raw], name: str, *, high: float) -> float | N
     if raw is None:
         return None
     want = f"a number of seconds, more than 0 and at most {high:g}"
-    try:
-        number = float(raw.value) if not isinstance(raw.value, bool) else 0.0
-    except (TypeError, ValueError):
-        raise _fail(raw, want) from None
-    if not 0 < number <= high:
+    number = _NUMBER.fullmatch(raw.value) and float(raw.value) if isinstance(raw.value, str) else raw.value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number <= high:
         raise _fail(raw, want)
-    return number
+    return float(number)
 
 
 def _whole(options: Mapping[str, _Raw], name: str) -> int | None:
@@ -126,9 +125,9 @@ def _choice(options: Mapping[str, _Raw], name: str, allowed: frozenset[str]) -> 
     raw = options.get(name)
     if raw is None:
         return None
-    if raw.value not in allowed:
+    if not isinstance(raw.value, str) or raw.value not in allowed:
         raise _fail(raw, "one of " + ", ".join(sorted(allowed)))
-    return str(raw.value)
+    return raw.value
 
 
 def _text(options: Mapping[str, _Raw], name: str) -> str | None:

@@ -56,13 +56,13 @@ class RouteTable:
         self._providers = dict(providers or {})
 
     def find(self, name: str) -> Route | None:
-        """Return the route of a public name, or of `provider/model` for a model that its provider has."""
+        """Return the route of a public name, or of `provider/model` for a provider that takes any name."""
         route = self._routes.get(name)
         if route is not None:
             return route
         provider, slash, model = name.partition("/")
         source = self._providers.get(provider) if slash else None
-        return source.route(name, model) if source is not None else None
+        return source.unlisted(name, model) if source is not None else None
 
     def pinned(self, route: Route, provider: str, model: str) -> Route | None:
         """Return `route` narrowed to one of its targets, or the provider's own model; for `x-gateway-route`."""
@@ -83,7 +83,7 @@ class RouteTable:
 class ProviderRoute:
     """A configured provider, addressed as `provider/model`.
 
-    `is_open` is whether any model name is passed on: so for servers that the catalogue does not know.
+    It takes any name if it has a template: so for servers that the catalogue does not know.
     """
 
     def __init__(self, known: Mapping[str, Route], *, template: Route | None) -> None:
@@ -94,8 +94,10 @@ class ProviderRoute:
     def route(self, name: str, model: str) -> Route | None:
         """Return the route for an upstream model, under the public name `name`."""
         known = self._known.get(model)
-        if known is not None:
-            return known
+        return known if known is not None else self.unlisted(name, model)
+
+    def unlisted(self, name: str, model: str) -> Route | None:
+        """Return the route for an upstream model that nobody has listed, if the provider takes any name."""
         if self._template is None or not _is_plain_name(model):
             return None
         first = self._template.targets[0]
@@ -108,8 +110,10 @@ class ProviderRoute:
 
 
 _MAX_NAME = 200
+_UNSAFE = frozenset(" %?#\\\"'<>")
 
 
 def _is_plain_name(model: str) -> bool:
     """Whether a name may be passed on: printable, no white space, no way to climb out of a URL's path."""
-    return 0 < len(model) <= _MAX_NAME and model.isprintable() and " " not in model and ".." not in model
+    is_short = 0 < len(model) <= _MAX_NAME
+    return is_short and model.isprintable() and not _UNSAFE.intersection(model) and ".." not in model

@@ -18,7 +18,7 @@ def transform_edits(transform: Transform, document: Mapping[str, Any]) -> Edits:
     `default` adds only what the client left out; `system_prefix` goes in front of the system message's text, or
     becomes the system message.
     """
-    rename = {old: new for old, new in transform.rename.items() if old in document and new not in document}
+    rename = _renames(transform.rename, document)
     names = {rename.get(name, name): name for name in document}
     drop = frozenset(names[name] for name in transform.drop if name in names)
     present = {name for name, old in names.items() if old not in drop}
@@ -28,6 +28,17 @@ def transform_edits(transform: Transform, document: Mapping[str, Any]) -> Edits:
         values["messages"] = prefix_system(messages, transform.system_prefix)
     put = {name: msgspec.json.encode(value) for name, value in values.items()}
     return Edits(put=put, drop=drop, rename={old: new for old, new in rename.items() if old not in drop})
+
+
+def _renames(wanted: Mapping[str, str], document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the renames of members that are there; never to a name that another member has or gets."""
+    taken = set(document)
+    renames = {}
+    for old, new in wanted.items():
+        if old in document and new not in taken:
+            taken.add(new)
+            renames[old] = new
+    return renames
 
 
 def prefix_system(messages: Any, prefix: str) -> list[Any]:

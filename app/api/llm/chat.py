@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from app.api.errors import TABLE, openai_body
+from app.api.errors import openai_body, spoken_of
 from app.api.inference import Wire
 from app.api.openai.shapes import check_chat, check_common
 from app.kernel.errors import GatewayError, InvalidRequest
@@ -58,7 +58,7 @@ def _check_cache(cache: Any) -> None:
         return
     if not isinstance(cache, dict):
         raise InvalidRequest("cache must be an object", param="cache")
-    if cache.get("mode") not in {None, "off", "exact", "semantic", "refresh"}:
+    if cache.get("mode") not in (None, "off", "exact", "semantic", "refresh"):
         raise InvalidRequest("cache.mode must be one of exact, off, refresh, semantic", param="cache.mode")
 
 
@@ -187,7 +187,7 @@ class LlmRenderer:
 
 
 def _late_error(error: GatewayError) -> bytes:
-    fields = {"message": error.message, "type": TABLE[type(error)].type, "param": error.param, "code": error.code}
+    fields = {"message": error.message, "type": spoken_of(error).type, "param": error.param, "code": error.code}
     return sse.encode(_encode({"type": "error", "error": fields}))
 
 

@@ -45,7 +45,7 @@ def anthropic_page(routes: list[Route], query: Any) -> dict[str, Any]:
 def _limit(text: str | None) -> int:
     if text is None:
         return _DEFAULT_LIMIT
-    if not text.isdecimal() or not 1 <= int(text) <= _MAX_LIMIT:
+    if len(text) > len(str(_MAX_LIMIT)) or not text.isdecimal() or not 1 <= int(text) <= _MAX_LIMIT:
         raise InvalidRequest(f"limit must be a whole number from 1 to {_MAX_LIMIT}", param="limit")
     return int(text)
 

@@ -4,6 +4,7 @@ What is unknown passes. A refusal names the path of the field.
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ _NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 _WHOLE = ("n", "max_tokens", "max_completion_tokens", "seed", "top_logprobs", "top_k")
 _FLAGS = ("stream", "logprobs", "parallel_tool_calls", "store")
 _SCHEMES = frozenset({"http", "https"})
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 def _wrong(param: str, want: str) -> InvalidRequest:
@@ -107,7 +109,7 @@ def _check_message(message: Any, path: str) -> None:
     if not isinstance(message, dict):
         raise _wrong(path, "an object")
     role = message.get("role")
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         raise _wrong(f"{path}.role", "one of " + ", ".join(sorted(_ROLES)))
     content = message.get("content")
     if isinstance(content, list):
@@ -150,15 +152,21 @@ def check_media_url(url: str, path: str) -> None:
         raise _wrong(path, "a valid URL") from None
     if parts.scheme not in _SCHEMES or not host:
         raise _wrong(path, "an http, https or data URL")
-    if host == "localhost" or host.endswith(".localhost") or not _is_public(host):
+    if not _is_public(host.rstrip(".")):
         raise _wrong(path, "a URL with a public host")
 
 
 def _is_public(host: str) -> bool:
+    """Whether a host may be public: a name, or an address that is. `127.1` and `0x7f000001` are odd addresses."""
+    last = host.rpartition(".")[2]
+    if last in {"", "localhost"}:
+        return False
     try:
-        return ipaddress.ip_address(host).is_global
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return True
+        return not _NUMBER.fullmatch(last)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_global
 
 
 def _check_calls(calls: Any, path: str) -> None:
@@ -215,7 +223,7 @@ def check_embeddings(document: Mapping[str, Any]) -> None:
     dimensions = document.get("dimensions")
     if dimensions is not None and (isinstance(dimensions, bool) or not isinstance(dimensions, int)):
         raise _wrong("dimensions", "a whole number")
-    if document.get("encoding_format") not in {None, "float", "base64"}:
+    if document.get("encoding_format") not in (None, "float", "base64"):
         raise _wrong("encoding_format", "float or base64")
 
 

@@ -159,8 +159,14 @@ class KeyDirectory:
         if pending is None:
             pending = asyncio.ensure_future(self._load(public_id))
             self._loading[public_id] = pending
-            pending.add_done_callback(lambda _: self._loading.pop(public_id, None))
+            pending.add_done_callback(lambda done: self._loaded(public_id, done))
         return await asyncio.shield(pending)
+
+    def _loaded(self, public_id: str, done: "asyncio.Future[KeyRecord | None]") -> None:
+        """Forget a load that is over; its failure is no secret even if whoever asked has left."""
+        self._loading.pop(public_id, None)
+        if not done.cancelled():
+            done.exception()
 
     async def _load(self, public_id: str) -> KeyRecord | None:
         for _ in range(_MAX_LOADS):
@@ -235,6 +241,8 @@ class KeyDirectory:
                 await self.catch_up()
             except GatewayError as error:
                 _LOG.warning("changes of keys cannot be read: %s", error)
+            except Exception:  # noqa: BLE001 - a supervisor: without this task every key is unknown after five minutes
+                _LOG.exception("changes of keys cannot be read")
             await asyncio.sleep(_POLL_S)
 
     async def catch_up(self) -> None:
