@@ -123,6 +123,10 @@ def _refusal(status: int, classes: list[type[GatewayError]]) -> _Object:
 # -- paths ------------------------------------------------------------------------------------------------------------
 
 
+_CONVERSATION: _Object = {"model": "echo", "messages": [{"role": "user", "content": "Hello"}]}
+"""Works with the built-in provider, so whoever tries it out needs no other."""
+
+
 def _answer(about: str, content: _Object, *, headers: tuple[str, ...] = ()) -> _Object:
     return {"description": about, "headers": _headers(*_EVERY_ANSWER, *headers), "content": content}
 
@@ -131,7 +135,9 @@ def _json(name: str) -> _Object:
     return {_JSON: {"schema": reference(name)}}
 
 
-def _inference(*, tag: str, name: str, summary: str, request: str, answer: str, event: str | None = None) -> _Object:
+def _inference(
+    *, tag: str, name: str, summary: str, request: str, example: _Object, answer: str, event: str | None = None
+) -> _Object:
     """Return the operation of a path that providers serve; `event` is what a streamed answer's events hold."""
     content, about = _json(answer), "The answer."
     if event is not None:
@@ -145,7 +151,10 @@ def _inference(*, tag: str, name: str, summary: str, request: str, answer: str, 
         "operationId": name,
         "summary": summary,
         "parameters": [{"$ref": f"#/components/parameters/{option}"} for option in OPTIONS],
-        "requestBody": {"required": True, "content": _json(request)},
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": reference(request), "example": example}},
+        },
         "responses": {"200": _answer(about, content, headers=_SERVED), **_refusals(_OF_INFERENCE)},
     }
 
@@ -202,6 +211,7 @@ def _paths() -> _Object:
         name="createChatCompletion",
         summary="Continue a conversation, in OpenAI's dialect",
         request="ChatCompletionRequest",
+        example=_CONVERSATION,
         answer="ChatCompletion",
         event="ChatCompletionChunk",
     )
@@ -210,6 +220,7 @@ def _paths() -> _Object:
         name="createLlmChat",
         summary="Continue a conversation, in the gateway's own dialect",
         request="LlmChatRequest",
+        example=_CONVERSATION,
         answer="LlmChatAnswer",
         event="LlmEvent",
     )
@@ -218,6 +229,7 @@ def _paths() -> _Object:
         name="createEmbeddings",
         summary="Embed texts",
         request="EmbeddingRequest",
+        example={"model": "echo", "input": "Hello"},
         answer="EmbeddingList",
     )
     ready, not_ready = (_answer(about, _json("Readiness")) for about in ("Ready.", "Not ready, or about to stop."))
