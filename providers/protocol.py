@@ -109,6 +109,11 @@ class Adapter(Protocol):
 class ChatDecoder(Protocol):
     """Turns the bytes of one streamed answer into events; holds its state."""
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the dialect's terminator has been seen, so that nothing more is worth reading."""
+        ...
+
     def feed(self, data: bytes) -> list[ChatEvent]:
         """Take the next bytes, in any cut, and return the events that they complete."""
         ...
@@ -189,6 +194,10 @@ class Answer(Protocol):
 
     def close(self) -> None:
         """Give the connection back if the body was read out, else abort it; idempotent."""
+        ...
+
+    def finish(self) -> None:
+        """Let go of an answer that has said all it means: its last bytes may still come for a moment; idempotent."""
         ...
 
 

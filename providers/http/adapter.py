@@ -75,15 +75,16 @@ class HttpChatStream:
 
     async def __aiter__(self) -> AsyncIterator[ChatEvent]:
         """Yield the events of the answer. Raises `ProviderError`."""
-        while data := await self._answer.read():
-            for event in self._decoder.feed(data):
+        decoder = self._decoder
+        while not decoder.is_finished and (data := await self._answer.read()):
+            for event in decoder.feed(data):
                 yield event
-        for event in self._decoder.finish():
+        for event in decoder.finish():
             yield event
 
     def close(self) -> None:
         """Let go of the upstream call."""
-        self._answer.close()
+        _let_go(self._answer, is_finished=self._decoder.is_finished)
 
 
 class HttpRelay:
@@ -117,7 +118,15 @@ class HttpRelay:
 
     def close(self) -> None:
         """Let go of the upstream call."""
-        self._answer.close()
+        _let_go(self._answer, is_finished=self.inspector.is_finished)
+
+
+def _let_go(answer: Answer, *, is_finished: bool) -> None:
+    """Keep the connection of a stream that said its terminator, although the end of its body may still be to come."""
+    if is_finished:
+        answer.finish()
+    else:
+        answer.close()
 
 
 def _require_event_stream(answer: Answer) -> None:

@@ -107,6 +107,19 @@ class Answer:
         connection.release()
         self.wake()
 
+    def finish(self) -> None:
+        """Let go of an answer that has said all it means, although its last bytes are still to come.
+
+        The connection is given back if they come within a second, else it is cut. For streams: the terminator of the
+        dialect often comes a moment before the end of the HTTP body.
+        """
+        connection = self.connection
+        if connection is None:
+            return
+        self.connection = None
+        self.pieces.clear()
+        connection.linger()
+
     def wake(self) -> None:
         """Resume the reader, if it waits."""
         waiter = self.waiter

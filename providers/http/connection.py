@@ -31,6 +31,10 @@ _EMPTY_BYTES_MAX = 65_536
 _JOINED_BYTES_MAX = 65_536
 """Up to this size a body is copied behind its head: cheaper than a second system call."""
 
+_LINGER_S = 1.0
+_LINGER_BYTES_MAX = 16_384
+"""How long, and for how many bytes, the end of an answer is waited for that nobody reads any more."""
+
 _CONTINUE = 100
 _SWITCHING_PROTOCOLS = 101
 _OK = 200
@@ -70,6 +74,7 @@ class Connection(asyncio.Protocol):
         "_is_framed",
         "_is_head",
         "_is_heard",
+        "_is_lingering",
         "_is_read_paused",
         "_is_reusable",
         "_is_uploading",
@@ -169,6 +174,18 @@ class Connection(asyncio.Protocol):
         else:
             self.abort()
 
+    def linger(self) -> None:
+        """End the exchange, but wait a moment for an end of the answer that nobody reads any more."""
+        answer = self.answer
+        if answer is None or answer.is_complete or answer.error is not None:
+            self.release()
+            return
+        self._is_lingering = True
+        self._held_bytes = 0
+        if self._is_read_paused:
+            self._resume_reading()
+        self._arm(_IDLE, _LINGER_S)
+
     def abort(self) -> None:
         """Cut the connection at once, even before it is made; harmless when repeated."""
         self._is_cut = True
@@ -208,7 +225,9 @@ class Connection(asyncio.Protocol):
             self._feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._misread(answer, error)
-        if answer.pieces or answer.is_complete:
+        if self._is_lingering:
+            self._end_lingering(answer)
+        elif answer.pieces or answer.is_complete:
             answer.wake()
         elif answer.is_headed:
             self._count_empty(answer, len(data))
@@ -318,7 +337,7 @@ class Connection(asyncio.Protocol):
         self._exchanges += 1
         self._head_bytes = self._informational = self._empty_bytes = 0
         self._is_head = head.is_head
-        self._is_framed = self._is_heard = self._is_reusable = self._is_uploading = False
+        self._is_framed = self._is_heard = self._is_reusable = self._is_uploading = self._is_lingering = False
         self._idle_s = timeouts.idle_s
         self._wait_head_s = timeouts.first_token_s
         self.begun_s = self._arm(_FIRST_TOKEN, timeouts.first_token_s)
@@ -365,6 +384,16 @@ class Connection(asyncio.Protocol):
             self._arm_write()
             waiter = answer.waiter = self._loop.create_future()
             await waiter
+
+    def _end_lingering(self, answer: Answer) -> None:
+        """Give the connection back at the end of the answer; cut it if there is more than an end."""
+        size_bytes = sum(map(len, answer.pieces))
+        answer.pieces.clear()
+        self._held_bytes += size_bytes
+        if answer.is_complete:
+            self.release()
+        elif self._held_bytes > _LINGER_BYTES_MAX:
+            self.abort()
 
     def _loss(self) -> StreamInterrupted:
         if self._is_heard:

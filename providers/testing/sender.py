@@ -49,6 +49,10 @@ class ScriptedAnswer:
         """Note that the answer was let go."""
         self.is_closed = True
 
+    def finish(self) -> None:
+        """Note that the answer was let go."""
+        self.is_closed = True
+
 
 class ScriptedSender:
     """A `Sender` that gives the same answer, or raises the same error, each time."""
