@@ -1,6 +1,7 @@
 """Routes and layers of both planes: what one worker serves."""
 
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -74,6 +75,7 @@ class GatewayApplication:
         """Serve new settings from the next request on, or, by raising, none of them."""
         if self._gateway is not None:
             self._gateway.reload(settings)
+        logging.getLogger().setLevel(settings.log_level.upper())
         self._settings = settings
 
     async def aclose(self) -> None:
@@ -107,6 +109,7 @@ class GatewayApplication:
         return Litestar(
             handlers,
             openapi_config=None,
+            logging_config=None,
             exception_handlers={GatewayError: _say_openai, HTTPException: _say_openai_http},
             pdb_on_exception=False,
             debug=False,
@@ -126,6 +129,7 @@ class GatewayApplication:
         return Litestar(
             [admin_router(services, authenticate=authenticate), *self._probes(ADMIN), *docs_handlers(document)],
             openapi_config=None,
+            logging_config=None,
             exception_handlers=EXCEPTION_HANDLERS,
             debug=False,
         )

@@ -36,6 +36,7 @@ class Stopped(Enum):
     EXPIRED = "the deadline passed"
     SLOW_BODY = "the body came too slowly"
     SLOW_READER = "the client does not read"
+    SHUTDOWN = "the gateway is shutting down"
 
 
 class ClientGone(Exception):
@@ -147,6 +148,10 @@ class Downstream:
             if reason is Stopped.EXPIRED and self._on_expiry is not None:
                 self._on_expiry()
             self._task.cancel()
+
+    def shut_down(self) -> None:
+        """Stop the request because the process ends."""
+        self.stop(Stopped.SHUTDOWN)
 
     def forgive(self) -> Stopped | None:
         """Take the cancellation back, so that the task can still answer, soon; return why it was stopped."""

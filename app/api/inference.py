@@ -13,7 +13,14 @@ from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
 from app.gateway import Gateway
 from app.guards.inference import requires_inference, requires_model
-from app.kernel.errors import GatewayError, InternalError, MethodNotAllowed, RequestTimedOut, UpstreamTimedOut
+from app.kernel.errors import (
+    GatewayError,
+    InternalError,
+    MethodNotAllowed,
+    RequestTimedOut,
+    Unavailable,
+    UpstreamTimedOut,
+)
 from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
 from app.observability.logs import RequestLine
@@ -66,12 +73,14 @@ class InferenceEndpoint:
         context.has_begun = True
         early: list[Header] = [(b"x-request-id", context.request_id.encode())]
         downstream = Downstream(context.receive, context.send, early_headers=early)
+        self._gateway.open_requests.add(downstream)
         try:
             await self._serve(context, downstream)
         except asyncio.CancelledError:
             if downstream.stopped is None:
                 raise
         finally:
+            self._gateway.open_requests.discard(downstream)
             downstream.release()
 
     async def _serve(self, context: RequestContext, downstream: Downstream) -> None:
@@ -256,6 +265,9 @@ def _after_stop(downstream: Downstream) -> GatewayError | None:
     if downstream.stopped is Stopped.SLOW_BODY:
         downstream.forgive()
         return RequestTimedOut()
+    if downstream.stopped is Stopped.SHUTDOWN:
+        downstream.forgive()
+        return Unavailable("the gateway is shutting down", code="server_shutting_down", retry_after_s=1)
     return None
 
 

@@ -1,6 +1,9 @@
 """The data plane of one worker: routes, the pipeline, and what its requests are counted by."""
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
+from typing import Protocol
 
 from app.domain.prices import PriceBook
 from app.gateway.core import Core
@@ -22,6 +25,17 @@ from providers.registry import Registry
 
 _NS_PER_S = 1_000_000_000
 _PLANE = "gateway"
+_FAREWELL_S = 3.0
+_LOOK_S = 0.02
+"""How long requests that outlived the drain may take to say so, and how often that is looked at."""
+
+
+class OpenRequest(Protocol):
+    """A request in flight."""
+
+    def shut_down(self) -> None:
+        """Tell its client that the process ends, and end it."""
+        ...
 
 
 class Gateway:
@@ -34,9 +48,11 @@ class Gateway:
         self.request_log = RequestLog(enabled=core.settings.log_level in {"debug", "info"})
         self.body_limit_bytes = core.settings.body_limit_bytes
         self.tokens = open_tokens(core)
+        self.open_requests: set[OpenRequest] = set()
         self._registry = registry
         self._prices = PriceBook(registry.catalog, clock=core.clock)
         self._pools: list[Pool] = []
+        self._authorities: dict[str, str] = {}
         self.routes = self._build(core.settings)
         accounts = OpenAccounts(core.stores.usage, overflow=core.writer.accept, metrics=core.metrics)
         meter = Meter(accounts, metrics=core.metrics, clock=core.clock, supervisor=core.tasks)
@@ -55,15 +71,22 @@ class Gateway:
         self.body_limit_bytes = settings.body_limit_bytes
 
     def _build(self, settings: Settings) -> RouteTable:
-        """Return the routes of a configuration, over a transport of their own that old requests do not share."""
-        pool = Pool(network=Network(ca_files=ca_files(settings, self._registry)))
-        providers = open_providers(settings, registry=self._registry, sender=pool)
-        table = RouteBuilder(settings, providers, self._registry).table()
-        self._pools.append(pool)
-        return table
+        """Return the routes of a configuration; the transport stays unless the authorities to trust have changed."""
+        authorities = ca_files(settings, self._registry)
+        if not self._pools or authorities != self._authorities:
+            self._pools.append(Pool(network=Network(ca_files=authorities)))
+            self._authorities = authorities
+        providers = open_providers(settings, registry=self._registry, sender=self._pools[-1])
+        return RouteBuilder(settings, providers, self._registry).table()
 
     async def aclose(self) -> None:
-        """Close the transports and write what is still in the log's buffer."""
+        """End the requests that are still open, close the transports, write what is in the log's buffer."""
+        for request in tuple(self.open_requests):
+            request.shut_down()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                while self.open_requests:  # noqa: ASYNC110 - at most a few looks, at the very end
+                    await asyncio.sleep(_LOOK_S)
         for pool in self._pools:
             await pool.aclose()
         self.request_log.flush()

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get
+from litestar.params import FromPath
 
 from app.gateway import Gateway
 from app.guards.inference import requires_inference
@@ -66,7 +67,7 @@ def model_handlers(gateway: Gateway) -> list[Any]:
         return _json({"object": "list", "data": [openai_model(route) for route in routes]})
 
     @get("/v1/models/{name:path}", include_in_schema=False)
-    async def read_model(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+    async def read_model(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
         wanted = name.removeprefix("/")
         route = next((route for route in await usable(request) if route.name == wanted), None)
         if route is None:
