@@ -139,9 +139,10 @@ def _inference(
     *, tag: str, name: str, summary: str, request: str, example: _Object, answer: str, event: str | None = None
 ) -> _Object:
     """Return the operation of a path that providers serve; `event` is what a streamed answer's events hold."""
-    content, about = _json(answer), "The answer."
+    content, about, headers = _json(answer), "The answer.", _SERVED
     if event is not None:
         content[_EVENTS] = {"schema": reference(event)}
+        headers += ("x-accel-buffering",)
         about = (
             "The answer; with `stream`, server-sent events whose data have the shape shown, then `[DONE]`. "
             "An answer that breaks ends with an event that says the error, and without `[DONE]`."
@@ -155,7 +156,7 @@ def _inference(
             "required": True,
             "content": {_JSON: {"schema": reference(request), "example": example}},
         },
-        "responses": {"200": _answer(about, content, headers=_SERVED), **_refusals(_OF_INFERENCE)},
+        "responses": {"200": _answer(about, content, headers=headers), **_refusals(_OF_INFERENCE)},
     }
 
 

@@ -104,7 +104,7 @@ def _check_parameters(name: str, path: str, operation: Any, document: Mapping[st
     given = [_follow(parameter, document) for parameter in operation.get("parameters", [])]
     in_path = {parameter["name"] for parameter in given if parameter["in"] == "path"}
     faults = [] if in_path == set(re.findall(r"\{([^}:]*)", path)) else [f"{name} has other parameters than its path"]
-    return faults + [f"{name} has an unnamed parameter" for parameter in given if not parameter.get("description")]
+    return faults + [f"{name} does not describe {p['name']}" for p in given if not p.get("description")]
 
 
 def _follow(item: Any, document: Mapping[str, Any]) -> Any:

@@ -17,6 +17,10 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         "Milliseconds that the gateway itself took; on streams up to the first byte.",
         {"type": "number", "minimum": 0},
     ),
+    "x-accel-buffering": (
+        "On streams: tells proxies to pass every event on at once.",
+        {"type": "string", "enum": ["no"]},
+    ),
     "x-gateway-dropped-params": ("Fields that the provider's dialect cannot carry and that do no harm.", TEXT),
     "x-gateway-degraded": ("The store that is down.", TEXT),
     "x-ratelimit-limit-requests": ("Requests that the tightest limit allows.", _COUNT),
