@@ -1,6 +1,7 @@
 """A client's request in OpenAI's dialect, read into the canonical one.
 
-The shape has been checked before (`app.api.openai`); what is unknown goes into `extras`.
+The shape has been checked before (`app.api.openai`); what is unknown, or said in a form that has no canonical equal,
+goes into `extras` as it came.
 """
 
 from collections.abc import Mapping
@@ -29,9 +30,11 @@ _SAMPLING = (
     "top_logprobs",
     "seed",
 )
+_CAPS = ("max_completion_tokens", "max_tokens")
 _READ = frozenset(
     {
         *_SAMPLING,
+        *_CAPS,
         "model",
         "messages",
         "stop",
@@ -40,8 +43,6 @@ _READ = frozenset(
         "parallel_tool_calls",
         "response_format",
         "reasoning_effort",
-        "max_tokens",
-        "max_completion_tokens",
         "n",
         "stream",
         "stream_options",
@@ -49,29 +50,41 @@ _READ = frozenset(
         "metadata",
     }
 )
+_SCHEMA = {"name", "schema", "strict", "description"}
 _READ_EMBEDDING = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
 
 
 def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
-    """Return the canonical form of the body of `POST /chat/completions`."""
+    """Return the canonical form of the body of `POST /chat/completions`. Of two output caps the lower counts."""
     effort = body.get("reasoning_effort")
+    choice = parse_tool_choice(body.get("tool_choice"))
+    form = parse_response_format(body.get("response_format"))
+    n = body.get("n")
     return ChatRequest(
         model=body["model"],
         messages=[parse_message(message) for message in body["messages"]],
         dialect=DIALECT,
         tools=[parse_tool(tool) for tool in body.get("tools") or []],
-        tool_choice=parse_tool_choice(body.get("tool_choice")),
+        tool_choice=choice,
         parallel_tool_calls=body.get("parallel_tool_calls"),
-        response_format=parse_response_format(body.get("response_format")),
+        response_format=form,
         sampling=_parse_sampling(body),
         reasoning=None if effort is None else ReasoningOptions(effort=effort),
-        max_output_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
-        n=body.get("n") or 1,
+        max_output_tokens=min((body[name] for name in _CAPS if body.get(name) is not None), default=None),
+        n=1 if n is None else n,
         stream=bool(body.get("stream")),
         user=body.get("user"),
         metadata=body.get("metadata") or {},
-        extras={name: value for name, value in body.items() if name not in _READ},
+        extras=_extras(body, said={"tool_choice": choice, "response_format": form}),
     )
+
+
+def _extras(body: Mapping[str, Any], *, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields without a canonical name, and those of `said` whose form has no canonical equal."""
+    extras = {name: value for name, value in body.items() if name not in _READ}
+    extras |= {name: body[name] for name, value in said.items() if value is None and body.get(name) is not None}
+    options = {name: value for name, value in (body.get("stream_options") or {}).items() if name != "include_usage"}
+    return extras | ({"stream_options": options} if options else {})
 
 
 def _parse_sampling(body: Mapping[str, Any]) -> Sampling:
@@ -90,30 +103,30 @@ def parse_tool(tool: dict[str, Any]) -> Tool:
         description=function.get("description"),
         parameters=function.get("parameters") or {"type": "object", "properties": {}},
         strict=function.get("strict"),
+        extras={name: value for name, value in tool.items() if name not in {"type", "function"}},
     )
 
 
 def parse_tool_choice(choice: Any) -> ToolChoice | None:
-    """Return the canonical form of `tool_choice`: a word, or an object that names a function."""
-    if choice in {"auto", "none", "required"}:
-        return ToolChoice(mode=choice)
-    if isinstance(choice, dict):
-        return ToolChoice(mode="named", name=(choice.get("function") or {}).get("name"))
-    return None
+    """Return the canonical form of `tool_choice`: a word, or an object that names a function; `None` for any other."""
+    match choice:
+        case "auto" | "none" | "required":
+            return ToolChoice(mode=choice)
+        case {"type": "function", "function": {"name": str(name)}}:
+            return ToolChoice(mode="named", name=name)
+        case _:
+            return None
 
 
 def parse_response_format(value: Any) -> ResponseFormat | None:
-    """Return the canonical form of `response_format`."""
-    if not isinstance(value, dict):
-        return None
-    schema = value.get("json_schema") or {}
-    return ResponseFormat(
-        kind=value["type"],
-        name=schema.get("name"),
-        schema=schema.get("schema"),
-        strict=schema.get("strict"),
-        description=schema.get("description"),
-    )
+    """Return the canonical form of `response_format`; `None` for a form that only some vendors know."""
+    match value:
+        case {"type": "text" | "json_object" as kind, **rest} if not rest:
+            return ResponseFormat(kind=kind)
+        case {"type": "json_schema", "json_schema": dict(schema), **rest} if not rest and schema.keys() <= _SCHEMA:
+            return ResponseFormat(kind="json_schema", **schema)
+        case _:
+            return None
 
 
 def parse_embeddings(body: Mapping[str, Any]) -> EmbeddingRequest:

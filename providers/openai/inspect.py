@@ -3,12 +3,14 @@
 Source: https://platform.openai.com/docs/api-reference/chat-streaming, read 2026-11.
 """
 
+from typing import Any
+
 import msgspec
 
 from providers.errors import BadAnswer, ProviderError
 from providers.framing import sse
 from providers.openai.errors import error_in_stream
-from providers.openai.wire import Chunk, ChunkChoice, UsageOnly, decode_chunk, decode_usage_only, read_usage
+from providers.openai.wire import Chunk, ChunkChoice, UsageOnly, WireUsage, decode_chunk, decode_usage_only, read_usage
 from providers.types import Usage
 
 _DONE = b"[DONE]"
@@ -81,8 +83,10 @@ class StreamInspector:
             complete = self._frames.take(data)
         except sse.FrameTooLarge:
             raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
+        if self.is_finished or self.error is not None:
+            return b""
         if self.has_content and _is_plain(complete):
-            self.output_tokens_seen += complete.count(b"data:")
+            self.output_tokens_seen += complete.count(b"\ndata:") + complete.startswith(b"data:")
             return complete
         return b"".join([frame for frame in sse.split_frames(complete) if self._passes(frame)])
 
@@ -91,7 +95,7 @@ class StreamInspector:
         data = sse.data_of(frame)
         if self.is_finished or self.error is not None:
             return False
-        if data is None:
+        if not data:
             return True
         if data.strip() == _DONE:
             self.is_finished = True
@@ -122,8 +126,39 @@ def _is_plain(frames: bytes) -> bool:
 def _read_chunk(data: bytes) -> Chunk:
     try:
         return decode_chunk(data)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadAnswer("the provider sent a chunk that is not a chat completion chunk") from None
+    except msgspec.ValidationError:
+        return _read_odd_chunk(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _no_chunk() from None
+
+
+def _read_odd_chunk(data: bytes) -> Chunk:
+    """Read as much as can be of a chunk of which a field has another type than OpenAI's."""
+    decoded = msgspec.json.decode(data)
+    if not isinstance(decoded, dict):
+        raise _no_chunk()
+    choices = decoded.get("choices")
+    usage = None if decoded.get("usage") is None else _usage_or_nothing(decoded["usage"])
+    read = [_choice_or_nothing(choice) for choice in choices] if isinstance(choices, list) else []
+    return Chunk(choices=read, usage=usage, error=decoded.get("error"))
+
+
+def _usage_or_nothing(value: Any) -> WireUsage:
+    try:
+        return msgspec.convert(value, WireUsage)
+    except msgspec.ValidationError:
+        return WireUsage()
+
+
+def _choice_or_nothing(value: Any) -> ChunkChoice:
+    try:
+        return msgspec.convert(value, ChunkChoice)
+    except msgspec.ValidationError:
+        return ChunkChoice()
+
+
+def _no_chunk() -> BadAnswer:
+    return BadAnswer("the provider sent a chunk that is not a chat completion chunk")
 
 
 def _is_content(choice: ChunkChoice) -> bool:

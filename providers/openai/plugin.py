@@ -1,5 +1,6 @@
 """OpenAI, every vendor that speaks its wire, and Azure OpenAI."""
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import msgspec
@@ -26,6 +27,7 @@ from providers.types import (
 
 _PATHS = {CHAT: "/chat/completions", EMBEDDINGS: "/embeddings"}
 _JSON = ("content-type", "application/json")
+_CAPS = ("max_tokens", "max_completion_tokens")
 _AZURE_V1 = "v1"
 
 
@@ -61,12 +63,15 @@ class OpenAIDialect:
     def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
         """Return the request for an answer."""
         body = upstream.write_chat(request, model=target.model, max_tokens_field=self._quirks.max_tokens_field)
-        for name in self._quirks.unsupported & body.keys():
+        if refused := self._quirks.unsupported & body.keys():
+            name = min(refused)
             raise RequestRefused(f"this provider does not take {name}", status=400, param=name)
+        if self._quirks.stream_usage == "always":
+            body.pop("stream_options", None)
         if request.stream:
             body["stream"] = True
             if self._quirks.stream_usage == "include_usage":
-                body["stream_options"] = {"include_usage": True}
+                body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
         return self._post(target, CHAT, msgspec.json.encode(body))
 
     def decode_chat(self, body: bytes) -> Completion:
@@ -88,17 +93,17 @@ class OpenAIDialect:
 
     def encode_relay(self, request: RelayRequest, target: Target) -> UpstreamRequest:
         """Return the request that carries the client's bytes."""
-        put, drop, rename = dict(request.edits.put), request.edits.drop, request.edits.rename
+        put, drop, rename = dict(request.edits.put), request.edits.drop, dict(request.edits.rename)
         if request.document.get("model") != target.model:
             put["model"] = msgspec.json.encode(target.model)
         if request.stream:
             put |= self._ask_for_usage(request)
-        if request.output_cap is not None:
-            put |= self._cap_output(request, request.output_cap)
         if "stream_options" in request.document and self._quirks.stream_usage == "always":
             drop |= {"stream_options"}
-        if "max_completion_tokens" in self._quirks.unsupported & request.document.keys():
-            rename = {**rename, "max_completion_tokens": "max_tokens"}
+        if "max_completion_tokens" in self._quirks.unsupported and "max_completion_tokens" in request.document:
+            rename["max_completion_tokens"] = "max_tokens"
+        if request.output_cap is not None:
+            put |= self._cap_output(request, request.output_cap, rename=rename)
         body = request.body
         if put or drop or rename:
             body = splice(body, put=put, drop=drop, rename=rename)
@@ -110,13 +115,12 @@ class OpenAIDialect:
         given = request.document.get("stream_options") or {}
         return {"stream_options": msgspec.json.encode({**given, "include_usage": True})}
 
-    def _cap_output(self, request: RelayRequest, cap: int) -> dict[str, bytes]:
-        """Return the cap in the field that the client used, or in the one that the vendor prefers."""
-        for name in ("max_completion_tokens", "max_tokens"):
-            given = request.document.get(name)
-            if given is not None:
-                return {name: b"%d" % cap} if given > cap else {}
-        return {self._quirks.max_tokens_field: b"%d" % cap} if request.operation == CHAT else {}
+    def _cap_output(self, request: RelayRequest, cap: int, *, rename: Mapping[str, str]) -> dict[str, bytes]:
+        """Return the cap in the fields that the client used, or in the one that the vendor prefers."""
+        given = {name: request.document[name] for name in _CAPS if request.document.get(name) is not None}
+        if not given:
+            return {self._quirks.max_tokens_field: b"%d" % cap} if request.operation == CHAT else {}
+        return {rename.get(name, name): b"%d" % cap for name, tokens in given.items() if tokens > cap}
 
     def inspector(self, request: RelayRequest) -> Inspector:
         """Return an inspector for the answer to `request`."""

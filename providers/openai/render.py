@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from providers.framing import sse
-from providers.openai.parts import write_content, write_tool_call
+from providers.openai.parts import write_tool_call
 from providers.openai.wire import write_usage
+from providers.stream import ANNOTATIONS
 from providers.types import (
     ChatEvent,
     Choice,
@@ -72,7 +73,7 @@ def render_message(choice: Choice) -> dict[str, Any]:
     refusals = [part.text for part in choice.content if isinstance(part, RefusalPart)]
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": write_content([TextPart(text="".join(part.text for part in texts))]) if texts else None,
+        "content": "".join(part.text for part in texts) if texts else None,
         "refusal": "".join(refusals) if refusals else None,
     }
     if thoughts:
@@ -140,7 +141,9 @@ class ChunkRenderer:
 
 
 def _text_delta(event: TextDelta) -> dict[str, Any]:
-    return {"refusal" if event.refusal else "content": event.text}
+    delta: dict[str, Any] = {"refusal" if event.refusal else "content": event.text}
+    notes = event.extras.get(ANNOTATIONS)
+    return delta | ({"annotations": notes} if notes else {})
 
 
 def _delta(event: ThinkingDelta | ToolCallStarted | ToolCallDelta) -> dict[str, Any]:

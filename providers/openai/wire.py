@@ -16,6 +16,7 @@ EMBEDDINGS = "openai.embeddings"
 FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
+    "model_length": "length",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
@@ -23,7 +24,7 @@ FINISH_REASONS: dict[str, FinishReason] = {
 
 
 class PromptDetails(msgspec.Struct, gc=False):
-    """Of which the prompt's tokens were. DeepSeek's and others' own names are read in `WireUsage`."""
+    """Of which the prompt's tokens were."""
 
     cached_tokens: Any = None
     cache_write_tokens: Any = None
@@ -36,13 +37,18 @@ class CompletionDetails(msgspec.Struct, gc=False):
 
 
 class WireUsage(msgspec.Struct):
-    """Token counts as vendors send them: sometimes wrong, negative, floats or strings."""
+    """Token counts as vendors send them: sometimes wrong, negative, floats or strings.
+
+    Tokens read from a cache are in the details; DeepSeek also has `prompt_cache_hit_tokens`, Moonshot `cached_tokens`.
+    """
 
     prompt_tokens: Any = None
     completion_tokens: Any = None
+    total_tokens: Any = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
     prompt_cache_hit_tokens: Any = None
+    cached_tokens: Any = None
 
 
 class UsageOnly(msgspec.Struct):
@@ -100,28 +106,44 @@ def read_usage(wire: WireUsage | None) -> Usage | None:
     output = 0 if wire.completion_tokens is None else count(wire.completion_tokens)
     if prompt is None or output is None:
         return None
+    read = min(_cached(wire), prompt)
     details = wire.prompt_tokens_details
-    cached = count(details.cached_tokens) if details else count(wire.prompt_cache_hit_tokens)
-    written = count(details.cache_write_tokens) if details else None
-    read = min(cached or 0, prompt)
-    write = min(written or 0, prompt - read)
+    write = min((count(details.cache_write_tokens) or 0) if details else 0, prompt - read)
     completion = wire.completion_tokens_details
-    reasoning = count(completion.reasoning_tokens) if completion else None
+    reasoning = (count(completion.reasoning_tokens) or 0) if completion else 0
+    if _stands_apart(wire, reasoning=reasoning, said=prompt + output):
+        output += reasoning
     return Usage(
         input_tokens=prompt - read - write,
         output_tokens=output,
         cache_read_tokens=read,
         cache_write_tokens=write,
-        reasoning_tokens=min(reasoning or 0, output),
+        reasoning_tokens=min(reasoning, output),
     )
+
+
+def _cached(wire: WireUsage) -> int:
+    """Return how many of the prompt's tokens came from a cache, by the first name that holds a count."""
+    details = wire.prompt_tokens_details
+    names = (details.cached_tokens if details else None, wire.prompt_cache_hit_tokens, wire.cached_tokens)
+    return next((found for found in map(count, names) if found is not None), 0)
+
+
+def _stands_apart(wire: WireUsage, *, reasoning: int, said: int) -> bool:
+    """Whether reasoning is counted beside the completion's tokens and not among them, as xAI does; the total tells.
+
+    Source: https://docs.x.ai/docs/key-information/consumption-and-rate-limits, read 2026-11.
+    """
+    return reasoning > 0 and count(wire.total_tokens) == said + reasoning
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
     """Return the wire's form of disjoint counts, of chat completions."""
+    written = {"cache_write_tokens": usage.cache_write_tokens} if usage.cache_write_tokens else {}
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens, "audio_tokens": 0} | written,
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": 0},
     }
