@@ -260,7 +260,7 @@ def inference_document(*, version: str) -> bytes:
     document = {
         "openapi": "3.1.0",
         "info": {
-            "title": "LLM API Gateway: inference",
+            "title": "LLM gateway: inference",
             "version": version,
             "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
