@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from app.db.engine import Connection
-from app.db.rows import to_record, to_row
-from app.db.upsert import insert_ignore
+from app.db.rows import to_record
+from app.domain.usage.bulk import insert_in_postgres, insert_in_sqlite
 from app.domain.usage.schemas import UsageEvent
 from app.domain.usage.tables import usage_events
 
@@ -20,10 +20,9 @@ async def insert_events(connection: Connection, events: Sequence[UsageEvent]) ->
         raise ValueError(f"at most {MAX_ROWS} events are inserted at once")
     if not events:
         return set()
-    rows = sorted((to_row(event) for event in events), key=lambda row: row["event_id"].bytes)
-    statement = insert_ignore(connection, usage_events).returning(usage_events.c.event_id)
-    result = await connection.execute(statement, rows)
-    return set(result.scalars())
+    if connection.dialect.name == "postgresql":
+        return await insert_in_postgres(connection, events)
+    return await insert_in_sqlite(connection, events)
 
 
 async def find_events(connection: Connection, *, request_id: UUID) -> list[UsageEvent]:

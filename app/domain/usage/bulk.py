@@ -1,0 +1,74 @@
+"""Many usage events in few steps: this runs for every request, so it goes past SQLAlchemy's handling of each value.
+
+Both forms insert each event once, however often it comes, and say which were new. On SQLite our process is the only
+writer of a transaction, so what is there already can be asked first; PostgreSQL answers for itself.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC
+from importlib.resources import files
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from app.db.engine import Connection
+from app.domain.usage.schemas import UsageEvent
+
+_COLUMNS = UsageEvent.__struct_fields__
+_FIND_IN_SQLITE = "SELECT event_id FROM usage_events WHERE event_id IN (SELECT value FROM json_each(?))"
+_INSERT_IN_SQLITE = f"INSERT INTO usage_events ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - our own names
+
+
+def _postgres_statement() -> str:
+    return files("app.domain.usage").joinpath("insert_events.sql").read_text(encoding="utf-8")
+
+
+async def insert_in_sqlite(connection: Connection, events: Sequence[UsageEvent]) -> set[UUID]:
+    """Add the events that are not there; return the ids of those."""
+    wanted = msgspec.json.encode([event.event_id.hex for event in events]).decode()
+    known = {row[0] for row in await connection.exec_driver_sql(_FIND_IN_SQLITE, (wanted,))}
+    fresh = {event.event_id: event for event in events if event.event_id.hex not in known}
+    if fresh:
+        await connection.exec_driver_sql(_INSERT_IN_SQLITE, [_sqlite_row(event) for event in fresh.values()])
+    return set(fresh)
+
+
+async def insert_in_postgres(connection: Connection, events: Sequence[UsageEvent]) -> set[UUID]:
+    """Add the events that are not there; return the ids of those. They go as one JSON text, which the server reads."""
+    payload = msgspec.json.encode(sorted(events, key=lambda event: event.event_id.bytes)).decode()
+    result = await connection.exec_driver_sql(_postgres_statement(), (payload,))
+    return {row[0] for row in result}
+
+
+def _sqlite_row(event: UsageEvent) -> tuple[Any, ...]:
+    """Return an event as SQLite keeps it: ids in hexadecimal, the moment as text in UTC, tags as JSON."""
+    return (
+        event.event_id.hex,
+        event.request_id.hex,
+        event.attempt,
+        event.organization_id.hex,
+        None if event.team_id is None else event.team_id.hex,
+        event.key_id.hex,
+        event.occurred_at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds"),
+        event.operation,
+        event.dialect,
+        event.provider,
+        event.model,
+        event.upstream_model,
+        event.outcome,
+        event.status,
+        event.stream,
+        event.input_tokens,
+        event.output_tokens,
+        event.cache_read_tokens,
+        event.cache_write_tokens,
+        event.reasoning_tokens,
+        event.usage_source,
+        event.cost_nusd,
+        event.price_version,
+        event.ttft_ms,
+        event.duration_ms,
+        msgspec.json.encode(event.tags).decode(),
+        event.error_code,
+    )
