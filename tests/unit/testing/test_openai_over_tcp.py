@@ -1,5 +1,7 @@
 """The OpenAI adapter and the real transport against the fake provider, over real sockets: every preset, by name."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -52,8 +54,6 @@ STREAM_FAILURES = {
 }
 PATIENT = Timeouts(connect_s=20, first_token_s=20, idle_s=20, total_s=60)
 IMPATIENT = Timeouts(connect_s=20, first_token_s=0.3, idle_s=0.3, total_s=60)
-# No vendor ends lines with a bare CR; the splitter waits for the LF that might follow the last one.
-NAMES = [name for name in PRESETS if name != "fake-cr"]
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ async def _ask(adapter, target, *, stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("model", ["fake-model", *NAMES])
+@pytest.mark.parametrize("model", ["fake-model", *PRESETS])
 async def test_every_preset_ends_as_it_should(adapter, pool, fake_provider, model, stream):
     expected = (STREAM_FAILURES if stream else FAILURES).get(model)
     target = _target(fake_provider, model, timeouts=IMPATIENT if expected is ProviderTimedOut else PATIENT)
@@ -96,7 +96,16 @@ async def test_every_preset_ends_as_it_should(adapter, pool, fake_provider, mode
     else:
         with pytest.raises(expected):
             await _ask(adapter, target, stream=stream)
-    assert pool.stats().active == 0
+    assert await _comes_to_rest(pool)
+
+
+async def _comes_to_rest(pool) -> bool:
+    """Say whether no connection stays busy; one may wait for a moment for the last bytes of a finished stream."""
+    for _ in range(500):
+        if pool.stats().active == 0:
+            return True
+        await asyncio.sleep(0.01)
+    return False
 
 
 async def test_the_transport_says_that_nobody_listens(adapter, fake_provider):
