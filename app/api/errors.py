@@ -1,5 +1,6 @@
 """How refusals and failures are spoken. Law: one table maps class to status and type; a test proves it total."""
 
+from math import ceil
 from typing import NamedTuple
 
 import msgspec
@@ -64,8 +65,8 @@ def headers_of(error: errors.GatewayError) -> list[Header]:
     headers = [(name.encode(), value.encode()) for name, value in error.headers]
     if error.retry_after_s is not None:
         seconds = max(0.0, error.retry_after_s)
-        headers.append((b"retry-after", b"%d" % -int(-seconds // 1)))
-        headers.append((b"retry-after-ms", b"%d" % (seconds * 1000)))
+        headers.append((b"retry-after", b"%d" % ceil(seconds)))
+        headers.append((b"retry-after-ms", b"%d" % ceil(round(seconds * 1000, 3))))
     if isinstance(error, _NO_RETRY):
         headers.append((b"x-should-retry", b"false"))
     if isinstance(error, errors.Unauthenticated):

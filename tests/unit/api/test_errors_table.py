@@ -1,0 +1,86 @@
+import importlib
+import pkgutil
+
+import msgspec
+import pytest
+
+import app
+from app.api import errors as spoken
+from app.api.admin.problems import STATUSES
+from app.kernel import errors
+
+HIDING = ("www-authenticate", "retry-after", "retry-after-ms", "x-should-retry")
+
+
+def every_error():
+    for module in pkgutil.walk_packages(app.__path__, "app."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found = {errors.GatewayError}
+    waiting = [errors.GatewayError]
+    while waiting:
+        subclasses = waiting.pop().__subclasses__()
+        found.update(subclasses)
+        waiting.extend(subclasses)
+    return sorted((kind for kind in found if kind.__module__.startswith("app.")), key=lambda kind: kind.__qualname__)
+
+
+def make(kind):
+    return kind.__new__(kind) if kind.__init__ is not errors.GatewayError.__init__ else kind("why")
+
+
+def test_every_class_of_the_kernel_is_in_the_table():
+    kernel = {kind for kind in every_error() if kind.__module__ == errors.__name__}
+    assert kernel == set(spoken.TABLE)
+
+
+def test_both_planes_answer_with_the_same_statuses():
+    assert {kind: said.status for kind, said in spoken.TABLE.items()} == STATUSES
+
+
+def test_errors_outside_the_kernel_are_said_as_what_they_are_made_from():
+    others = [kind for kind in every_error() if kind.__module__ != errors.__name__]
+    assert others
+    for kind in others:
+        status = spoken.spoken_of(make(kind)).status
+        assert status == next(spoken.TABLE[base].status for base in kind.__mro__ if base in spoken.TABLE)
+
+
+def test_every_error_is_drawn_in_the_tree_of_its_module():
+    for kind in spoken.TABLE:
+        assert kind.__name__ in (errors.__doc__ or "")
+
+
+def test_the_docstring_is_the_message_and_the_body_is_openais():
+    error = errors.NotFound(code="model_not_found", param="model")
+    body = msgspec.json.decode(spoken.openai_body(error))
+    assert body == {
+        "error": {
+            "message": "There is no such object.",
+            "type": "not_found_error",
+            "param": "model",
+            "code": "model_not_found",
+        }
+    }
+    assert str(error) == error.message
+
+
+def headers(error):
+    return {name.decode(): value.decode() for name, value in spoken.headers_of(error)}
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "seconds", "milliseconds"),
+    [(0.2, "1", "200"), (1, "1", "1000"), (1.001, "2", "1001"), (60.0, "60", "60000"), (0, "0", "0"), (-3, "0", "0")],
+)
+def test_waiting_times_are_rounded_up_to_seconds(wait_s, seconds, milliseconds):
+    said = headers(errors.RateLimited(retry_after_s=wait_s))
+    assert (said["retry-after"], said["retry-after-ms"]) == (seconds, milliseconds)
+
+
+def test_what_cannot_be_waited_for_says_so():
+    assert headers(errors.QuotaExceeded()) == {"x-should-retry": "false"}
+    assert headers(errors.Conflict()) == {"x-should-retry": "false"}
+    assert headers(errors.Unauthenticated()) == {"www-authenticate": "Bearer"}
+    assert headers(errors.MethodNotAllowed(headers=(("allow", "POST"),))) == {"allow": "POST"}
+    assert headers(errors.InternalError()) == {}
