@@ -10,7 +10,7 @@ import msgspec
 from app.kernel.errors import ExpectationFailed, InvalidRequest, TooLarge, UnsupportedMediaType
 
 MAX_DEPTH = 64
-MAX_MEMBERS = 10_000
+MAX_MEMBERS = 50_000
 MAX_ITEMS = 400_000
 MAX_LISTS = 50_000
 _SLICE_BYTES = 1 << 18

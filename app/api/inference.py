@@ -16,6 +16,7 @@ from app.guards.inference import requires_inference, requires_model
 from app.kernel.errors import (
     GatewayError,
     InternalError,
+    InvalidRequest,
     MethodNotAllowed,
     RequestTimedOut,
     Unavailable,
@@ -102,7 +103,9 @@ class InferenceEndpoint:
                 self._log(context, exchange, status=_CLIENT_GONE, error=None)
                 raise
         except ClientGone:
-            status = _CLIENT_GONE
+            # Whoever is still there framed the body wrongly; whoever has left does not hear this.
+            downstream.is_reading = False
+            error = InvalidRequest("the request body is incomplete", headers=(("connection", "close"),))
         except Exception:  # noqa: BLE001 - the renderer of this path: the answer may have begun, so no other can say it
             _LOG.exception("request %s failed", context.request_id)
             error = InternalError()

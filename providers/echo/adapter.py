@@ -57,7 +57,7 @@ class EchoAdapter:
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> Embeddings:
         """Return a unit vector for each input, the same for the same input: no meaning is in it."""
-        size = request.dimensions or _DIMENSIONS
+        size = _DIMENSIONS if request.dimensions is None else request.dimensions
         if not 1 <= size <= _MAX_DIMENSIONS:
             raise RequestRefused(f"dimensions must be between 1 and {_MAX_DIMENSIONS}", status=400, param="dimensions")
         vectors = [_vector(repr(item), size) for item in request.input]
