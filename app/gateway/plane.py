@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from app.domain.prices import PriceBook
 from app.gateway.core import Core
-from app.gateway.routes import RouteBuilder, ca_files, open_providers
+from app.gateway.routes import Provider, RouteBuilder, ca_files, open_providers
 from app.gateway.tokens import open_tokens
 from app.kernel.clock import Clock
 from app.limits.accounts import OpenAccounts
@@ -18,13 +18,19 @@ from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Answer, Exchange, compose
 from app.pipeline.meter import Meter
 from app.pipeline.routed import Routed
-from app.routing.table import RouteTable
+from app.routing.table import RouteTable, RouteTarget
 from app.settings.model import Settings
+from providers.errors import ProviderError
 from providers.http import Network, Pool
 from providers.registry import Registry
 
+if TYPE_CHECKING:
+    from providers.http.fallback import HttpxPool
+
 _NS_PER_S = 1_000_000_000
 _PLANE = "gateway"
+_LISTING_S = 3.0
+_MAX_LISTED = 1_000
 _FAREWELL_S = 3.0
 _LOOK_S = 0.02
 """How long requests that outlived the drain may take to say so, and how often that is looked at."""
@@ -45,14 +51,15 @@ class Gateway:
         self.core = core
         self.clock: Clock = core.clock
         self.directory = core.directory
-        self.request_log = RequestLog(enabled=core.settings.log_level in {"debug", "info"})
+        self.request_log = RequestLog(enabled=_logs_requests(core.settings))
         self.body_limit_bytes = core.settings.body_limit_bytes
         self.tokens = open_tokens(core)
         self.open_requests: set[OpenRequest] = set()
         self._registry = registry
         self._prices = PriceBook(registry.catalog, clock=core.clock)
-        self._pools: list[Pool] = []
+        self._pools: list[Pool | HttpxPool] = []
         self._authorities: dict[str, str] = {}
+        self._configuration = core.settings
         self.routes = self._build(core.settings)
         accounts = OpenAccounts(core.stores.usage, overflow=core.writer.accept, metrics=core.metrics)
         meter = Meter(accounts, metrics=core.metrics, clock=core.clock, supervisor=core.tasks)
@@ -69,15 +76,32 @@ class Gateway:
         """Serve new settings from the next request on; requests in flight end on the old ones."""
         self.routes = self._build(settings)
         self.body_limit_bytes = settings.body_limit_bytes
+        self.request_log.is_enabled = _logs_requests(settings)
 
     def _build(self, settings: Settings) -> RouteTable:
         """Return the routes of a configuration; the transport stays unless the authorities to trust have changed."""
+        self._configuration = settings
         authorities = ca_files(settings, self._registry)
         if not self._pools or authorities != self._authorities:
-            self._pools.append(Pool(network=Network(ca_files=authorities)))
+            self._pools.append(_open_pool(settings, authorities))
             self._authorities = authorities
         providers = open_providers(settings, registry=self._registry, sender=self._pools[-1])
-        return RouteBuilder(settings, providers, self._registry).table()
+        builder = RouteBuilder(settings, providers, self._registry)
+        if unlisted := builder.unlisted():
+            self.core.tasks.spawn(self._ask_for_models(settings, providers, unlisted))
+        return builder.table()
+
+    async def _ask_for_models(
+        self, settings: Settings, providers: Mapping[str, Provider], targets: list[RouteTarget]
+    ) -> None:
+        """Add the models that self-hosted servers say they have; one that does not answer is served by name only."""
+        listed: dict[str, list[str]] = {}
+        for choice in targets:
+            with contextlib.suppress(ProviderError, TimeoutError):
+                async with asyncio.timeout(_LISTING_S):
+                    listed[choice.provider] = (await choice.adapter.models(choice.target))[:_MAX_LISTED]
+        if any(listed.values()) and self._configuration is settings:
+            self.routes = RouteBuilder(settings, providers, self._registry, listed=listed).table()
 
     async def aclose(self) -> None:
         """End the requests that are still open, close the transports, write what is in the log's buffer."""
@@ -109,8 +133,15 @@ class Gateway:
         timings[0].observe(took_ns / _NS_PER_S)
         timings[1].observe(overhead_ns / _NS_PER_S)
 
-    @property
-    def stats(self) -> Mapping[str, int]:
-        """Connections of the transport, for the watchdog."""
-        active = sum(pool.stats().active for pool in self._pools)
-        return {"upstream_active": active, "tasks": len(self.core.tasks)}
+
+def _logs_requests(settings: Settings) -> bool:
+    return settings.log_level in {"debug", "info"}
+
+
+def _open_pool(settings: Settings, authorities: dict[str, str]) -> "Pool | HttpxPool":
+    """Return the transport that the settings name; only ours takes authorities for single providers."""
+    if settings.transport == "own":
+        return Pool(network=Network(ca_files=authorities))
+    from providers.http.fallback import HttpxPool as Fallback  # noqa: PLC0415 - httpx is dear to import, and rarely used
+
+    return Fallback()

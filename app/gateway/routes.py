@@ -81,10 +81,19 @@ class HeaderSender:
 class RouteBuilder:
     """Builds the table of one configuration."""
 
-    def __init__(self, settings: Settings, providers: Mapping[str, Provider], registry: Registry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        providers: Mapping[str, Provider],
+        registry: Registry,
+        *,
+        listed: Mapping[str, list[str]] | None = None,
+    ) -> None:
+        """Make one; `listed` are the models that providers said they serve, by provider."""
         self._settings = settings
         self._providers = providers
         self._registry = registry
+        self._listed = listed or {}
 
     def table(self) -> RouteTable:
         """Return every route: the file's models, or every catalogue model of a provider if the file names none."""
@@ -121,10 +130,18 @@ class RouteBuilder:
         """Return the routes of the models that a provider is known to have, by upstream name."""
         if provider.plugin.name == _ECHO:
             return {_ECHO: self._plain(provider, _ECHO, kind="chat", price=price_from_settings(_FREE))}
-        if not provider.is_vendors_own or provider.plugin.catalog is None:
-            return {}
-        models = self._registry.catalog.models(provider.plugin.catalog)
-        return {model.id: self._plain(provider, model.id, kind=model.kind, price=None) for model in models}
+        routes = {
+            name: self._plain(provider, name, kind="chat", price=None) for name in self._listed.get(provider.name, ())
+        }
+        if provider.is_vendors_own and provider.plugin.catalog is not None:
+            for model in self._registry.catalog.models(provider.plugin.catalog):
+                routes[model.id] = self._plain(provider, model.id, kind=model.kind, price=None)
+        return routes
+
+    def unlisted(self) -> list[RouteTarget]:
+        """Return a target of each provider whose models nobody has named, so that it may be asked for them."""
+        templates = [self._template(provider) for provider in self._providers.values()]
+        return [template.targets[0] for template in templates if template is not None]
 
     def _plain(self, provider: Provider, model: str, *, kind: str, price: Price | None) -> Route:
         target = self._target(provider, model, model=None, weight=1, price=price)
@@ -150,7 +167,8 @@ class RouteBuilder:
 
     def _template(self, provider: Provider) -> Route | None:
         """Return what serves models that nobody has listed: so for servers that the catalogue does not know."""
-        if self._settings.models or provider.plugin.name == _ECHO or self._known(provider):
+        is_known = provider.is_vendors_own and self._registry.catalog.models(provider.plugin.catalog or "")
+        if self._settings.models or provider.plugin.name == _ECHO or is_known:
             return None
         name = f"{provider.name}/*"
         return msgspec.structs.replace(self._plain(provider, "*", kind="chat", price=None), name=name, label=name)

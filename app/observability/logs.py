@@ -8,6 +8,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -49,7 +50,7 @@ def configure_logging(level: str) -> None:
 class RequestLine(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What is logged of one request. Nothing here is a body, a header or a secret."""
 
-    time: str
+    time: datetime
     level: str
     logger: str
     request_id: str
@@ -58,7 +59,7 @@ class RequestLine(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     status: int
     duration_ms: int
     overhead_ms: float
-    key_id: str | None = None
+    key_id: UUID | None = None
     model: str | None = None
     provider: str | None = None
     attempts: int = 0
@@ -79,7 +80,7 @@ class RequestLog:
     def __init__(self, *, descriptor: int = 2, enabled: bool = True) -> None:
         """Write to a file descriptor, standard error by default."""
         self._descriptor = descriptor
-        self._enabled = enabled
+        self.is_enabled = enabled
         self._buffer = bytearray()
         self._encode = msgspec.json.Encoder().encode_into
         self._timer: asyncio.TimerHandle | None = None
@@ -88,7 +89,7 @@ class RequestLog:
 
     def add(self, line: RequestLine) -> None:
         """Take a line."""
-        if not self._enabled:
+        if not self.is_enabled:
             return
         if len(self._buffer) > _MAX_BUFFER_BYTES:
             self.dropped += 1

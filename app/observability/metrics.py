@@ -121,12 +121,12 @@ class Metrics:
         self._directory = directory
         self._name = name
         self._cells = Cells(directory, name=name)
-        self._numbers: dict[tuple[Family, tuple[str, ...]], Number] = {}
-        self._histograms: dict[tuple[Family, tuple[str, ...]], Histogram] = {}
+        self._numbers: dict[tuple[str, tuple[str, ...]], Number] = {}
+        self._histograms: dict[tuple[str, tuple[str, ...]], Histogram] = {}
 
     def number(self, family: Family, *labels: str) -> Number:
         """Return the counter or gauge with these label values."""
-        key = (family, labels)
+        key = (family.name, labels)
         found = self._numbers.get(key)
         if found is None:
             at = self._cells.reserve([(family.name, labels, "value")])
@@ -135,7 +135,7 @@ class Metrics:
 
     def histogram(self, family: Family, *labels: str) -> Histogram:
         """Return the histogram with these label values."""
-        key = (family, labels)
+        key = (family.name, labels)
         found = self._histograms.get(key)
         if found is None:
             parts = [*(f"le:{bound}" for bound in family.buckets), "le:+Inf", "sum"]

@@ -5,8 +5,8 @@ What is unknown passes. A refusal names the path of the field.
 
 import ipaddress
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from app.kernel.errors import InvalidRequest
@@ -19,11 +19,40 @@ _MAX_PAIRS, _MAX_PAIR_NAME, _MAX_PAIR_VALUE = 16, 64, 512
 _MAX_INPUTS = 2_048
 _REDIRECTS = frozenset({"api_base", "base_url", "api_key", "custom_llm_provider", "extra_headers"})
 _IMPERSONATES = "user_api_key_"
-_NUMBERS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
-_WHOLE = ("n", "max_tokens", "max_completion_tokens", "seed", "top_logprobs", "top_k")
-_FLAGS = ("stream", "logprobs", "parallel_tool_calls", "store")
 _SCHEMES = frozenset({"http", "https"})
-_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+_ODD_ADDRESS = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+
+
+class _Rule(NamedTuple):
+    """What a field must be, and how that is said."""
+
+    holds: Callable[[Any], bool]
+    want: str
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_stop(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+
+
+_NUMBER = _Rule(_is_number, "a number")
+_WHOLE = _Rule(_is_whole, "a whole number")
+_FLAG = _Rule(lambda value: isinstance(value, bool), "true or false")
+_OBJECT = _Rule(lambda value: isinstance(value, dict), "an object")
+_SCALARS: dict[str, _Rule] = {
+    **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), _NUMBER),
+    **dict.fromkeys(("n", "max_tokens", "max_completion_tokens", "seed", "top_logprobs", "top_k"), _WHOLE),
+    **dict.fromkeys(("stream", "logprobs", "parallel_tool_calls", "store"), _FLAG),
+    **dict.fromkeys(("logit_bias", "stream_options"), _OBJECT),
+    "stop": _Rule(_is_stop, "text or a list of texts"),
+}
 
 
 def _wrong(param: str, want: str) -> InvalidRequest:
@@ -73,36 +102,26 @@ def check_chat(document: Mapping[str, Any]) -> None:
     if len(messages) > _MAX_MESSAGES:
         raise _wrong("messages", f"at most {_MAX_MESSAGES} messages")
     for position, message in enumerate(messages):
-        _check_message(message, f"messages[{position}]")
+        if not _is_plain(message):
+            _check_message(message, f"messages[{position}]")
     if document.get("tools") is not None or document.get("tool_choice") is not None:
         _check_tools(document)
     _check_response_format(document.get("response_format"))
 
 
 def _check_scalars(document: Mapping[str, Any]) -> None:
-    for name in _NUMBERS:
-        value = document.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise _wrong(name, "a number")
-    for name in _WHOLE:
-        value = document.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise _wrong(name, "a whole number")
-    for name in _FLAGS:
-        value = document.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise _wrong(name, "true or false")
-    _check_stop(document.get("stop"))
-    for name in ("logit_bias", "stream_options"):
-        value = document.get(name)
-        if value is not None and not isinstance(value, dict):
-            raise _wrong(name, "an object")
+    for name, value in document.items():
+        rule = _SCALARS.get(name)
+        if rule is not None and value is not None and not rule.holds(value):
+            raise _wrong(name, rule.want)
 
 
-def _check_stop(stop: Any) -> None:
-    is_list = isinstance(stop, list) and all(isinstance(item, str) for item in stop)
-    if stop is not None and not isinstance(stop, str) and not is_list:
-        raise _wrong("stop", "text or a list of texts")
+def _is_plain(message: Any) -> bool:
+    """Whether a message is of the commonest shape, so that there is nothing to look into."""
+    if type(message) is not dict or type(message.get("content")) is not str or "tool_calls" in message:
+        return False
+    role = message.get("role")
+    return type(role) is str and role in _ROLES
 
 
 def _check_message(message: Any, path: str) -> None:
@@ -164,7 +183,7 @@ def _is_public(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return not _NUMBER.fullmatch(last)
+        return not _ODD_ADDRESS.fullmatch(last)
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_global
 

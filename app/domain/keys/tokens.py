@@ -71,6 +71,10 @@ class TokenVerifier:
         self._issuer = settings.issuer.encode()
         self._kept: dict[bytes, _Verified] = {}
 
+    def recognises(self, token: bytes) -> bool:
+        """Whether a credential has the form of a token, and is not a key of the gateway's own."""
+        return looks_like_jwt(token)
+
     async def public_id(self, token: bytes) -> str:
         """Return the public id of the key that the token stands for; whether it exists is for the directory to say.
 
