@@ -21,7 +21,10 @@ from app.stores.errors import StoreUnavailable
 from app.stores.protocols import Claimed, UsageEntry, UsageQueue
 
 _BATCH = 500
-_WAIT_S = 0.2
+_MOST = 4_000
+_GATHER_S = 0.2
+"""A batch goes when it is full or this old: a transaction costs as much as many rows."""
+_WAIT_S = 0.5
 _PAUSE_S = 0.5
 _LOG = logging.getLogger("gateway.ledger")
 
@@ -91,11 +94,22 @@ class LedgerWriter:
 
     async def _claim(self, *, wait_s: float, moved: bool) -> list[Claimed]:
         try:
-            return await self._queue.claim(limit=_BATCH, wait_s=wait_s)
+            claimed = await self._queue.claim(limit=_BATCH, wait_s=wait_s)
         except StoreUnavailable:
             if not moved:
                 raise
             return []
+        if claimed and wait_s > 0:
+            await self._gather(claimed)
+        return claimed
+
+    async def _gather(self, claimed: list[Claimed]) -> None:
+        """Add what else comes soon; a store that fails meanwhile costs only the addition."""
+        if len(claimed) < _BATCH:
+            await asyncio.sleep(_GATHER_S)
+        with contextlib.suppress(StoreUnavailable):
+            while len(claimed) < _MOST and (more := await self._queue.claim(limit=_BATCH, wait_s=0.0)):
+                claimed += more
 
     async def _write_overflow(self) -> bool:
         if not self._overflow:
@@ -111,7 +125,8 @@ class LedgerWriter:
         if events:
             oldest = min(event.occurred_at for event in events)
             self._lag.set(max(0.0, (self._clock.now() - oldest).total_seconds()))
-        await self._insert_all(events)
+        for at in range(0, len(events), _BATCH):
+            await self._insert_all(events[at : at + _BATCH])
         await self._queue.acknowledge(claimed)
 
     async def _insert_all(self, events: Sequence[UsageEvent]) -> None:

@@ -11,6 +11,8 @@ from app.stores.subscriptions import Subscriptions
 
 _NS_PER_MS = 1_000_000
 _NS_PER_S = 1_000_000_000
+_MAX_REMEMBERED = 20_000
+"""A put cannot fail half-way in one process, so ids are remembered for the contract alone, and not at any price."""
 
 
 class MemoryUsageQueue:
@@ -21,18 +23,20 @@ class MemoryUsageQueue:
         self._clock = clock
         self._redelivered_after_ns = redelivered_after_ms * _NS_PER_MS
         self._waiting: deque[UsageEntry] = deque()
-        self._remembered: dict[str, int] = {}
+        self._remembered: set[str] = set()
+        self._order: deque[tuple[int, str]] = deque()
         self._claimed: dict[bytes, tuple[int, UsageEntry]] = {}
         self._receipts = 0
         self._filled = asyncio.Event()
 
     async def put(self, entries: Sequence[UsageEntry]) -> None:
-        """Take the entries that were not taken in the last 120 s."""
+        """Take the entries that are not among the last 20,000 taken within 120 s."""
         now_ns = self._clock.monotonic_ns()
         self._forget(now_ns)
         for entry in entries:
             if entry.id not in self._remembered:
-                self._remembered[entry.id] = now_ns + REMEMBERED_S * _NS_PER_S
+                self._remembered.add(entry.id)
+                self._order.append((now_ns + REMEMBERED_S * _NS_PER_S, entry.id))
                 self._waiting.append(entry)
         if self._waiting:
             self._filled.set()
@@ -78,12 +82,10 @@ class MemoryUsageQueue:
             self._waiting.appendleft(entry)
 
     def _forget(self, now_ns: int) -> None:
-        """Drop ids past their time; they are in order of time, so the first that stays ends it."""
-        while self._remembered:
-            oldest = next(iter(self._remembered))
-            if self._remembered[oldest] > now_ns:
-                return
-            del self._remembered[oldest]
+        """Drop ids past their time, and the oldest of too many."""
+        order = self._order
+        while order and (order[0][0] <= now_ns or len(order) > _MAX_REMEMBERED):
+            self._remembered.discard(order.popleft()[1])
 
 
 class MemorySignals:
