@@ -1,0 +1,265 @@
+"""A pipeline over adapters in memory that do what a script says."""
+
+import asyncio
+import json
+from collections import deque
+from uuid import UUID
+
+from app.domain.keys.principal import Principal
+from app.domain.prices import PriceBook, price_from_settings
+from app.gateway.tasks import TaskSupervisor
+from app.kernel.clock import ManualClock
+from app.kernel.ids import uuid7_text
+from app.observability.metrics import Metrics
+from app.pipeline.admit import Admit
+from app.pipeline.dispatch import Dispatch
+from app.pipeline.exchange import Exchange, compose
+from app.pipeline.meter import Meter
+from app.pipeline.options import Options
+from app.pipeline.routed import Routed
+from app.routing.table import Route, RouteTarget
+from app.settings.model import PriceSettings
+from providers.catalog import Catalog
+from providers.errors import ProviderError
+from providers.http.adapter import HttpRelay
+from providers.openai.inspect import StreamInspector, WholeInspector
+from providers.stream import ReplayStream
+from providers.types import Finished, Started, Target, TextDelta, Timeouts, Usage, UsageReported
+
+USAGE = Usage(input_tokens=100, output_tokens=7, cache_read_tokens=20, cache_write_tokens=3, reasoning_tokens=2)
+PRICE = price_from_settings(
+    PriceSettings(
+        input_nusd=150_000_001, output_nusd=600_000_007, cache_read_nusd=75_000_000, cache_write_nusd=187_500_000
+    )
+)
+HANG = object()
+"""A step of a script at which the provider says nothing more."""
+
+ANSWER = [
+    Started(id="a-1", model="up", created=1),
+    TextDelta(text="Hel"),
+    TextDelta(text="lo"),
+    Finished(reason="stop"),
+    UsageReported(usage=USAGE),
+]
+
+
+class Bytes:
+    """An upstream answer whose reads are scripted."""
+
+    status = 200
+
+    def __init__(self, script):
+        self.headers = {"content-type": "text/event-stream"}
+        self.script = deque(script)
+        self.is_closed = False
+        self.at_end = False
+
+    async def read(self):
+        if not self.script:
+            return b""
+        step = self.script.popleft()
+        if step is HANG:
+            await asyncio.Event().wait()
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    async def read_all(self, limit_bytes=0):
+        del limit_bytes
+        parts = []
+        while part := await self.read():
+            parts.append(part)
+        return b"".join(parts)
+
+    def finish(self):
+        self.is_closed = True
+
+    def close(self):
+        self.is_closed = True
+
+
+class Events(ReplayStream):
+    """A canonical stream that is scripted."""
+
+    def __init__(self, script):
+        super().__init__(())
+        self.script = script
+        self.is_closed = False
+
+    async def __aiter__(self):
+        for step in self.script:
+            if step is HANG:
+                await asyncio.Event().wait()
+            if isinstance(step, Exception):
+                raise step
+            yield step
+
+    def close(self):
+        self.is_closed = True
+
+
+class FakeAdapter:
+    """Plays one script a call: an error to raise at once, `HANG`, or what the answer consists of."""
+
+    def __init__(self, *scripts, relays=()):
+        self.relays = frozenset(relays)
+        self.scripts = deque(scripts)
+        self.calls = []
+        self.opened = []
+
+    async def _next(self, request, target):
+        self.calls.append((request, target))
+        script = self.scripts.popleft()
+        if isinstance(script, ProviderError):
+            raise script
+        if script is HANG:
+            await asyncio.Event().wait()
+        return script
+
+    async def chat(self, request, target):
+        self.opened.append(Events(await self._next(request, target)))
+        return self.opened[-1]
+
+    async def embed(self, request, target):
+        return await self._next(request, target)
+
+    async def relay(self, request, target):
+        answer = Bytes(await self._next(request, target))
+        self.opened.append(answer)
+        inspector = StreamInspector(keep_usage=request.keep_usage) if request.stream else WholeInspector()
+        return HttpRelay(answer, inspector)
+
+    async def models(self, target):
+        del target
+        return []
+
+
+def frame(**fields):
+    return b"data: " + json.dumps(fields).encode() + b"\n\n"
+
+
+WIRE_USAGE = {
+    "prompt_tokens": 123,
+    "completion_tokens": 7,
+    "prompt_tokens_details": {"cached_tokens": 20, "cache_write_tokens": 3},
+    "completion_tokens_details": {"reasoning_tokens": 2},
+}
+HEAD = frame(id="1", choices=[{"index": 0, "delta": {"role": "assistant", "content": ""}}])
+TEXTS = [frame(id="1", choices=[{"index": 0, "delta": {"content": text}}]) for text in ("Hel", "lo")]
+STOP = frame(id="1", choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
+COUNTS = frame(id="1", choices=[], usage=WIRE_USAGE)
+DONE = b"data: [DONE]\n\n"
+STREAM = [HEAD, *TEXTS, STOP, COUNTS, DONE]
+WHOLE = json.dumps(
+    {"id": "1", "choices": [{"index": 0, "message": {"content": "Hello"}}], "usage": WIRE_USAGE}
+).encode()
+
+
+class FakeAccounts:
+    """Keeps what was settled; `entered` is when a settlement began."""
+
+    def __init__(self):
+        self.events = []
+        self.calls = 0
+        self.holds = []
+        self.limited = False
+        self.gate = None
+
+    def is_limited(self, organization_id):
+        del organization_id
+        return self.limited
+
+    async def reserve(self, hold):
+        self.holds.append(hold)
+
+    async def settle(self, events, *, reserved):
+        self.calls += 1
+        self.reserved = reserved
+        if self.gate is not None:
+            await self.gate.wait()
+        known = {event.event_id for event in self.events}
+        self.events += [event for event in events if event.event_id not in known]
+        return True
+
+
+class Pipeline:
+    """Everything between an exchange and its answer."""
+
+    def __init__(self):
+        self.clock = ManualClock()
+        self.accounts = FakeAccounts()
+        self.metrics = Metrics()
+        self.tasks = TaskSupervisor()
+        prices = PriceBook(Catalog({}), clock=self.clock)
+        meter = Meter(self.accounts, metrics=self.metrics, clock=self.clock, supervisor=self.tasks)
+        dispatch = Dispatch(prices, self.clock)
+        self.call = compose([meter, Admit(self.accounts, prices)], Routed(dispatch, self.clock, draw=lambda: 0.0))
+
+    @property
+    def events(self):
+        return self.accounts.events
+
+    async def settled(self):
+        """Wait for supervised work and return the events."""
+        async with asyncio.timeout(20):
+            while len(self.tasks):  # noqa: ASYNC110 - the supervisor has no event to wait for
+                await asyncio.sleep(0)
+        return self.accounts.events
+
+    def exchange(
+        self, operation, *adapters, retries=2, stream=False, price=PRICE, document=None, timeouts=None, **options
+    ):
+        fields = {
+            "model": "public",
+            "messages": [{"role": "user", "content": "hi there, how are you?"}],
+            "stream": stream,
+        }
+        fields |= document or {}
+        targets = tuple(
+            self.target(adapter, f"p{position}", price, timeouts or Timeouts())
+            for position, adapter in enumerate(adapters)
+        )
+        route = Route(
+            name="public", label="public", targets=targets, owned_by="p0", retries=retries, balance="priority"
+        )
+        made = Exchange(
+            request_id=uuid7_text(),
+            principal=Principal(
+                key_id=UUID(int=1), organization_id=UUID(int=2), team_id=UUID(int=3), tags={"by": "key"}
+            ),
+            operation=operation,
+            route=route,
+            body=json.dumps(fields).encode(),
+            document=fields,
+            started_ns=self.clock.monotonic_ns(),
+        )
+        made.stream = stream
+        made.options = Options(**options)
+        return made
+
+    def target(self, adapter, provider, price, timeouts):
+        where = Target(provider=provider, model="up", base_url="http://x", timeouts=timeouts)
+        return RouteTarget(provider=provider, adapter=adapter, target=where, whole_target=where, price=price)
+
+
+async def read_out(answer):
+    """Return all bytes of a live answer."""
+    parts = []
+    while not answer.live.is_finished:
+        parts.append(await answer.live.read())
+    answer.live.close()
+    return b"".join(parts)
+
+
+async def read_until_broken(answer):
+    """Return what a live answer brings before it breaks, and what broke it."""
+    parts = []
+    try:
+        while not answer.live.is_finished:
+            parts.append(await answer.live.read())
+    except ProviderError as error:
+        return parts, error
+    finally:
+        answer.live.close()
+    raise AssertionError("the answer did not break")

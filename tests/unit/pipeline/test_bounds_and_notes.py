@@ -1,0 +1,222 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_pipeline import (
+    ANSWER,
+    DONE,
+    HEAD,
+    PRICE,
+    STREAM,
+    TEXTS,
+    USAGE,
+    WHOLE,
+    FakeAdapter,
+    read_out,
+    read_until_broken,
+)
+
+from app.api.llm.chat import LLM_CHAT_WIRE
+from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
+from app.domain.prices import bound, cost
+from app.kernel.errors import InvalidRequest, ModelNotPriced
+from app.kernel.money import format_usd
+from app.pipeline.admit import DEFAULT_OUTPUT_CAP, MIN_OUTPUT_TOKENS, Admit, asked_cap
+from app.pipeline.meter import add_note, estimate_tokens
+from providers.errors import StreamInterrupted
+from providers.framing import sse
+
+CHAT = CHAT_WIRE.operation
+COST = format_usd(cost(PRICE, USAGE))
+
+
+def relaying(*scripts):
+    return FakeAdapter(*scripts, relays=["openai.chat"])
+
+
+def note_of(frame):
+    return json.loads(sse.data_of(frame))["gateway"]
+
+
+def is_the_note(exchange, note):
+    counts = {"input_tokens": 100, "output_tokens": 7, "cache_read_tokens": 20, "cache_write_tokens": 3}
+    return note == {
+        "request_id": exchange.request_id,
+        "provider": "p0",
+        "model": "public",
+        "cost": COST,
+        "usage": counts | {"reasoning_tokens": 2},
+        "price_version": PRICE.version,
+    }
+
+
+async def test_a_whole_answer_gets_the_cost_in_its_body(pipeline):
+    exchange = pipeline.exchange(CHAT, relaying([WHOLE]), includes_cost=True)
+    body = (await pipeline.call(exchange)).body
+    assert is_the_note(exchange, json.loads(body)["gateway"])
+    assert body.startswith(WHOLE[:-1])
+
+
+@pytest.mark.parametrize("script", [STREAM, [b"".join(STREAM)], [HEAD, TEXTS[0] + TEXTS[1], b"".join(STREAM[3:])]])
+async def test_a_relayed_stream_gets_the_cost_in_its_last_data_frame(pipeline, script):
+    exchange = pipeline.exchange(CHAT, relaying(script), stream=True, includes_cost=True)
+    text = await read_out(await pipeline.call(exchange))
+    *frames, last, end = sse.split_frames(text)
+    assert end == DONE
+    assert is_the_note(exchange, note_of(last))
+    assert not any(b"gateway" in frame for frame in frames)
+    assert b"".join(frames) == b"".join([HEAD, *TEXTS])
+
+
+@pytest.mark.parametrize("operation", [CHAT, LLM_CHAT_WIRE.operation])
+async def test_a_translated_stream_gets_the_cost_in_its_last_data_frame(pipeline, operation):
+    exchange = pipeline.exchange(operation, FakeAdapter(ANSWER), stream=True, includes_cost=True)
+    frames = sse.split_frames(await read_out(await pipeline.call(exchange)))
+    assert frames[-1] == DONE
+    assert is_the_note(exchange, note_of(frames[-2]))
+
+
+async def test_what_came_before_a_break_is_given_away_first(pipeline):
+    exchange = pipeline.exchange(CHAT, relaying([HEAD, *TEXTS, StreamInterrupted()]), stream=True, includes_cost=True)
+    answer = await pipeline.call(exchange)
+    parts, error = await read_until_broken(answer)
+    assert isinstance(error, StreamInterrupted)
+    assert b"".join(parts) == b"".join([HEAD, *TEXTS])
+    assert [event.outcome for event in await pipeline.settled()] == ["interrupted"]
+
+
+async def test_nobody_who_did_not_ask_gets_a_note(pipeline):
+    assert (await pipeline.call(pipeline.exchange(CHAT, relaying([WHOLE])))).body == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("frames", "wanted"),
+    [
+        (b'data: {"a":1}\n\ndata: [DONE]\n\n', b'data: {"a":1,"gateway":{}}\n\ndata: [DONE]\n\n'),
+        (b'event: x\ndata: {"a":1}\n\n: bye\n\n', b'event: x\ndata: {"a":1,"gateway":{}}\n\n: bye\n\n'),
+        (b"data: {}\r\n\r\n", b'data: {"gateway":{}}\n\n'),
+        (b"data: [DONE]\n\n", b"data: [DONE]\n\n"),
+        (b": nothing\n\n", b": nothing\n\n"),
+        (b"", b""),
+    ],
+)
+def test_the_note_goes_into_the_last_object(frames, wanted):
+    assert add_note(frames, b"{}") == wanted
+
+
+async def test_a_request_within_its_bound_goes_on_uncapped(pipeline):
+    adapter = relaying([WHOLE])
+    exchange = pipeline.exchange(CHAT, adapter, document={"max_tokens": 10}, max_cost_nusd=10**9)
+    await pipeline.call(exchange)
+    assert exchange.output_cap is None
+    assert adapter.calls[0][0].output_cap is None
+
+
+async def refused(pipeline, exchange):
+    with pytest.raises(InvalidRequest) as caught:
+        await pipeline.call(exchange)
+    assert not exchange.attempts
+    assert not await pipeline.settled()
+    return caught.value
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+async def test_a_request_that_may_cost_too_much_is_refused_before_anybody_is_called(pipeline, field):
+    exchange = pipeline.exchange(CHAT, relaying([WHOLE]), document={field: 100_000}, max_cost_nusd=1_000)
+    error = await refused(pipeline, exchange)
+    assert (error.code, error.param) == ("max_cost_exceeded", "x-gateway-max-cost")
+
+
+async def test_a_request_that_not_even_the_least_output_fits_is_refused(pipeline):
+    assert (await refused(pipeline, pipeline.exchange(CHAT, relaying(), max_cost_nusd=0))).code == "max_cost_exceeded"
+
+
+async def test_many_answers_are_counted_each(pipeline):
+    document = {"max_tokens": 100}
+    tokens_in = estimate_tokens(len(pipeline.exchange(CHAT, relaying(), document=document).body) + 8)
+    most = bound(PRICE, input_tokens=tokens_in, output_tokens=100)
+    await pipeline.call(pipeline.exchange(CHAT, relaying([WHOLE]), document=document, max_cost_nusd=most))
+    pipeline.events.clear()
+    error = await refused(
+        pipeline, pipeline.exchange(CHAT, relaying(), document=document | {"n": 3}, max_cost_nusd=most)
+    )
+    assert error.code == "max_cost_exceeded"
+
+
+@pytest.mark.parametrize(
+    "document", [{"n": -5}, {"n": 0}, {"n": None}, {"n": 10**6}, {"max_tokens": 1, "max_completion_tokens": 10**9}]
+)
+async def test_odd_numbers_do_not_get_around_the_bound(pipeline, document):
+    exchange = pipeline.exchange(CHAT, relaying(), document=document, max_cost_nusd=1)
+    assert (await refused(pipeline, exchange)).code == "max_cost_exceeded"
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("value", [0, -1])
+async def test_a_cap_that_may_mean_none_bounds_nothing(pipeline, field, value):
+    exchange = pipeline.exchange(CHAT, relaying(), document={field: value}, max_cost_nusd=10**9)
+    assert (await refused(pipeline, exchange)).param == field
+
+
+@given(st.integers(0, 10**9), st.integers(0, 200_000), st.integers(1, 8))
+def test_the_cap_is_the_largest_that_is_affordable(most, tokens_in, choices):
+    cap = Admit._affordable([PRICE], tokens_in, most, choices)
+    assert MIN_OUTPUT_TOKENS <= cap <= DEFAULT_OUTPUT_CAP
+    worst = [bound(PRICE, input_tokens=tokens_in, output_tokens=out * choices) for out in (cap, cap + 1)]
+    assert worst[0] <= most or cap == MIN_OUTPUT_TOKENS
+    assert worst[1] > most or cap == DEFAULT_OUTPUT_CAP
+
+
+async def test_an_uncapped_request_is_capped_on_either_way(pipeline):
+    relayed, translated = relaying([WHOLE]), FakeAdapter(ANSWER)
+    for adapter in (relayed, translated):
+        exchange = pipeline.exchange(CHAT, adapter, max_cost_nusd=100_000)
+        await pipeline.call(exchange)
+        assert MIN_OUTPUT_TOKENS <= exchange.output_cap < DEFAULT_OUTPUT_CAP
+    assert relayed.calls[0][0].output_cap == translated.calls[0][0].max_output_tokens == exchange.output_cap
+
+
+async def test_a_bound_needs_a_price(pipeline):
+    with pytest.raises(ModelNotPriced):
+        await pipeline.call(pipeline.exchange(CHAT, relaying(), price=None, max_cost_nusd=1))
+
+
+async def test_embeddings_are_bounded_by_their_input(pipeline):
+    exchange = pipeline.exchange(EMBEDDINGS_WIRE.operation, FakeAdapter(), document={"input": "x"}, max_cost_nusd=1)
+    assert (await refused(pipeline, exchange)).code == "max_cost_exceeded"
+
+
+@pytest.mark.parametrize("price", [PRICE, None])
+async def test_what_is_limited_is_reserved_once_for_its_dearest_case(pipeline, price):
+    pipeline.accounts.limited = True
+    exchange = pipeline.exchange(CHAT, relaying([WHOLE]), relaying(), document={"max_tokens": 50, "n": 2}, price=price)
+    await pipeline.call(exchange)
+    [hold] = pipeline.accounts.holds
+    tokens_in = estimate_tokens(len(exchange.body))
+    assert (hold.request_id, hold.key_id) == (exchange.request_uuid, exchange.principal.key_id)
+    assert (hold.organization_id, hold.team_id) == (exchange.principal.organization_id, exchange.principal.team_id)
+    assert (hold.model, hold.input_tokens, hold.output_tokens) == ("public", tokens_in, 100)
+    assert hold.cost_nusd == (None if price is None else bound(PRICE, input_tokens=tokens_in, output_tokens=100))
+    assert pipeline.accounts.reserved is True
+
+
+async def test_what_is_not_limited_is_not_reserved(pipeline):
+    await pipeline.call(pipeline.exchange(CHAT, relaying([WHOLE])))
+    assert not pipeline.accounts.holds
+    assert pipeline.accounts.reserved is False
+
+
+@pytest.mark.parametrize(
+    ("document", "cap"),
+    [
+        ({}, None),
+        ({"max_tokens": None}, None),
+        ({"max_tokens": 5}, 5),
+        ({"max_tokens": 5, "max_completion_tokens": 9}, 9),
+        ({"max_output_tokens": 7}, 7),
+        ({"max_tokens": -1}, None),
+    ],
+)
+def test_the_cap_that_a_client_asks_for(document, cap):
+    assert asked_cap(document) == cap
