@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from providers.http.inflate import Inflater
 
 DEFAULT_LIMIT_BYTES = 32 * 1024 * 1024
-_DECODED_AWAY = frozenset({"content-encoding", "content-length"})
 
 
 def _too_large(limit_bytes: int) -> BadAnswer:
@@ -25,15 +24,15 @@ def _too_large(limit_bytes: int) -> BadAnswer:
 class Answer:
     """The answer to one request, from its head on. Whoever holds it closes it.
 
-    `status` is the HTTP status. The attributes from `connection` on are the connection's side of it: only
-    `providers.http` touches them.
+    `status` is the HTTP status; `headers` are its fields by lower-case name, a repeated one joined with `, `, without
+    the encoding and the length that a decoded body no longer has. The attributes from `connection` on are the
+    connection's side of it: only `providers.http` touches them.
     """
 
     __slots__ = (
-        "_headers",
         "connection",
         "error",
-        "fields",
+        "headers",
         "idle_s",
         "inflater",
         "is_complete",
@@ -46,23 +45,15 @@ class Answer:
     def __init__(self, connection: "Connection", *, idle_s: float) -> None:
         """Make an answer that `connection` will fill; `idle_s` is the longest silence within its body."""
         self.status = 0
-        self._headers: dict[str, str] | None = None
+        self.headers: dict[str, str] = {}
         self.connection: Connection | None = connection
         self.error: BaseException | None = None
-        self.fields: list[tuple[bytes, bytes]] = []
         self.idle_s = idle_s
         self.inflater: Inflater | None = None
         self.is_complete = False
         self.is_headed = False
         self.pieces: list[bytes] = []
         self.waiter: Future[None] | None = None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Header fields by lower-case name, a repeated one joined with `, `. A decoded body has lost its encoding."""
-        if self._headers is None:
-            self._headers = self._decode_headers()
-        return self._headers
 
     @property
     def at_end(self) -> bool:
@@ -171,14 +162,3 @@ class Answer:
                 inflater.finish()
                 return b""
             inflater.feed(raw)
-
-    def _decode_headers(self) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in self.fields:
-            name = raw_name.decode("latin-1").lower()
-            value = raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        if self.inflater is not None:
-            for name in _DECODED_AWAY:
-                headers.pop(name, None)
-        return headers

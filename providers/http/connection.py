@@ -5,8 +5,8 @@ re-armed only when it fires early; a clock is set by writing a number.
 """
 
 import asyncio
-from collections.abc import AsyncIterable
-from typing import cast
+from collections.abc import AsyncIterable, Coroutine
+from typing import Any, cast
 
 import httptools
 
@@ -39,8 +39,7 @@ _CONTINUE = 100
 _SWITCHING_PROTOCOLS = 101
 _OK = 200
 _LAST_STATUS = 599
-_SPECIAL_NAME_BYTES = range(14, 18)
-"""The lengths of the field names that decide the framing: cheap to test before anything is compared."""
+_FRAMING_NAMES = frozenset({"content-length", "transfer-encoding", "content-encoding"})
 
 _PARKED, _FIRST_TOKEN, _IDLE, _WRITE = "parked", "first_token", "idle", "write"
 _TIMEOUT_MESSAGES = {
@@ -80,9 +79,11 @@ class Connection(asyncio.Protocol):
         "_is_uploading",
         "_is_write_paused",
         "_loop",
+        "_names",
         "_now_s",
         "_parser",
         "_phase",
+        "_repeated",
         "_timer",
         "_timer_s",
         "_transport",
@@ -95,6 +96,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, home: Origin, *, loop: asyncio.AbstractEventLoop) -> None:
         """Make a connection that belongs to `home`; the loop connects it."""
         self._home = home
+        self._names = home.field_names
         self._loop = loop
         self._now_s = loop.time
         self._parser = httptools.HttpResponseParser(self)
@@ -105,7 +107,7 @@ class Connection(asyncio.Protocol):
         self._deadline_s = _NEVER_S
         self._phase = _PARKED
         self._idle_s = self._wait_head_s = 0.0
-        self._exchanges = self._informational = 0
+        self._exchanges = self._informational = self._repeated = 0
         self._head_bytes = self._held_bytes = self._empty_bytes = self._unsent_bytes = 0
         self._is_framed = self._is_head = self._is_heard = self._is_reusable = False
         self._is_read_paused = self._is_write_paused = self._is_uploading = self._is_cut = False
@@ -114,8 +116,8 @@ class Connection(asyncio.Protocol):
 
     # The exchange, as the pool drives it
 
-    async def exchange(self, head: RequestHead, body: bytes, *, timeouts: Timeouts) -> Answer:
-        """Send a request and return its answer once its head is there.
+    def exchange(self, head: RequestHead, body: bytes, *, timeouts: Timeouts) -> Coroutine[Any, Any, Answer]:
+        """Send a request, and return its answer once its head is there, to be awaited at once.
 
         Raises `StaleConnection` if a reused connection died before the first byte; a cancelled exchange cuts the
         connection.
@@ -126,7 +128,7 @@ class Connection(asyncio.Protocol):
             transport.write(head.for_body(len(body)) + body)
         else:
             transport.writelines((head.for_body(len(body)), body))
-        return await self._headed(answer)
+        return self._headed(answer)
 
     async def upload(
         self, head: RequestHead, chunks: AsyncIterable[bytes], *, length_bytes: int | None, timeouts: Timeouts
@@ -274,14 +276,20 @@ class Connection(asyncio.Protocol):
         if answer is None or answer.is_complete:
             raise BadAnswer("The provider sent more than its answer.")
 
-    def on_header(self, name: bytes, value: bytes) -> None:
+    def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
         """Keep a header field; trailers are dropped."""
         answer = self.answer
         if answer is None or answer.is_headed:
             return
-        answer.fields.append((name, value))
-        if len(name) in _SPECIAL_NAME_BYTES:
-            self._note_framing(answer, name.lower(), value)
+        name = self._names.get(raw_name) or self._home.learn(raw_name)
+        value = raw_value.decode("latin-1")
+        headers = answer.headers
+        if name in headers:
+            self._count_repeated()
+            value = f"{headers[name]}, {value}"
+        headers[name] = value
+        if name in _FRAMING_NAMES:
+            self._note_framing(answer, name, value)
 
     def on_headers_complete(self) -> None:
         """Judge the head and hand it over, unless it is informational."""
@@ -289,8 +297,7 @@ class Connection(asyncio.Protocol):
         if answer is None:
             return
         status = self._parser.get_status_code()
-        if self._head_bytes > _HEAD_BYTES_MAX or len(answer.fields) > _FIELDS_MAX:
-            _check_head_size(answer)
+        self._check_head_size(answer.headers)
         if status < _OK:
             self._skip_informational(answer, status)
             return
@@ -300,9 +307,11 @@ class Connection(asyncio.Protocol):
         answer.is_headed = True
         self._is_reusable = self._parser.should_keep_alive()
         self._deadline_s = _NEVER_S
+        if answer.inflater is not None:
+            del answer.headers["content-encoding"]
+            answer.headers.pop("content-length", None)
         if self._is_head:  # the parser expects the body that only the head describes, so it cannot go on
             answer.is_complete = True
-            answer.inflater = None
             self._is_reusable = False
         answer.wake()
 
@@ -335,7 +344,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, head: RequestHead, timeouts: Timeouts) -> Answer:
         answer = self.answer = Answer(self, idle_s=timeouts.idle_s)
         self._exchanges += 1
-        self._head_bytes = self._informational = self._empty_bytes = 0
+        self._head_bytes = self._informational = self._repeated = self._empty_bytes = 0
         self._is_head = head.is_head
         self._is_framed = self._is_heard = self._is_reusable = self._is_uploading = self._is_lingering = False
         self._idle_s = timeouts.idle_s
@@ -421,17 +430,29 @@ class Connection(asyncio.Protocol):
             self._is_reusable = False
             answer.wake()
 
-    def _note_framing(self, answer: Answer, name: bytes, value: bytes) -> None:
-        """Heed the fields that say how the body is framed and encoded; `name` is in lower case."""
-        if name == b"content-length":
+    def _count_repeated(self) -> None:
+        self._repeated += 1
+        if self._repeated > _FIELDS_MAX:
+            raise _head_too_large()
+
+    def _check_head_size(self, headers: dict[str, str]) -> None:
+        """Refuse a head over its bounds; what came in one read may be larger than the head."""
+        if len(headers) + self._repeated > _FIELDS_MAX:
+            raise _head_too_large()
+        if self._head_bytes > _HEAD_BYTES_MAX:
+            size_bytes = sum(len(name) + len(value) + 4 for name, value in headers.items())
+            if size_bytes > _HEAD_BYTES_MAX:
+                raise _head_too_large()
+
+    def _note_framing(self, answer: Answer, name: str, value: str) -> None:
+        """Heed the fields that say how the body is framed and encoded."""
+        if name != "content-encoding":
             self._is_framed = True
-        elif name == b"transfer-encoding":
-            self._is_framed = True
-            if value.strip().lower() != b"chunked":
+            if name == "transfer-encoding" and value.strip().lower() != "chunked":
                 raise BadAnswer("The provider's answer has an unknown transfer encoding.")
-        elif name == b"content-encoding" and not self._is_head:
-            encoding = value.decode("latin-1").strip().lower()
-            if encoding in ENCODINGS and answer.inflater is None:
+        elif not self._is_head:
+            encoding = value.strip().lower()
+            if encoding in ENCODINGS:
                 answer.inflater = Inflater(encoding)
             elif encoding not in {"", "identity"}:
                 raise BadAnswer("The provider's answer has a content encoding that was not asked for.")
@@ -440,7 +461,8 @@ class Connection(asyncio.Protocol):
         self._informational += 1
         if status < _CONTINUE or status == _SWITCHING_PROTOCOLS or self._informational > _INFORMATIONAL_MAX:
             raise BadAnswer("The provider answered with an informational status that cannot be used.")
-        answer.fields.clear()
+        answer.headers.clear()
+        self._repeated = 0
         answer.inflater = None
         self._is_framed = False
 
@@ -525,10 +547,3 @@ class Connection(asyncio.Protocol):
 
 def _head_too_large() -> BadAnswer:
     return BadAnswer("The provider's answer has too large a head.", code="upstream_too_large")
-
-
-def _check_head_size(answer: Answer) -> None:
-    """Refuse a head over its bounds; what came in one read may be larger than the head."""
-    size_bytes = sum(len(name) + len(value) + 4 for name, value in answer.fields)
-    if size_bytes > _HEAD_BYTES_MAX or len(answer.fields) > _FIELDS_MAX:
-        raise _head_too_large()

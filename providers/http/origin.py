@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from providers.http.connection import Connection
 
 
+_FIELD_NAMES_MAX = 256
+
+
 class OriginStats(msgspec.Struct, frozen=True, kw_only=True):
     """How the connections of one origin are doing.
 
@@ -40,6 +43,7 @@ class Origin:
 
     __slots__ = (
         "connecting",
+        "field_names",
         "idle",
         "idle_expiry_s",
         "key",
@@ -61,6 +65,7 @@ class Origin:
         self.waiters: deque[Future[None]] = deque()
         self.connecting = 0
         self.opened = 0
+        self.field_names: dict[bytes, str] = {}
         self.retried = 0
 
     @property
@@ -97,6 +102,13 @@ class Origin:
         self.idle.pop(connection, None)
         if self.waiters:
             self.wake_next()
+
+    def learn(self, raw_name: bytes) -> str:
+        """Return a header field's name in lower case, and remember it: an origin sends the same ones all the time."""
+        if len(self.field_names) >= _FIELD_NAMES_MAX:
+            self.field_names.clear()
+        name = self.field_names[raw_name] = raw_name.decode("latin-1").lower()
+        return name
 
     def wake_next(self) -> None:
         """Let the request that waited longest try again."""

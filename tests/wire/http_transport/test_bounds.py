@@ -8,6 +8,7 @@ import zlib
 import pytest
 
 from providers.errors import BadAnswer
+from providers.http.inflate import Inflater
 from providers.types import Timeouts
 
 MIB = 1024 * 1024
@@ -177,3 +178,14 @@ async def test_a_head_without_end_is_cut(line, upstream, pool, post):
         await pool.send(post(server.url), timeouts=Timeouts(first_token_s=20))
     assert pool.stats().active == 0
     await server.quiet()
+
+
+def test_a_piece_that_is_just_full_hides_nothing():
+    for size in range(262_144 - 3, 262_144 + 300):
+        inflater = Inflater("gzip")
+        inflater.feed(gzip.compress(bytes(size), mtime=0))
+        received = 0
+        while piece := inflater.take():
+            received += len(piece)
+        inflater.finish()
+        assert received == size

@@ -266,7 +266,7 @@ async def test_the_answer_to_a_head_request_has_no_body(fields, bench):
         line = bench("HEAD")
         seen = asyncio.ensure_future(outcome(line.exchange))
         await line.feed(ok(fields, extra))
-        await line.end()
+        assert line.wire.is_cut  # the parser still waits for what the head describes
         assert await seen == (200, b"")
 
 

@@ -1,11 +1,14 @@
 """When a connection lives on, when it dies, and what a request on a dead one does."""
 
 import asyncio
+from ipaddress import ip_address
 
 import pytest
 
 from providers.errors import ConnectFailed, ProviderTimedOut, StreamInterrupted
-from providers.http import Pool, PoolLimits
+from providers.http import Network, Pool, PoolLimits
+from providers.http.connection import Connection
+from providers.http.resolver import Resolver
 from providers.types import Timeouts
 
 QUICK = Timeouts(connect_s=5, first_token_s=5, idle_s=5)
@@ -328,6 +331,86 @@ async def test_a_stale_connection_is_replaced_even_when_the_origin_is_full(upstr
     assert await fetch(pool, post(server.url, b"x")) == b"x"
     assert pool.stats().active == 0
     await pool.aclose()
+
+
+async def test_a_turn_passes_on_when_who_had_it_leaves(upstream, post):
+    pool = Pool(limits=PoolLimits(max_connections=1))
+    server = await upstream(serving)
+    held = await pool.send(post(server.url), timeouts=QUICK)
+    await held.read_all()
+    held = await pool.send(post(server.url), timeouts=QUICK)
+    leaving = asyncio.ensure_future(fetch(pool, post(server.url, b"leaving")))
+    staying = asyncio.ensure_future(fetch(pool, post(server.url, b"staying")))
+    await asyncio.sleep(0.01)
+    assert pool.stats().active == 3
+    await held.read_all()  # wakes the first of the two
+    leaving.cancel()
+    assert await asyncio.wait_for(staying, 5) == b"staying"
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert pool.stats().active == 0
+    await pool.aclose()
+
+
+async def test_a_connection_that_is_not_made_leaves_its_place_to_who_waits(upstream, post):
+    asked = asyncio.Event()
+
+    async def lookup(_host):
+        if not asked.is_set():
+            asked.set()
+            await asyncio.sleep(0.01)
+            raise OSError
+        return (ip_address("127.0.0.1"),)
+
+    pool = Pool(limits=PoolLimits(max_connections=1), network=Network(resolver=Resolver(lookup=lookup)))
+    server = await upstream(serving)
+    url = server.url.replace("127.0.0.1", "api.test")
+    failing = asyncio.ensure_future(fetch(pool, post(url)))
+    await asked.wait()
+    waiting = asyncio.ensure_future(fetch(pool, post(url, b"waiting")))
+    with pytest.raises(ConnectFailed):
+        await failing
+    assert await asyncio.wait_for(waiting, 3) == b"waiting"
+    await pool.aclose()
+
+
+async def test_an_upload_to_a_full_origin_takes_the_place_of_an_idle_connection(upstream, post):
+    async def chunks():
+        yield b"ab"
+        yield b""
+        yield b"cd"
+
+    pool = Pool(limits=PoolLimits(max_connections=1))
+    server = await upstream(serving)
+    await fetch(pool, post(server.url))
+    answer = await pool.upload(post(server.url), chunks(), length_bytes=None, timeouts=QUICK)
+    assert await answer.read_all() == b"abcd"
+    assert server.opened == 2
+    await pool.aclose()
+
+
+async def test_a_connection_made_after_it_was_cut_is_closed(bench):
+    line = bench()
+    await line.settle()
+    line.exchange.cancel()
+    await line.settle()
+    assert not line.origin.open
+    connection = Connection(line.origin, loop=asyncio.get_running_loop())
+    connection.abort()
+    wire = type(line.wire)(asyncio.get_running_loop(), connection)
+    connection.connection_made(wire)
+    assert wire.is_cut
+    assert not line.origin.open
+
+
+async def test_the_end_of_an_idle_connection_takes_it_out_before_its_socket_closes(bench):
+    line = bench()
+    await line.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    (await line.exchange).close()
+    assert line.connection in line.origin.idle
+    line.connection.eof_received()
+    assert not line.origin.idle
+    await line.end()
 
 
 async def test_closing_the_pool_ends_what_is_under_way(upstream, post):
