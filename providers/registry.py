@@ -29,8 +29,8 @@ class Registry:
         self._entry_points: dict[str, EntryPoint] | None = None
 
     def names(self) -> list[str]:
-        """Return the names of all adapters."""
-        return [*self._found.keys() | self.catalog.vendors.keys() | self._published().keys()]
+        """Return the names of all adapters, sorted."""
+        return sorted(self._found.keys() | self.catalog.vendors.keys() | self._published().keys())
 
     def find(self, name: str) -> Plugin:
         """Return a plug-in by its name. Raises `UnknownAdapter` and `BrokenPlugin`."""

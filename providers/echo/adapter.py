@@ -52,7 +52,7 @@ class EchoAdapter:
 
     async def chat(self, request: ChatRequest, target: Target) -> ChatStream:
         """Repeat the last user text, or call the tool that the request demands with that text as `input`."""
-        _refuse_ranges(request)
+        _refuse_what_openai_refuses(request)
         return ReplayStream(_events(request, target.model))
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> Embeddings:
@@ -75,21 +75,35 @@ class EchoAdapter:
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text with the space before each; joined they are the text."""
+    """Return the words of a text with the space before each, and after the last; joined they are the text."""
     found = _WORD.findall(text)
     rest = text[sum(map(len, found)) :]
-    if rest:
-        found.append(rest)
-    return found
+    if not rest:
+        return found
+    return [*found[:-1], found[-1] + rest] if found else [rest]
 
 
-def _refuse_ranges(request: ChatRequest) -> None:
+def _refuse_what_openai_refuses(request: ChatRequest) -> None:
     for name, (low, high) in _RANGES.items():
         value = getattr(request.sampling, name)
         if value is not None and not low <= value <= high:
             raise RequestRefused(f"{name} must be between {low:g} and {high:g}", status=400, param=name)
     if not 1 <= request.n <= _MAX_CHOICES:
         raise RequestRefused(f"n must be between 1 and {_MAX_CHOICES}", status=400, param="n")
+    if request.max_output_tokens is not None and request.max_output_tokens < 1:
+        raise RequestRefused("max_tokens must be at least 1", status=400, param="max_tokens")
+    _refuse_absent_tool(request)
+
+
+def _refuse_absent_tool(request: ChatRequest) -> None:
+    """Refuse a choice of tools that were not offered."""
+    choice = request.tool_choice
+    if choice is None or choice.mode not in {"required", "named"}:
+        return
+    if not request.tools:
+        raise RequestRefused("tool_choice is only allowed when tools are offered", status=400, param="tool_choice")
+    if choice.mode == "named" and choice.name not in {tool.name for tool in request.tools}:
+        raise RequestRefused(f"the tool {choice.name} is not offered", status=400, param="tool_choice")
 
 
 def _events(request: ChatRequest, model: str) -> list[ChatEvent]:

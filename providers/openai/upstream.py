@@ -343,11 +343,12 @@ def write_embeddings(request: EmbeddingRequest, *, model: str) -> dict[str, Any]
 
 
 def read_embeddings(body: bytes) -> Embeddings:
-    """Read embeddings, as floats or base64. Raises `BadAnswer`."""
+    """Read embeddings, as floats or base64, in the order of their index. Raises `BadAnswer`."""
     answer = read_object(body)
     try:
-        vectors = [_read_vector(item["embedding"]) for item in answer["data"]]
-    except (KeyError, TypeError, ValueError, struct.error):
+        items = sorted(answer["data"], key=lambda item: _integer(item.get("index")))
+        vectors = [_read_vector(item["embedding"]) for item in items]
+    except (AttributeError, KeyError, TypeError, ValueError, struct.error):
         raise BadAnswer("the provider's answer holds no embeddings") from None
     return Embeddings(model=str(answer.get("model") or ""), vectors=vectors, usage=usage_of(answer))
 
@@ -356,6 +357,8 @@ def _read_vector(vector: Any) -> list[float]:
     if isinstance(vector, str):
         packed = base64.b64decode(vector, validate=True)
         return list(struct.unpack(f"<{len(packed) // 4}f", packed))
+    if not isinstance(vector, list):
+        raise TypeError("a vector is a list of numbers")
     return [float(number) for number in vector]
 
 

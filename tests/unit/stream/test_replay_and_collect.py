@@ -1,5 +1,6 @@
 """The law between finished and streamed answers: `collect(replay(c)) == c`."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,9 +94,9 @@ def test_choices_may_be_interleaved(completion):
 @settings(max_examples=40, deadline=None)
 @given(COMPLETIONS, st.data())
 def test_a_stream_that_lacks_an_end_is_interrupted(completion, data):
-    events = list(replay(completion))
-    last = max(place for place, event in enumerate(events) if isinstance(event, Finished))
-    length = data.draw(st.integers(0, last))
+    events = list(replay(msgspec.structs.replace(completion, choices=completion.choices[:1])))
+    end = next(place for place, event in enumerate(events) if isinstance(event, Finished))
+    length = data.draw(st.integers(0, end))
     with pytest.raises(StreamInterrupted):
         collect(events[:length])
 
