@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from outside.caller import Caller
+from outside.ledger import Ledger
 from servers.gateway import GatewayProcess
 
 
@@ -28,3 +30,16 @@ def http(gateway: GatewayProcess) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {gateway.key}"}
     with httpx.Client(base_url=gateway.base_url, headers=headers, timeout=30) as plain:
         yield plain
+
+
+@pytest.fixture
+def caller(gateway: GatewayProcess) -> Iterator[Caller]:
+    """A caller with a key of its own, so that its events are those of the test."""
+    with Caller(gateway) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def ledger(gateway: GatewayProcess) -> Ledger:
+    """The gateway's usage events, read behind its back."""
+    return Ledger(gateway)

@@ -42,15 +42,19 @@ def _is_stop(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
 
 
+def _is_stream_options(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("include_usage"), bool | None)
+
+
 _NUMBER = _Rule(_is_number, "a number")
 _WHOLE = _Rule(_is_whole, "a whole number")
 _FLAG = _Rule(lambda value: isinstance(value, bool), "true or false")
-_OBJECT = _Rule(lambda value: isinstance(value, dict), "an object")
 _SCALARS: dict[str, _Rule] = {
     **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), _NUMBER),
     **dict.fromkeys(("n", "max_tokens", "max_completion_tokens", "seed", "top_logprobs", "top_k"), _WHOLE),
     **dict.fromkeys(("stream", "logprobs", "parallel_tool_calls", "store"), _FLAG),
-    **dict.fromkeys(("logit_bias", "stream_options"), _OBJECT),
+    "logit_bias": _Rule(lambda value: isinstance(value, dict), "an object"),
+    "stream_options": _Rule(_is_stream_options, "an object whose include_usage is true or false"),
     "stop": _Rule(_is_stop, "text or a list of texts"),
 }
 
