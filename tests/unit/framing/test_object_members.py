@@ -117,8 +117,10 @@ def test_white_space_around_the_object_stays():
     assert splice(body, put={}, rename={"b": "z"}) == b' \n{ "a" : 1 , "z":2 }\r\n'
 
 
-def test_a_renamed_member_replaces_the_one_of_its_new_name():
-    body = b'{"max_tokens":9,"max_completion_tokens":5}'
+@pytest.mark.parametrize(
+    "body", [b'{"max_tokens":9,"max_completion_tokens":5}', b'{"max_completion_tokens":5,"max_tokens":9}']
+)
+def test_a_renamed_member_replaces_the_one_of_its_new_name(body):
     assert splice(body, put={}, rename={"max_completion_tokens": "max_tokens"}) == b'{"max_tokens":5}'
     assert splice(body, put={"max_tokens": b"1"}, rename={"max_completion_tokens": "max_tokens"}) == b'{"max_tokens":1}'
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.errors import StreamInterrupted
-from providers.stream import ANNOTATIONS, CLOSES_PART, Collector, ReplayStream, collect, replay
+from providers.stream import ANNOTATIONS, CLOSES_PART, OPAQUE_PART, Collector, ReplayStream, collect, replay
 from providers.types import (
     Choice,
     Completion,
@@ -164,8 +164,9 @@ def test_an_opaque_part_takes_no_text_with_it():
     opaque = OpaquePart(dialect="x", value={"type": "odd"})
     whole = Completion(id="1", model="m", created=7, choices=[Choice(index=0, content=[opaque], finish_reason="stop")])
     carried = [event for event in replay(whole) if isinstance(event, TextDelta)]
-    found = _content(TextDelta(text="before"), *carried, TextDelta(text="after"))
-    assert found == [TextPart(text="before"), opaque, TextPart(text="after")]
+    for event in (*carried, TextDelta(text="", extras={OPAQUE_PART: opaque})):
+        found = _content(TextDelta(text="before"), event, TextDelta(text="after"))
+        assert found == [TextPart(text="before"), opaque, TextPart(text="after")]
 
 
 def test_a_closed_part_does_not_grow():

@@ -238,9 +238,11 @@ def test_a_stream_that_was_cut_is_interrupted(case):
 
 
 def test_a_stream_whose_choice_never_finished_is_interrupted():
-    chunk = {**HEAD, "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}
-    with pytest.raises(StreamInterrupted):
-        _events([sse.encode(json.dumps(chunk).encode()) + DONE])
+    open_choice = {"index": 0, "delta": {"content": "x"}, "finish_reason": None}
+    for others in ([], [{"index": 1, "delta": {"content": "y"}, "finish_reason": "stop"}]):
+        chunk = {**HEAD, "choices": [open_choice, *others]}
+        with pytest.raises(StreamInterrupted):
+            _events([sse.encode(json.dumps(chunk).encode()) + DONE])
     with pytest.raises(StreamInterrupted):
         _events([DONE])
 

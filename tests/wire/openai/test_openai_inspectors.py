@@ -272,9 +272,9 @@ def test_an_answer_that_only_ends_is_an_answer():
 
 
 def test_tokens_seen_are_no_more_than_chunks_that_passed():
-    frames = [TEXT] * 5
+    frames = [TEXT, _chunk({"content": "data: of data:image/png"})] * 5
     inspector, _ = _watch([FIRST, b"".join(frames), *frames, COMMENT, COMMENT])
-    assert inspector.output_tokens_seen == 10
+    assert inspector.output_tokens_seen == 20
 
 
 @pytest.mark.parametrize("frame", [b"data: {not json\n\n", b"data: [1]\n\n", b"data: null\n\n", b"data: \xff\n\n"])
