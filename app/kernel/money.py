@@ -38,7 +38,6 @@ def parse_price(text: str) -> int:
     return parse_usd(text)
 
 
-def cost_nusd(terms: "list[tuple[int, int]]") -> int:
-    """Return the cost of (tokens, nano-USD per million tokens) pairs, rounded up once."""
-    total = sum(tokens * price for tokens, price in terms)
-    return -(-total // _TOKENS_PER_PRICE)
+def round_up(exact: int) -> int:
+    """Return nano-USD for a sum of tokens times prices (nano-USD per million tokens), rounded up once."""
+    return -(-exact // _TOKENS_PER_PRICE)

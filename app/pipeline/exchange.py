@@ -9,6 +9,7 @@ import msgspec
 from app.domain.keys.principal import Principal
 from app.domain.prices import Price
 from app.domain.usage.schemas import UsageSource
+from app.kernel.ids import uuid_of
 from app.pipeline.options import NO_OPTIONS
 from app.routing.table import Route
 from app.routing.transform import NO_EDITS
@@ -142,7 +143,7 @@ class Exchange:
     def request_uuid(self) -> UUID:
         """The request's id as a UUID."""
         if self._request_uuid is None:
-            self._request_uuid = UUID(hex=self.request_id)
+            self._request_uuid = uuid_of(self.request_id)
         return self._request_uuid
 
     def expire(self) -> None:

@@ -93,7 +93,9 @@ _MAX_COUNT = 100_000_000
 
 def count(value: Any) -> int | None:
     """Return a token count that a vendor sent, or `None` if it cannot be one."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_COUNT:
+    if type(value) is int:
+        return value if 0 <= value <= _MAX_COUNT else None
+    if not isinstance(value, float) or not 0 <= value <= _MAX_COUNT:
         return None
     return int(value) if value == int(value) else None
 
@@ -125,8 +127,11 @@ def read_usage(wire: WireUsage | None) -> Usage | None:
 def _cached(wire: WireUsage) -> int:
     """Return how many of the prompt's tokens came from a cache, by the first name that holds a count."""
     details = wire.prompt_tokens_details
-    names = (details.cached_tokens if details else None, wire.prompt_cache_hit_tokens, wire.cached_tokens)
-    return next((found for found in map(count, names) if found is not None), 0)
+    if details is not None and (found := count(details.cached_tokens)) is not None:
+        return found
+    if (found := count(wire.prompt_cache_hit_tokens)) is not None:
+        return found
+    return count(wire.cached_tokens) or 0
 
 
 def _stands_apart(wire: WireUsage, *, reasoning: int, said: int) -> bool:

@@ -1,7 +1,7 @@
 """The arithmetic of money. Law: pure; a call has one cost, however its answer was delivered."""
 
 from app.domain.prices.price import Price, PriceRates
-from app.kernel.money import cost_nusd
+from app.kernel.money import round_up
 from providers.types import Usage
 
 
@@ -11,17 +11,16 @@ def cost(price: Price, usage: Usage) -> int:
     The tier is chosen by all input tokens, cached ones included. Usage does not tell media tokens from text, so the
     rates of text apply to them.
     """
-    rates = price.rates_for(usage.prompt_tokens)
+    rates = price.rates_for(usage.prompt_tokens) if price.tiers else price.rates
     reasoning_tokens = min(usage.reasoning_tokens, usage.output_tokens)
-    return cost_nusd(
-        [
-            (usage.input_tokens, rates.input_nusd),
-            (usage.cache_read_tokens, rates.cache_read_nusd),
-            (usage.cache_write_tokens, rates.cache_write_nusd),
-            (usage.output_tokens - reasoning_tokens, rates.output_nusd),
-            (reasoning_tokens, rates.reasoning_nusd),
-        ]
+    exact = (
+        usage.input_tokens * rates.input_nusd
+        + usage.cache_read_tokens * rates.cache_read_nusd
+        + usage.cache_write_tokens * rates.cache_write_nusd
+        + (usage.output_tokens - reasoning_tokens) * rates.output_nusd
+        + reasoning_tokens * rates.reasoning_nusd
     )
+    return round_up(exact)
 
 
 def bound(price: Price, *, input_tokens: int, output_tokens: int, has_media: bool = False) -> int:
@@ -32,9 +31,7 @@ def bound(price: Price, *, input_tokens: int, output_tokens: int, has_media: boo
     """
     reachable = [price.rates, *(tier.rates for tier in price.tiers if tier.above_tokens < input_tokens)]
     return max(
-        cost_nusd(
-            [(input_tokens, _dearest_input(rates, has_media)), (output_tokens, _dearest_output(rates, has_media))]
-        )
+        round_up(input_tokens * _dearest_input(rates, has_media) + output_tokens * _dearest_output(rates, has_media))
         for rates in reachable
     )
 
