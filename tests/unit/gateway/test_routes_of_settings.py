@@ -1,0 +1,76 @@
+import pytest
+
+from app.gateway.routes import RouteBuilder, open_providers
+from app.observability.metrics import REQUESTS, Metrics
+from app.settings import load
+from providers.registry import Registry
+
+
+class NoSender:
+    """A transport that nobody calls."""
+
+    async def send(self, request, *, timeouts):
+        raise AssertionError(request, timeouts)
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry()
+
+
+@pytest.fixture
+def table(tmp_path, registry):
+    def built(text, **environ):
+        path = tmp_path / "gateway.yaml"
+        path.write_text(text)
+        settings = load(path, environ=environ, adapter_options=lambda name: registry.find(name).options)
+        providers = open_providers(settings, registry=registry, sender=NoSender())
+        return RouteBuilder(settings, providers, registry).table()
+
+    return built
+
+
+OPENAI = "providers: {openai: {adapter: openai, api_key: 'env:OPENAI_API_KEY'}}\n"
+LOCAL = "providers: {local: {adapter: openai, base_url: 'http://127.0.0.1:8000/v1', api_key: null}}\n"
+KEY = {"OPENAI_API_KEY": "sk-canary-0123456789"}
+
+
+def test_without_models_the_catalogue_is_served_bare_and_by_provider(table):
+    routes = table(OPENAI, **KEY)
+    assert routes.find("gpt-4o-mini").name == "gpt-4o-mini"
+    assert routes.find("openai/gpt-4o-mini").name == "openai/gpt-4o-mini"
+    assert routes.find("openai/no-such-model") is None
+
+
+def test_with_models_only_those_are_served(table):
+    models = "models: {mini: {targets: [{provider: openai, model: gpt-4o-mini}]}}\n"
+    routes = table(OPENAI + models, **KEY)
+    assert [route.name for route in routes] == ["mini"]
+    assert routes.find("openai/gpt-4o-mini") is None
+    assert routes.find("gpt-4o-mini") is None
+    assert routes.pinned(routes.find("mini"), "openai", "gpt-4o") is not None
+
+
+def test_an_unknown_server_takes_any_name_and_shows_one_label(table):
+    routes = table(LOCAL)
+    metrics = Metrics()
+    for number in range(10_000):
+        route = routes.find(f"local/junk-{number}")
+        assert routes.find(f"junk-{number}") is None
+        metrics.number(REQUESTS, "gateway", "/v1/chat/completions", route.label, "local", "200").add()
+    assert len(list(metrics._cells.read())) == 1
+    assert metrics.exposition(frozenset()).count(b"gateway_requests_total{") == 1
+    assert b"junk" not in metrics.exposition(frozenset())
+
+
+def test_the_echo_is_free(table):
+    route = table("providers: {echo: {adapter: echo}}\n").find("echo")
+    assert route.targets[0].price.rates.input_nusd == 0
+
+
+def test_whole_answers_wait_longer_unless_the_operator_says_otherwise(table):
+    [patient] = table(LOCAL).find("local/x").targets
+    assert patient.whole_target.timeouts.first_token_s == patient.target.timeouts.total_s
+    timed = LOCAL.replace("api_key: null", "api_key: null, timeouts: {first_token_s: 7}")
+    [strict] = table(timed).find("local/x").targets
+    assert strict.whole_target.timeouts.first_token_s == strict.target.timeouts.first_token_s == 7
