@@ -40,7 +40,10 @@ class HttpAdapter:
     async def embed(self, request: EmbeddingRequest, target: Target) -> Embeddings:
         """Return the vectors of the inputs."""
         answer = await self._open(self._dialect.encode_embeddings(request, target), target)
-        return self._dialect.decode_embeddings(await _read_out(answer))
+        embeddings = self._dialect.decode_embeddings(await _read_out(answer))
+        if len(embeddings.vectors) != len(request.input):
+            raise BadAnswer("the provider's answer holds another number of embeddings than was asked for")
+        return embeddings
 
     async def relay(self, request: RelayRequest, target: Target) -> RelayStream:
         """Send the client's bytes on and open the answer."""
@@ -132,7 +135,7 @@ def _let_go(answer: Answer, *, is_finished: bool) -> None:
 def _require_event_stream(answer: Answer) -> None:
     """Close and refuse an answer that is not the stream that was asked for."""
     content_type = answer.headers.get("content-type", _EVENT_STREAM)
-    if not content_type.startswith(_EVENT_STREAM):
+    if not content_type.lower().startswith(_EVENT_STREAM):
         answer.close()
         raise BadAnswer("the provider answered a streaming request with something that is not a stream")
 
