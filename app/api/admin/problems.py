@@ -12,35 +12,15 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta
 
+from app.api.errors import TABLE
 from app.kernel import errors
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid7_text
 
 MEDIA_TYPE = "application/problem+json"
 
-STATUSES: dict[type[GatewayError], int] = {
-    errors.GatewayError: 500,
-    errors.InvalidRequest: 400,
-    errors.Unauthenticated: 401,
-    errors.ModelNotPriced: 402,
-    errors.Forbidden: 403,
-    errors.NotFound: 404,
-    errors.MethodNotAllowed: 405,
-    errors.RequestTimedOut: 408,
-    errors.Conflict: 409,
-    errors.PreconditionFailed: 412,
-    errors.TooLarge: 413,
-    errors.UnsupportedMediaType: 415,
-    errors.ExpectationFailed: 417,
-    errors.RateLimited: 429,
-    errors.QuotaExceeded: 429,
-    errors.UpstreamRefused: 400,
-    errors.UpstreamRateLimited: 429,
-    errors.UpstreamFailed: 502,
-    errors.UpstreamTimedOut: 504,
-    errors.Unavailable: 503,
-    errors.InternalError: 500,
-}
+STATUSES: dict[type[GatewayError], int] = {kind: said.status for kind, said in TABLE.items()}
+"""Both planes answer with the same statuses."""
 
 _BY_STATUS: dict[int, type[GatewayError]] = {
     400: errors.InvalidRequest,
