@@ -206,6 +206,8 @@ class InferenceEndpoint:
         headers: list[Header] = [(b"x-request-id", context.request_id.encode())]
         if context.is_draining:
             headers.append((b"connection", b"close"))
+        if self._gateway.core.is_degraded:
+            headers.append((b"x-gateway-degraded", ", ".join(self._gateway.core.degraded).encode()))
         if exchange is None:
             return headers
         attempt = exchange.last_attempt

@@ -25,7 +25,7 @@ from app.stores.protocols import Stores
 
 CHANGES_TOPIC = "changes"
 _LOG = logging.getLogger("gateway.core")
-_PROBE_S = 5.0
+_PROBE_S = 1.0
 _LAG_S = 0.5
 _DRAIN_S = 5.0
 
@@ -91,9 +91,14 @@ class Core:
         return self._is_store_up or self._is_database_up
 
     @property
+    def is_degraded(self) -> bool:
+        """Whether a store does not answer."""
+        return not (self._is_store_up and self._is_database_up)
+
+    @property
     def degraded(self) -> list[str]:
-        """The stores that do not answer."""
-        states = (("state", self._is_store_up), ("database", self._is_database_up))
+        """The stores that do not answer; state within this process always does."""
+        states = (("redis", self._is_store_up), ("database", self._is_database_up))
         return [name for name, is_up in states if not is_up]
 
     async def _insert(self, events: Sequence[UsageEvent]) -> None:
