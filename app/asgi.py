@@ -64,6 +64,7 @@ class GatewayApplication:
 
     async def start(self) -> None:
         """Open the stores, the database and the ledger."""
+        self._core.on_beat = self._bring_up_to_date
         await self._core.start()
 
     def begin_drain(self) -> None:
@@ -90,7 +91,6 @@ class GatewayApplication:
         app = self._inference() if name == GATEWAY else self._administration()
         hosts = self._settings.gateway.allowed_hosts if name == GATEWAY else self._settings.admin.allowed_hosts
         state = self._states[name]
-        state.gauge = self._metrics.number(INFLIGHT, name)
         refuse = refuse_openai if name == GATEWAY else refuse_problem
         return ContextRing(app, state=state, clock=self._core.clock, refuse=refuse, allowed_hosts=hosts)
 
@@ -134,6 +134,13 @@ class GatewayApplication:
             debug=False,
         )
 
+    def _bring_up_to_date(self) -> None:
+        """Let this process's numbers say what is true now."""
+        if self._gateway is not None:
+            self._gateway.tally.flush()
+        for name, state in self._states.items():
+            self._metrics.number(INFLIGHT, name).set(state.inflight)
+
     def _probes(self, plane: str) -> list[Any]:
         state = self._states[plane] if plane in self._states else PlaneState(cap=1)
         shown = self._settings.gateway if plane == GATEWAY else self._settings.admin
@@ -143,6 +150,7 @@ class GatewayApplication:
             metrics=self._metrics,
             kinds=frozenset({plane, "all"}),
             shows_metrics=lambda: shown.metrics,
+            before_scrape=self._bring_up_to_date,
         )
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from app.api.body import JsonReader, check_head
 from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
 from app.gateway import Gateway
+from app.gateway.tally import Finished
 from app.guards.inference import requires_inference, requires_model
 from app.kernel.errors import (
     GatewayError,
@@ -24,7 +24,6 @@ from app.kernel.errors import (
 )
 from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
-from app.observability.logs import RequestLine
 from app.pipeline.exchange import Answer, Exchange, LiveBody, Operation
 from app.pipeline.options import read_options
 from app.pipeline.routed import client_error
@@ -223,41 +222,17 @@ class InferenceEndpoint:
     def _log(
         self, context: RequestContext, exchange: Exchange | None, *, status: int, error: GatewayError | None
     ) -> None:
-        """Count and log the request, once, at its end."""
-        gateway = self._gateway
-        took_ns = gateway.clock.monotonic_ns() - context.started_ns
-        endpoint = self._wire.operation.endpoint
-        attempt = exchange.last_attempt if exchange is not None else None
-        overhead_ns = took_ns if exchange is None else exchange.overhead_ns
-        gateway.count_request(
-            endpoint,
-            model=exchange.route.label if exchange is not None else "",
-            provider=attempt.provider if attempt is not None else "",
-            status=status,
-            took_ns=took_ns,
-            overhead_ns=overhead_ns,
-        )
-        usage = attempt.usage if attempt is not None else None
-        gateway.request_log.add(
-            RequestLine(
-                time=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                level="info" if status < 500 else "warning",  # noqa: PLR2004 - a class of statuses
-                logger="gateway.request",
-                request_id=context.request_id,
-                method="POST",
-                route=endpoint,
-                status=status,
-                duration_ms=took_ns // _NS_PER_MS,
-                overhead_ms=round(overhead_ns / _NS_PER_MS, 3),
-                key_id=str(exchange.principal.key_id) if exchange is not None else None,
-                model=exchange.route.label if exchange is not None else None,
-                provider=attempt.provider if attempt is not None else None,
-                attempts=len(exchange.attempts) if exchange is not None else 0,
-                stream=exchange.stream if exchange is not None else False,
-                input_tokens=usage.input_tokens if usage is not None else 0,
-                output_tokens=usage.output_tokens if usage is not None else 0,
-                cost_nusd=exchange.cost_nusd if exchange is not None else None,
-                error_code=error.code if error is not None else None,
+        """Hand the request over to be counted and logged, once, at its end."""
+        clock = self._gateway.clock
+        self._gateway.tally.add(
+            Finished(
+                clock.now_ns(),
+                context.request_id,
+                self._wire.operation.endpoint,
+                exchange,
+                status,
+                error.code if error is not None else None,
+                clock.monotonic_ns() - context.started_ns,
             )
         )
 

@@ -20,10 +20,11 @@ def probe_handlers(
     metrics: Metrics,
     kinds: frozenset[str],
     shows_metrics: Callable[[], bool],
+    before_scrape: Callable[[], None],
 ) -> list[Any]:
     """Return the handlers of `/healthz`, `/readyz`, `/metrics` and `HEAD /`.
 
-    `kinds` are the kinds of processes whose numbers this plane shows.
+    `kinds` are the kinds of processes whose numbers this plane shows; `before_scrape` brings this one's up to date.
     """
 
     @get("/healthz", include_in_schema=False)
@@ -40,6 +41,7 @@ def probe_handlers(
     async def show_metrics() -> Response[bytes]:
         if not shows_metrics():
             raise NotFound("metrics are turned off")
+        before_scrape()
         return Response(metrics.exposition(kinds), headers={"content-type": _TEXT})
 
     @head("/", include_in_schema=False)

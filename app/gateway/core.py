@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from app.db.engine import Database
@@ -58,6 +58,8 @@ class Core:
             environment_key=settings.admin_key,
         )
         self.writer = LedgerWriter(self.stores.usage, self._insert, metrics=metrics, clock=clock)
+        self.on_beat: Callable[[], None] = _do_nothing
+        """Called twice a second, for numbers that nobody else brings up to date."""
         self._background: list[asyncio.Task[None]] = []
         self._is_store_up = False
         self._is_database_up = False
@@ -136,3 +138,8 @@ class Core:
             before = loop.time()
             await asyncio.sleep(_LAG_S)
             lag.set(max(0.0, loop.time() - before - _LAG_S))
+            self.on_beat()
+
+
+def _do_nothing() -> None:
+    """Do nothing."""

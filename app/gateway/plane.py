@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 from app.domain.prices import PriceBook
 from app.gateway.core import Core
 from app.gateway.routes import Provider, RouteBuilder, ca_files, open_providers
+from app.gateway.tally import Tally
 from app.gateway.tokens import open_tokens
 from app.kernel.clock import Clock
 from app.limits.accounts import OpenAccounts
 from app.observability.logs import RequestLog
-from app.observability.metrics import OVERHEAD_SECONDS, REQUEST_SECONDS, REQUESTS, Histogram, Number
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Answer, Exchange, compose
@@ -27,8 +27,6 @@ from providers.registry import Registry
 if TYPE_CHECKING:
     from providers.http.fallback import HttpxPool
 
-_NS_PER_S = 1_000_000_000
-_PLANE = "gateway"
 _LISTING_S = 3.0
 _MAX_LISTED = 1_000
 _FAREWELL_S = 3.0
@@ -52,6 +50,7 @@ class Gateway:
         self.clock: Clock = core.clock
         self.directory = core.directory
         self.request_log = RequestLog(enabled=_logs_requests(core.settings))
+        self.tally = Tally(core.metrics, self.request_log)
         self.body_limit_bytes = core.settings.body_limit_bytes
         self.tokens = open_tokens(core)
         self.open_requests: set[OpenRequest] = set()
@@ -62,11 +61,9 @@ class Gateway:
         self._configuration = core.settings
         self.routes = self._build(core.settings)
         accounts = OpenAccounts(core.stores.usage, overflow=core.writer.accept, metrics=core.metrics)
-        meter = Meter(accounts, metrics=core.metrics, clock=core.clock, supervisor=core.tasks)
+        meter = Meter(accounts, clock=core.clock, supervisor=core.tasks)
         dispatch = Dispatch(self._prices, core.clock)
         self._answer = compose([meter, Admit(accounts, self._prices)], Routed(dispatch, core.clock))
-        self._counts: dict[tuple[str, str, str, int], Number] = {}
-        self._timings: dict[str, tuple[Histogram, Histogram]] = {}
 
     async def answer(self, exchange: Exchange) -> Answer:
         """Answer a request that has been understood."""
@@ -113,25 +110,8 @@ class Gateway:
                     await asyncio.sleep(_LOOK_S)
         for pool in self._pools:
             await pool.aclose()
+        self.tally.flush()
         self.request_log.flush()
-
-    def count_request(
-        self, endpoint: str, *, model: str, provider: str, status: int, took_ns: int, overhead_ns: int
-    ) -> None:
-        """Count one request at its end."""
-        key = (endpoint, model, provider, status)
-        number = self._counts.get(key)
-        if number is None:
-            labels = (_PLANE, endpoint, model, provider, str(status))
-            number = self._counts[key] = self.core.metrics.number(REQUESTS, *labels)
-        number.add()
-        timings = self._timings.get(endpoint)
-        if timings is None:
-            metrics = self.core.metrics
-            histograms = metrics.histogram(REQUEST_SECONDS, endpoint), metrics.histogram(OVERHEAD_SECONDS, endpoint)
-            timings = self._timings[endpoint] = histograms
-        timings[0].observe(took_ns / _NS_PER_S)
-        timings[1].observe(overhead_ns / _NS_PER_S)
 
 
 def _logs_requests(settings: Settings) -> bool:

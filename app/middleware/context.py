@@ -10,7 +10,6 @@ from typing import Any
 from app.kernel.clock import Clock
 from app.kernel.errors import ExpectationFailed, GatewayError, InternalError, InvalidRequest, Unavailable
 from app.kernel.ids import uuid7_text
-from app.observability.metrics import Number
 
 _LOG = logging.getLogger("gateway.http")
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -54,19 +53,6 @@ class PlaneState:
         self.cap = cap
         self.inflight = 0
         self.is_draining = False
-        self.gauge: Number | None = None
-
-    def enter(self) -> None:
-        """Count a request in."""
-        self.inflight += 1
-        if self.gauge is not None:
-            self.gauge.set(self.inflight)
-
-    def leave(self) -> None:
-        """Count a request out."""
-        self.inflight -= 1
-        if self.gauge is not None:
-            self.gauge.set(self.inflight)
 
 
 class ContextRing:
@@ -96,7 +82,7 @@ class ContextRing:
         )
         scope["state"] = {"context": context, "request_id": context.request_id}
         state = self._state
-        state.enter()
+        state.inflight += 1
         context.is_draining = state.is_draining
         outgoing = _Outgoing(send, context)
         try:
@@ -108,7 +94,7 @@ class ContextRing:
             _LOG.exception("request %s failed", context.request_id)
             await self._answer(scope, outgoing, context, InternalError())
         finally:
-            state.leave()
+            state.inflight -= 1
 
     def _admit(self, path: str, headers: dict[bytes, bytes], *, has_repeats: bool, pairs: Any) -> None:
         """Refuse what may not go on; probes are let through whatever the host or the load."""

@@ -146,6 +146,11 @@ class Exchange:
             self._request_uuid = uuid_of(self.request_id)
         return self._request_uuid
 
+    def forget_body(self) -> None:
+        """Let go of what the client sent; only for an exchange at its end."""
+        self.body = b""
+        self.document = {}
+
     def expire(self) -> None:
         """Note that the caller's time has run out."""
         self.is_expired = True

@@ -14,17 +14,8 @@ import msgspec
 from app.domain.usage.schemas import UsageEvent
 from app.kernel.clock import Clock
 from app.kernel.ids import attempt_id
-from app.kernel.money import NUSD_PER_USD, format_usd
+from app.kernel.money import format_usd
 from app.limits.accounts import Accounts
-from app.observability.metrics import (
-    ATTEMPTS,
-    COST,
-    TOKENS,
-    TTFT_SECONDS,
-    USAGE_ANOMALIES,
-    Metrics,
-    Number,
-)
 from app.pipeline.exchange import Answer, Attempt, Exchange, LiveBody, Next
 from providers.errors import ProviderError
 from providers.framing import sse
@@ -33,7 +24,6 @@ from providers.types import Usage
 
 _BYTES_PER_TOKEN = 4
 _NS_PER_MS = 1_000_000
-_NS_PER_S = 1_000_000_000
 
 
 class Supervisor(Protocol):
@@ -45,14 +35,12 @@ class Supervisor(Protocol):
 
 
 class Meter:
-    """Counts and settles."""
+    """Settles."""
 
-    def __init__(self, accounts: Accounts, *, metrics: Metrics, clock: Clock, supervisor: Supervisor) -> None:
+    def __init__(self, accounts: Accounts, *, clock: Clock, supervisor: Supervisor) -> None:
         self._accounts = accounts
-        self._metrics = metrics
         self._clock = clock
         self._supervisor = supervisor
-        self._token_counters: dict[str, tuple[Number, Number, Number, Number]] = {}
 
     async def __call__(self, exchange: Exchange, following: Next) -> Answer:
         """Answer; a whole answer is settled here, a live one by the time its last bytes are read."""
@@ -112,7 +100,6 @@ class Meter:
     def _event(self, exchange: Exchange, attempt: Attempt, now: datetime, now_ns: int) -> UsageEvent:
         """Close an attempt and return its event."""
         ended_ns = attempt.ended_ns if attempt.ended_ns is not None else now_ns
-        self._count(exchange, attempt)
         principal = exchange.principal
         first_ns = attempt.first_ns
         usage = attempt.usage or Usage()
@@ -145,31 +132,6 @@ class Meter:
             tags=principal.tags | exchange.options.tags if exchange.options.tags else principal.tags,
             error_code=attempt.error_code,
         )
-
-    def _count(self, exchange: Exchange, attempt: Attempt) -> None:
-        usage, model, provider = attempt.usage, exchange.route.label, attempt.provider
-        self._metrics.number(ATTEMPTS, provider, attempt.outcome or "cancelled").add()
-        if attempt.usage_source == "estimated":
-            self._metrics.number(USAGE_ANOMALIES, provider).add()
-        if usage is None:
-            return
-        self._count_tokens(model, usage)
-        if attempt.first_ns is not None and exchange.stream:
-            seconds = (attempt.first_ns - attempt.started_ns) / _NS_PER_S
-            self._metrics.histogram(TTFT_SECONDS, model).observe(seconds)
-        if attempt.cost_nusd:
-            self._metrics.number(COST, model, provider).add(attempt.cost_nusd / NUSD_PER_USD)
-
-    def _count_tokens(self, model: str, usage: Usage) -> None:
-        counters = self._token_counters.get(model)
-        if counters is None:
-            kinds = ("input", "output", "cache_read", "cache_write")
-            found = [self._metrics.number(TOKENS, model, kind) for kind in kinds]
-            counters = self._token_counters[model] = (found[0], found[1], found[2], found[3])
-        counters[0].add(usage.input_tokens)
-        counters[1].add(usage.output_tokens)
-        counters[2].add(usage.cache_read_tokens)
-        counters[3].add(usage.cache_write_tokens)
 
 
 class _MeteredBody:

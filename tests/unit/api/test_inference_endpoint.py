@@ -1,6 +1,7 @@
 import asyncio
 import json
 import logging
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,7 @@ from app.api.inference import InferenceEndpoint
 from app.api.llm.chat import LLM_CHAT_WIRE
 from app.api.openai.paths import CHAT_WIRE
 from app.domain.keys.principal import Principal
+from app.gateway.tally import line_of
 from app.kernel.clock import ManualClock
 from app.kernel.errors import MethodNotAllowed, RateLimited, Unauthenticated
 from app.middleware.context import RequestContext
@@ -56,8 +58,8 @@ class FakeGateway:
         self.tokens = None
         self.body_limit_bytes = 10_000
         self.directory = self
-        self.request_log = self
-        self.is_enabled = True
+        self.tally = self
+        self.core = SimpleNamespace(is_degraded=False, degraded=[])
         self.open_requests = set()
         route = Route(name="m", label="m", targets=(TARGET,), owned_by="p")
         self.routes = RouteTable({"m": route})
@@ -78,11 +80,9 @@ class FakeGateway:
             await asyncio.Event().wait()
         return self._answer
 
-    def add(self, line):
-        self.lines.append(line)
-
-    def count_request(self, endpoint, **labels):
-        self.counts.append((endpoint, labels["status"]))
+    def add(self, finished):
+        self.lines.append(line_of(finished))
+        self.counts.append((finished.endpoint, finished.status))
 
 
 class Connection:

@@ -10,7 +10,6 @@ from app.domain.prices import PriceBook, price_from_settings
 from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import ManualClock
 from app.kernel.ids import uuid7_text
-from app.observability.metrics import Metrics
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Exchange, compose
@@ -189,10 +188,9 @@ class Pipeline:
     def __init__(self):
         self.clock = ManualClock()
         self.accounts = FakeAccounts()
-        self.metrics = Metrics()
         self.tasks = TaskSupervisor()
         prices = PriceBook(Catalog({}), clock=self.clock)
-        meter = Meter(self.accounts, metrics=self.metrics, clock=self.clock, supervisor=self.tasks)
+        meter = Meter(self.accounts, clock=self.clock, supervisor=self.tasks)
         dispatch = Dispatch(prices, self.clock)
         self.call = compose([meter, Admit(self.accounts, prices)], Routed(dispatch, self.clock, draw=lambda: 0.0))
 

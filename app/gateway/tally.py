@@ -1,0 +1,164 @@
+"""What is counted and logged of each request, a little after it: in batches, off the request's own path.
+
+A request costs one append. Twelve times a second the batch is worked off, in one go and with warm caches, which is
+several times cheaper than the same work inside every request. A scrape works off its own process's batch first.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+
+import msgspec
+
+from app.kernel.money import NUSD_PER_USD
+from app.observability.logs import RequestLine, RequestLog
+from app.observability.metrics import (
+    ATTEMPTS,
+    COST,
+    OVERHEAD_SECONDS,
+    REQUEST_SECONDS,
+    REQUESTS,
+    TOKENS,
+    TTFT_SECONDS,
+    USAGE_ANOMALIES,
+    Histogram,
+    Metrics,
+    Number,
+)
+from app.pipeline.exchange import Attempt, Exchange
+
+_FLUSH_S = 0.08
+_MOST = 10_000
+_NS_PER_S = 1_000_000_000
+_NS_PER_MS = 1_000_000
+_PLANE = "gateway"
+_SERVER_FAULT = 500
+
+
+class Finished(msgspec.Struct, frozen=True, gc=False):
+    """A request at its end. `at_ns` is wall time; `exchange` is absent for one that was refused before it was read."""
+
+    at_ns: int
+    request_id: str
+    endpoint: str
+    exchange: Exchange | None
+    status: int
+    error_code: str | None
+    took_ns: int
+
+
+class Tally:
+    """Takes finished requests, counts and logs them soon after. One for each worker, used inside its loop."""
+
+    def __init__(self, metrics: Metrics, log: RequestLog) -> None:
+        self._metrics = metrics
+        self._log = log
+        self._waiting: list[Finished] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._requests: dict[tuple[str, str, str, int], Number] = {}
+        self._timings: dict[str, tuple[Histogram, Histogram]] = {}
+        self._tokens: dict[str, tuple[Number, Number, Number, Number]] = {}
+
+    def add(self, finished: Finished) -> None:
+        """Take a finished request; its body is let go."""
+        if finished.exchange is not None:
+            finished.exchange.forget_body()
+        self._waiting.append(finished)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
+        elif len(self._waiting) >= _MOST:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count and log what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._waiting = self._waiting, []
+        for finished in waiting:
+            self._count(finished)
+            if self._log.is_enabled:
+                self._log.add(line_of(finished))
+
+    def _count(self, finished: Finished) -> None:
+        exchange = finished.exchange
+        attempt = exchange.last_attempt if exchange is not None else None
+        label = exchange.route.label if exchange is not None else ""
+        provider = attempt.provider if attempt is not None else ""
+        key = (finished.endpoint, label, provider, finished.status)
+        number = self._requests.get(key)
+        if number is None:
+            labels = (_PLANE, finished.endpoint, label, provider, str(finished.status))
+            number = self._requests[key] = self._metrics.number(REQUESTS, *labels)
+        number.add()
+        seconds, overhead = self._timings_of(finished.endpoint)
+        seconds.observe(finished.took_ns / _NS_PER_S)
+        overhead.observe((finished.took_ns if exchange is None else exchange.overhead_ns) / _NS_PER_S)
+        if exchange is not None:
+            for each in exchange.attempts:
+                self._count_attempt(exchange, each)
+
+    def _timings_of(self, endpoint: str) -> tuple[Histogram, Histogram]:
+        timings = self._timings.get(endpoint)
+        if timings is None:
+            metrics = self._metrics
+            timings = metrics.histogram(REQUEST_SECONDS, endpoint), metrics.histogram(OVERHEAD_SECONDS, endpoint)
+            self._timings[endpoint] = timings
+        return timings
+
+    def _count_attempt(self, exchange: Exchange, attempt: Attempt) -> None:
+        usage, model, provider = attempt.usage, exchange.route.label, attempt.provider
+        self._metrics.number(ATTEMPTS, provider, attempt.outcome or "cancelled").add()
+        if attempt.usage_source == "estimated":
+            self._metrics.number(USAGE_ANOMALIES, provider).add()
+        if usage is None:
+            return
+        counters = self._tokens_of(model)
+        counters[0].add(usage.input_tokens)
+        counters[1].add(usage.output_tokens)
+        counters[2].add(usage.cache_read_tokens)
+        counters[3].add(usage.cache_write_tokens)
+        if attempt.first_ns is not None and exchange.stream:
+            seconds = (attempt.first_ns - attempt.started_ns) / _NS_PER_S
+            self._metrics.histogram(TTFT_SECONDS, model).observe(seconds)
+        if attempt.cost_nusd:
+            self._metrics.number(COST, model, provider).add(attempt.cost_nusd / NUSD_PER_USD)
+
+    def _tokens_of(self, model: str) -> tuple[Number, Number, Number, Number]:
+        counters = self._tokens.get(model)
+        if counters is None:
+            kinds = ("input", "output", "cache_read", "cache_write")
+            found = [self._metrics.number(TOKENS, model, kind) for kind in kinds]
+            counters = self._tokens[model] = (found[0], found[1], found[2], found[3])
+        return counters
+
+
+def line_of(finished: Finished) -> RequestLine:
+    """Return what is logged of a request."""
+    exchange = finished.exchange
+    line = RequestLine(
+        time=datetime.fromtimestamp(finished.at_ns / _NS_PER_S, UTC),
+        level="info" if finished.status < _SERVER_FAULT else "warning",
+        logger="gateway.request",
+        request_id=finished.request_id,
+        method="POST",
+        route=finished.endpoint,
+        status=finished.status,
+        duration_ms=finished.took_ns // _NS_PER_MS,
+        overhead_ms=round((finished.took_ns if exchange is None else exchange.overhead_ns) / _NS_PER_MS, 3),
+        error_code=finished.error_code,
+    )
+    if exchange is None:
+        return line
+    attempt = exchange.last_attempt
+    usage = attempt.usage if attempt is not None else None
+    return msgspec.structs.replace(
+        line,
+        key_id=exchange.principal.key_id,
+        model=exchange.route.label,
+        provider=attempt.provider if attempt is not None else None,
+        attempts=len(exchange.attempts),
+        stream=exchange.stream,
+        input_tokens=usage.input_tokens if usage is not None else 0,
+        output_tokens=usage.output_tokens if usage is not None else 0,
+        cost_nusd=exchange.cost_nusd,
+    )
