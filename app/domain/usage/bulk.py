@@ -6,7 +6,9 @@ writer of a transaction, so what is there already can be asked first; PostgreSQL
 
 from collections.abc import Sequence
 from datetime import UTC
+from functools import cache
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +19,15 @@ from app.domain.usage.schemas import UsageEvent
 
 _COLUMNS = UsageEvent.__struct_fields__
 _FIND_IN_SQLITE = "SELECT event_id FROM usage_events WHERE event_id IN (SELECT value FROM json_each(?))"
-_INSERT_IN_SQLITE = f"INSERT INTO usage_events ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - our own names
+_ROW = f"({', '.join('?' * len(_COLUMNS))})"
+_SQLITE_ROWS = (256, 64, 16, 4, 1)
+"""How many rows one statement inserts: few sizes, so that SQLite's driver keeps every statement prepared.
+
+One statement lets go of the interpreter once. `executemany` does so for every row, and waits for it again each time.
+"""
 
 
+@cache
 def _postgres_statement() -> str:
     return files("app.domain.usage").joinpath("insert_events.sql").read_text(encoding="utf-8")
 
@@ -29,9 +37,18 @@ async def insert_in_sqlite(connection: Connection, events: Sequence[UsageEvent])
     wanted = msgspec.json.encode([event.event_id.hex for event in events]).decode()
     known = {row[0] for row in await connection.exec_driver_sql(_FIND_IN_SQLITE, (wanted,))}
     fresh = {event.event_id: event for event in events if event.event_id.hex not in known}
-    if fresh:
-        await connection.exec_driver_sql(_INSERT_IN_SQLITE, [_sqlite_row(event) for event in fresh.values()])
+    rows = [_sqlite_row(event) for event in fresh.values()]
+    for size in _SQLITE_ROWS:
+        while len(rows) >= size:
+            batch, rows = rows[:size], rows[size:]
+            await connection.exec_driver_sql(_sqlite_statement(size), tuple(chain.from_iterable(batch)))
     return set(fresh)
+
+
+@cache
+def _sqlite_statement(size: int) -> str:
+    rows = ", ".join([_ROW] * size)
+    return f"INSERT INTO usage_events ({', '.join(_COLUMNS)}) VALUES {rows}"  # noqa: S608 - our own names
 
 
 async def insert_in_postgres(connection: Connection, events: Sequence[UsageEvent]) -> set[UUID]:
