@@ -58,11 +58,19 @@ def ask_until(caller: Caller, seed: int, ends_at: float) -> list[str]:
     return whole
 
 
+def pids_of(gateway: GatewayProcess) -> list[int]:
+    """Return the workers' process ids; none if one vanished while they were listed."""
+    try:
+        return gateway.pids()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def kill_a_worker(gateway: GatewayProcess, draw: random.Random) -> None:
     """SIGKILL one of the workers that serve now, and wait until there are two again."""
-    victim = psutil.Process(draw.choice(gateway.pids()))
+    victim = psutil.Process(draw.choice(pids_of(gateway)))
     victim.send_signal(signal.SIGKILL)
-    assert wait_until(lambda: victim.pid not in (pids := gateway.pids()) and len(pids) == 2, within_s=15)
+    assert wait_until(lambda: victim.pid not in (pids := pids_of(gateway)) and len(pids) == 2, within_s=15)
 
 
 def check_rounds(gateway: GatewayProcess, *, rounds: int) -> None:
