@@ -4,7 +4,6 @@ import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +13,7 @@ from litestar import Litestar, Request, Response, asgi
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
 from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
-from app.api.admin.problems import MEDIA_TYPE, STATUSES, Problem
+from app.api.admin.problems import spoken_problem
 from app.api.docs import docs_handlers
 from app.api.errors import headers_of, openai_body, status_of
 from app.api.inference import InferenceEndpoint, Wire
@@ -171,16 +170,8 @@ def refuse_openai(path: str, error: GatewayError, request_id: str) -> tuple[int,
 def refuse_problem(path: str, error: GatewayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return an error as the admin plane says it."""
     del path
-    status = STATUSES[type(error)]
-    problem = Problem(
-        type=f"urn:llm-gateway:error:{error.code}",
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=error.message,
-        code=error.code,
-        request_id=request_id,
-    )
-    return status, [(b"content-type", MEDIA_TYPE.encode()), *headers_of(error)], msgspec.json.encode(problem)
+    said = spoken_problem(error, request_id=request_id)
+    return said.status, [(name.encode(), value.encode()) for name, value in said.headers.items()], said.body
 
 
 def _say_openai(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:

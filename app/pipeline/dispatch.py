@@ -90,7 +90,8 @@ class Dispatch:
             whole = await stream.read_all()
         finally:
             stream.close()
-        self.end_well(exchange, attempt, stream.inspector.usage, stream.inspector.output_tokens_seen)
+        seen = stream.inspector.output_tokens_seen if exchange.operation.name == "chat" else 0
+        self.end_well(exchange, attempt, stream.inspector.usage, seen)
         return Answer(body=whole)
 
     async def _translate(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:

@@ -120,7 +120,7 @@ class OpenAIDialect:
         given = {name: request.document[name] for name in _CAPS if request.document.get(name) is not None}
         if not given:
             return {self._quirks.max_tokens_field: b"%d" % cap} if request.operation == CHAT else {}
-        return {rename.get(name, name): b"%d" % cap for name, tokens in given.items() if tokens > cap}
+        return {rename.get(name, name): b"%d" % cap for name, tokens in given.items() if not 0 < tokens <= cap}
 
     def inspector(self, request: RelayRequest) -> Inspector:
         """Return an inspector for the answer to `request`."""

@@ -3,7 +3,7 @@
 import logging
 import re
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from litestar import Request, Response
@@ -12,14 +12,13 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta
 
-from app.api.errors import TABLE
+from app.api.errors import status_of
 from app.kernel import errors
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid7_text
 
 MEDIA_TYPE = "application/problem+json"
 
-STATUSES: dict[type[GatewayError], int] = {kind: said.status for kind, said in TABLE.items()}
 """Both planes answer with the same statuses."""
 
 _BY_STATUS: dict[int, type[GatewayError]] = {
@@ -87,28 +86,41 @@ WRITE_PROBLEMS = PROBLEMS | {
 ETAG = ResponseHeader(name="ETag", description="The object's version, for `If-Match`.", documentation_only=True)
 
 
-def problem_response(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
-    """Return an error of ours as a problem."""
-    status = STATUSES[_known(type(error))]
-    faults = None if error.param is None else [FieldFault(error.param, error.message)]
-    state = request.scope["state"]
-    if "request_id" not in state:
-        state["request_id"] = uuid7_text()
+class SpokenProblem(NamedTuple):
+    """An error as the admin plane says it: its status, its headers by lower-case name, its body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def spoken_problem(error: GatewayError, *, request_id: str) -> SpokenProblem:
+    """Return how an error of ours is said."""
+    status = status_of(error)
     problem = Problem(
         type=f"urn:llm-gateway:error:{error.code}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=error.message,
         code=error.code,
-        request_id=str(state["request_id"]),
-        errors=faults,
+        request_id=request_id,
+        errors=None if error.param is None else [FieldFault(error.param, error.message)],
     )
-    headers = dict(error.headers) | {"cache-control": "no-store"}
+    headers = dict(error.headers) | {"cache-control": "no-store", "content-type": MEDIA_TYPE}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = _CHALLENGE
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_s)))
-    return Response(msgspec.json.encode(problem), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+    return SpokenProblem(status, headers, msgspec.json.encode(problem))
+
+
+def problem_response(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
+    """Return an error of ours as a problem."""
+    state = request.scope["state"]
+    if "request_id" not in state:
+        state["request_id"] = uuid7_text()
+    said = spoken_problem(error, request_id=str(state["request_id"]))
+    return Response(said.body, status_code=said.status, media_type=MEDIA_TYPE, headers=said.headers)
 
 
 def framework_problem(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -155,10 +167,6 @@ def _explained(match: re.Match[str]) -> str:
     """Return in words what a pattern of ours asks for."""
     is_amount = match["pattern"].startswith("^[0-9]")
     return 'that is a decimal amount, such as "0.10"' if is_amount else "without control characters and not blank"
-
-
-def _known(kind: type[GatewayError]) -> type[GatewayError]:
-    return next(each for each in kind.__mro__ if each in STATUSES)
 
 
 def _invalid_parameter(error: ValidationException) -> str:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Connection
+from app.db.faults import is_outage
 from app.db.rows import to_record
 from app.domain.usage.bulk import insert_in_postgres, insert_in_sqlite
 from app.domain.usage.schemas import UsageEvent
@@ -15,14 +17,21 @@ MAX_ROWS = 500
 
 
 async def insert_events(connection: Connection, events: Sequence[UsageEvent]) -> set[UUID]:
-    """Add up to 500 events; returns the ids of those that were new, so that only they are rolled up."""
+    """Add up to 500 events; returns the ids of those that were new, so that only they are rolled up.
+
+    Raises `ValueError` if the database refuses one of them for what it holds.
+    """
     if len(events) > MAX_ROWS:
         raise ValueError(f"at most {MAX_ROWS} events are inserted at once")
     if not events:
         return set()
-    if connection.dialect.name == "postgresql":
-        return await insert_in_postgres(connection, events)
-    return await insert_in_sqlite(connection, events)
+    insert = insert_in_postgres if connection.dialect.name == "postgresql" else insert_in_sqlite
+    try:
+        return await insert(connection, events)
+    except DBAPIError as error:
+        if is_outage(error):
+            raise
+        raise ValueError(f"the database refused usage events: {error.orig}") from error
 
 
 async def find_events(connection: Connection, *, request_id: UUID) -> list[UsageEvent]:
