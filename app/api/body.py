@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from app.kernel.errors import ExpectationFailed, InvalidRequest, TooLarge, UnsupportedMediaType
+from providers.framing.members import DuplicateMember, refuse_duplicates
 
 MAX_DEPTH = 64
+MAX_FIELDS = 1_000
 MAX_MEMBERS = 50_000
 MAX_ITEMS = 400_000
 MAX_LISTS = 50_000
@@ -39,7 +41,10 @@ class JsonReader:
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in `body`; raises `InvalidRequest` for anything else, however it is broken."""
+    """Return the JSON object in `body`; raises `InvalidRequest` for anything else, however it is broken.
+
+    A member that stands twice is refused: we read its last value, a provider that gets the bytes may read its first.
+    """
     if not body:
         raise _invalid("the request has no body")
     _check_size(body)
@@ -53,6 +58,12 @@ def decode_object(body: bytes) -> dict[str, Any]:
         raise _invalid(f"the request body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise _invalid("the request body must be a JSON object")
+    if len(value) > MAX_FIELDS:
+        raise _invalid(f"the request body has more than {MAX_FIELDS} fields")
+    try:
+        refuse_duplicates(body)
+    except DuplicateMember as error:
+        raise _invalid(f"the request body is ambiguous: {error}") from None
     return value
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.api import body as bodies
-from app.api.body import MAX_DEPTH, MAX_ITEMS, MAX_LISTS, MAX_MEMBERS, JsonReader, check_head, decode_object
+from app.api.body import MAX_DEPTH, MAX_FIELDS, MAX_ITEMS, MAX_LISTS, MAX_MEMBERS, JsonReader, check_head, decode_object
 from app.kernel.errors import ExpectationFailed, GatewayError, InvalidRequest, TooLarge, UnsupportedMediaType
 
 
@@ -31,12 +31,15 @@ GOOD = {
     "exactly as deep as allowed": nested(MAX_DEPTH),
     "brackets in strings": b'{"a":' + json.dumps("[{" * 5_000).encode() + b"}",
     "escaped quotes and backslashes": b'{"a":[' + b",".join([TRICKY] * 200) + b"]}",
-    "as many members as allowed": b"{" + b",".join(b'"%d":1' % i for i in range(MAX_MEMBERS)) + b"}",
+    "as many members as allowed": b'{"a":{' + b",".join(b'"%d":1' % i for i in range(MAX_MEMBERS - 1)) + b"}}",
+    "as many fields as allowed": b"{" + b", ".join(b'"%d": 1' % i for i in range(MAX_FIELDS)) + b"}",
     "colons in strings": b'{"a":"' + b":" * 100_000 + b'"}',
     "many items": b'{"a":[' + b"1," * (MAX_ITEMS - 10) + b"1]}",
     "a whole number beyond 64 bits": b'{"a":' + b"9" * 400 + b"}",
     "a surrogate pair": rb'{"a":"\ud83d\ude00"}',
-    "a name that stands twice": b'{"a":1,"a":2}',
+    "a name that stands twice inside": b'{"a":{"b":1,"b":2}}',
+    "a name in other letters": b'{"model":"a","Model":"b"}',
+    "names beyond ASCII": '{"é":1,"é":2}'.encode(),
 }
 BROKEN = {
     "nothing": b"",
@@ -71,6 +74,12 @@ BROKEN = {
     "closing brackets only": b"]" * 200_000,
     "deep behind an escaped quote": b'{"a":"' + rb"\"" * 40 + b'","b":' + nested(MAX_DEPTH) + b"}",
     "deep behind a backslash": rb'{"a":"\\","b":' + nested(MAX_DEPTH) + b"}",
+    "a field that stands twice": b'{"model":"a","model":"b"}',
+    "a field that stands twice with one value": b'{"model":"a","model":"a"}',
+    "a field that stands twice among spaces": b'{ "model": "a", "n": 1, "model": "b" }',
+    "a field that stands twice behind an escape": b'{"model":"a","mode\\u006c":"b"}',
+    "a long field that stands twice": b'{"%b":1,"%b":2}' % (b"x" * 9_000, b"x" * 9_000),
+    "one field too many": b"{" + b",".join(b'"%d":1' % i for i in range(MAX_FIELDS + 1)) + b"}",
     "one member too many": b"{" + b",".join(b'"%d":1' % i for i in range(MAX_MEMBERS + 1)) + b"}",
     "members spread over objects": b'{"a":[' + b",".join([b'{"a":1,"b":2}'] * (MAX_MEMBERS // 2 + 1)) + b"]}",
     "too many items": b'{"a":[' + b"1," * (MAX_ITEMS + 1) + b"1]}",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.framing.members import DuplicateMember, scan, splice
+from providers.framing.members import DuplicateMember, refuse_duplicates, scan, splice
 
 SPACE = st.text(alphabet=" \t\r\n", max_size=3)
 NAMES = st.one_of(
@@ -154,6 +154,8 @@ def test_a_member_that_stands_twice_is_refused(body):
     with pytest.raises(DuplicateMember):
         scan(body)
     with pytest.raises(DuplicateMember):
+        refuse_duplicates(body)
+    with pytest.raises(DuplicateMember):
         splice(body, put={"model": b'"c"'})
 
 
@@ -167,6 +169,16 @@ def test_any_member_that_stands_twice_is_refused(decoded, data):
     body = "{" + ",".join(f"{name}:{text}" for name, text in pairs) + "}"
     with pytest.raises(DuplicateMember):
         scan(body.encode())
+    with pytest.raises(DuplicateMember):
+        refuse_duplicates(body.encode())
+
+
+@FEW
+@given(bodies())
+def test_no_other_body_is_held_to_say_a_member_twice(drawn):
+    decoded, body, _ = drawn
+    refuse_duplicates(body)
+    refuse_duplicates(json.dumps(decoded, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 @pytest.mark.parametrize(
