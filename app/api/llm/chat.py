@@ -50,6 +50,8 @@ def check_llm_chat(document: Mapping[str, Any]) -> str:
     _check_cache(document.get("cache"))
     model = check_common(document)
     check_chat(document)
+    if document.get("n") not in (None, 1):
+        raise InvalidRequest("n must be 1 here: the answer has one output", param="n")
     return model
 
 

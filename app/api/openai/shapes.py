@@ -18,6 +18,10 @@ _MAX_USER = 512
 _MAX_PAIRS, _MAX_PAIR_NAME, _MAX_PAIR_VALUE = 16, 64, 512
 _MAX_INPUTS = 2_048
 _REDIRECTS = frozenset({"api_base", "base_url", "api_key", "custom_llm_provider", "extra_headers"})
+_READ_BY_US = frozenset(
+    {"model", "messages", "input", "n", "stream", "stream_options", "max_tokens", "max_completion_tokens", "gateway"}
+    | {"metadata", *_REDIRECTS}
+)
 _IMPERSONATES = "user_api_key_"
 _SCHEMES = frozenset({"http", "https"})
 _ODD_ADDRESS = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
@@ -65,8 +69,10 @@ def _wrong(param: str, want: str) -> InvalidRequest:
 
 def check_common(document: Mapping[str, Any]) -> str:
     """Check what all bodies have in common; return the name of the model."""
-    for name in _REDIRECTS & document.keys():
-        raise InvalidRequest(f"{name} is not accepted here", code="unknown_parameter", param=name)
+    for name in document:
+        if name in _REDIRECTS or (name not in _READ_BY_US and name.casefold() in _READ_BY_US):
+            # A server that reads names in any case, as those in Go do, would take `Model` for `model`.
+            raise InvalidRequest(f"{name} is not accepted here", code="unknown_parameter", param=name)
     _check_metadata(document.get("metadata"))
     _check_user(document.get("user"))
     model = document.get("model")

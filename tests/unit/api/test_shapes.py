@@ -160,6 +160,13 @@ def test_fields_that_would_redirect_are_refused(wire, name):
     assert (caught.value.code, caught.value.param) == ("unknown_parameter", name)
 
 
+@pytest.mark.parametrize("name", ["Model", "MODEL", "Stream", "\u017ftream", "N", "Max_Tokens", "Api_Base", "Gateway"])
+def test_what_a_server_that_ignores_case_would_take_for_another_field_is_refused(name):
+    with pytest.raises(InvalidRequest) as caught:
+        CHAT_WIRE.check(chat(**{name: "x"}))
+    assert (caught.value.code, caught.value.param) == ("unknown_parameter", name)
+
+
 def test_metadata_that_would_impersonate_is_refused():
     with pytest.raises(InvalidRequest) as caught:
         CHAT_WIRE.check(chat(metadata={"user_api_key_team_id": "x"}))
@@ -302,6 +309,13 @@ def test_the_own_dialect_takes_what_openai_takes():
     assert check_llm_chat(chat(cache={"mode": "exact"}, tools=[FUNCTION])) == "m"
     with pytest.raises(InvalidRequest):
         check_llm_chat(chat(fanout={"models": ["a"] * 50}))
+
+
+def test_the_gateways_own_dialect_has_one_answer():
+    assert check_llm_chat(chat(n=1)) == check_llm_chat(chat(n=None)) == "m"
+    with pytest.raises(InvalidRequest) as caught:
+        check_llm_chat(chat(n=2))
+    assert caught.value.param == "n"
 
 
 def routes(*names):
