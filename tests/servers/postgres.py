@@ -48,6 +48,10 @@ def _in_own_loop(call: Callable[[], Awaitable[T]]) -> T:
         return thread.submit(lambda: asyncio.run(run())).result()
 
 
+# Several launchers of one process may share a server, which the environment named.
+_NUMBERS = itertools.count(1)
+
+
 class Postgres:
     """A PostgreSQL that somebody runs, reached by URL; `close` drops the databases that were made here."""
 
@@ -55,7 +59,6 @@ class Postgres:
         self._parts = urlsplit(url)
         self._templates: dict[str, str] = {}
         self._made: list[str] = []
-        self._number = itertools.count(1)
 
     def url(self, database: str | None = None) -> str:
         """Return the address of a database, as SQLAlchemy writes it; of the maintenance database by default."""
@@ -76,7 +79,7 @@ class Postgres:
 
     def new_database(self, *, template: str = "template0") -> str:
         """Make an empty database, or a copy of `template`, and return its URL."""
-        name = f"t{os.getpid()}_{next(self._number)}"
+        name = f"t{os.getpid()}_{next(_NUMBERS)}"
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         self._made.append(name)
         return self.url(name)

@@ -329,10 +329,11 @@ def test_all_bytes_may_be_given(fake_provider, http):
 @pytest.mark.parametrize("fault", ["close", "reset"])
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("after", [{}, {"fault_after_frames": 2}, {"fault_after_bytes": 60}])
-def test_an_answer_may_break_anywhere(http, fake_provider, fault, stream, after):
+def test_an_answer_may_break_anywhere(fake_provider, fault, stream, after):
     fake_provider.script(Script(fault=fault, **after))
+    body = {"model": "m", "messages": HELLO, "stream": stream}
     with pytest.raises(httpx.TransportError):
-        http.post("/chat/completions", json={"model": "m", "messages": HELLO, "stream": stream})
+        httpx.post(f"{fake_provider.url}/chat/completions", json=body)
     entry = fake_provider.journal.last
     assert fake_provider.journal.wait_for(lambda _: entry.finished_after_ms is not None)
     assert not entry.is_complete

@@ -1,0 +1,43 @@
+"""References to what vendors store, found wherever a body can make one."""
+
+import pytest
+
+from app.api.openai.stored import stored_reference
+
+FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"file_id": {}}, "file_id": 1}}}
+
+
+def said(*parts):
+    return {"messages": [{"role": "user", "content": "hi"}, {"role": "user", "content": list(parts)}]}
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"conversation": {"id": "conv_1"}}, "conversation"),
+        ({"container": "cntr_1"}, "container"),
+        ({"cachedContent": "cachedContents/1"}, "cachedContent"),
+        (said({"type": "file", "file": {"file_id": "file-1"}}), "messages[1].content[0].file.file_id"),
+        (said({"type": "text", "text": "a"}, {"type": "input_file", "file_id": "f"}), "messages[1].content[1].file_id"),
+        ({"tools": [FUNCTION, {"type": "code_interpreter", "container": "cntr_1"}]}, "tools[1].container"),
+    ],
+)
+def test_a_reference_is_found(document, path):
+    assert stored_reference(document) == path
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        said({"type": "text", "text": "file_id"}),
+        said({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:", "file_id": None}}),
+        {"previous_response_id": None, "conversation": None},
+        {"tools": [FUNCTION]},
+        {"messages": "odd", "tools": {"file_id": "x"}, "input": ["file_id"]},
+        {"messages": [1, {"content": [1]}], "tools": [1]},
+    ],
+)
+def test_nothing_else_is_one(document):
+    assert stored_reference(document) is None
