@@ -10,9 +10,10 @@ import msgspec
 from app.api.body import JsonReader, check_head
 from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
+from app.api.openai.stored import stored_reference
 from app.gateway import Gateway
 from app.gateway.tally import Finished
-from app.guards.inference import requires_inference, requires_model
+from app.guards.inference import requires_inference, requires_model, requires_own_state
 from app.kernel.errors import (
     GatewayError,
     InternalError,
@@ -126,6 +127,7 @@ class InferenceEndpoint:
         name = wire.check(document)
         options = read_options(context.headers, document.get(_GATEWAY_FIELD))
         route = requires_model(principal, gateway.routes, name, pinned=options.route)
+        requires_own_state(principal, route, stored_reference(document))
         exchange = Exchange(
             request_id=context.request_id,
             principal=principal,

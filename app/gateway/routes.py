@@ -194,6 +194,7 @@ class RouteBuilder:
             whole_target=whole,
             vendor=(provider.plugin.catalog or "") if provider.is_vendors_own else "",
             weight=weight,
+            dedicated_to=provider.settings.dedicated_to,
             price=price or (price_from_settings(_FREE) if provider.plugin.name == _ECHO else None),
         )
 

@@ -17,6 +17,7 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     `target` has the clocks for streams, `whole_target` those for answers that are not streamed: a provider sends the
     head of such an answer when it has finished, so the clock for the first token runs there only if the operator set
     it.
+    `dedicated_to` is the id of the one organisation that uses the provider's account, if there is one.
     """
 
     provider: str
@@ -27,6 +28,7 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     weight: int = 1
     price: Price | None = None
     bills_after_disconnect: bool = False
+    dedicated_to: str | None = None
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
