@@ -58,6 +58,13 @@ class Inspector(Protocol):
         """Take the next bytes off the wire, in any cut, and return those that may be passed on (perhaps none)."""
         ...
 
+    def end(self) -> bytes:
+        """Take the end of a body that has not said its terminator, and return the terminator if nothing is missing.
+
+        Raises `StreamInterrupted` if the answer was cut.
+        """
+        ...
+
 
 class RelayStream(Protocol):
     """A provider's answer in the client's own dialect."""

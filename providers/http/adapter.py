@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from providers.errors import BadAnswer, StreamInterrupted
+from providers.errors import BadAnswer
 from providers.protocol import Answer, ChatDecoder, ChatStream, Dialect, Inspector, RelayStream, Sender
 from providers.stream import ReplayStream, replay
 from providers.types import (
@@ -109,7 +109,7 @@ class HttpRelay:
                 raise inspector.error
             data = await self._answer.read()
             if not data:
-                raise StreamInterrupted
+                return inspector.end()
             passed = inspector.feed(data)
             if passed:
                 return passed

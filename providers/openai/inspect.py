@@ -7,13 +7,23 @@ from typing import Any
 
 import msgspec
 
-from providers.errors import BadAnswer, ProviderError
+from providers.errors import BadAnswer, ProviderError, StreamInterrupted
 from providers.framing import sse
 from providers.openai.errors import error_in_stream
-from providers.openai.wire import Chunk, ChunkChoice, UsageOnly, WireUsage, decode_chunk, decode_usage_only, read_usage
+from providers.openai.wire import (
+    Chunk,
+    ChunkChoice,
+    UsageOnly,
+    WireUsage,
+    closes,
+    decode_chunk,
+    decode_usage_only,
+    read_usage,
+)
 from providers.types import Usage
 
 _DONE = b"[DONE]"
+_DONE_FRAME = sse.encode(_DONE)
 
 
 class WholeInspector:
@@ -39,6 +49,10 @@ class WholeInspector:
         self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         return data
 
+    def end(self) -> bytes:
+        """Refuse an answer that has no body. Raises `StreamInterrupted`."""
+        raise StreamInterrupted
+
 
 def _usage_of_odd_answer(data: bytes) -> UsageOnly:
     """Return an answer without usage if only its usage is odd; raises `BadAnswer` if it is no JSON object at all."""
@@ -60,6 +74,7 @@ class StreamInspector:
 
     __slots__ = (
         "_frames",
+        "_has_closed",
         "_keep_usage",
         "error",
         "has_content",
@@ -71,6 +86,7 @@ class StreamInspector:
     def __init__(self, *, keep_usage: bool) -> None:
         self._frames = sse.FrameSplitter()
         self._keep_usage = keep_usage
+        self._has_closed = False
         self.usage: Usage | None = None
         self.has_content = False
         self.is_finished = False
@@ -86,9 +102,18 @@ class StreamInspector:
         if self.is_finished or self.error is not None:
             return b""
         if self.has_content and _is_plain(complete):
-            self.output_tokens_seen += complete.count(b"\ndata:") + complete.startswith(b"data:")
+            chunks = complete.count(b"\ndata:") + complete.startswith(b"data:")
+            self.output_tokens_seen += chunks
+            self._has_closed = self._has_closed and not chunks
             return complete
         return b"".join([frame for frame in sse.split_frames(complete) if self._passes(frame)])
+
+    def end(self) -> bytes:
+        """Return the `[DONE]` that the provider left out, if its last chunk closed the answer (`wire.closes`)."""
+        if self.error is not None or not self._has_closed or self._frames.rest.strip():
+            raise StreamInterrupted
+        self.is_finished = True
+        return _DONE_FRAME
 
     def _passes(self, frame: bytes) -> bool:
         """Look at one frame; return whether the client gets it."""
@@ -108,6 +133,7 @@ class StreamInspector:
             return False
         if chunk.usage is not None:
             self.usage = read_usage(chunk.usage) or self.usage
+        self._has_closed = closes(chunk.usage, [choice.finish_reason for choice in chunk.choices])
         if any(_is_content(choice) for choice in chunk.choices):
             self.has_content = True
             self.output_tokens_seen += 1

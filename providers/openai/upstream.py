@@ -13,7 +13,7 @@ from providers.errors import BadAnswer, ProviderError, RequestRefused, StreamInt
 from providers.framing import sse
 from providers.openai.errors import error_in_stream
 from providers.openai.parts import parse_part, parse_tool_call, read_arguments, write_message
-from providers.openai.wire import DIALECT, FINISH_REASONS, WireUsage, read_usage
+from providers.openai.wire import DIALECT, FINISH_REASONS, WireUsage, closes, read_usage
 from providers.stream import ANNOTATIONS
 from providers.types import (
     ChatEvent,
@@ -196,11 +196,12 @@ def _thoughts_of(piece: dict[str, Any]) -> str | None:
 class ChunkDecoder:
     """Reads a streamed answer into events; an error in the stream is raised when what came before it is taken."""
 
-    __slots__ = ("_begun", "_calls", "_failure", "_finished", "_frames", "_is_done", "_opened")
+    __slots__ = ("_begun", "_calls", "_failure", "_finished", "_frames", "_has_closed", "_is_done", "_opened")
 
     def __init__(self) -> None:
         self._frames = sse.FrameSplitter()
         self._is_done = False
+        self._has_closed = False
         self._failure: ProviderError | None = None
         self._opened = False
         self._begun: set[int] = set()
@@ -232,13 +233,14 @@ class ChunkDecoder:
         return events
 
     def finish(self) -> list[ChatEvent]:
-        """Check that the end was announced and every choice came to it.
+        """Check that the end was announced, or plain from the last chunk (`wire.closes`), and every choice came to it.
 
         Raises `StreamInterrupted`, or what the stream itself reported.
         """
         if self._failure is not None:
             raise self._failure
-        if not self._is_done or not self._finished or self._begun - self._finished:
+        has_ended = self._is_done or (self._has_closed and not self._frames.rest.strip())
+        if not has_ended or not self._finished or self._begun - self._finished:
             raise StreamInterrupted
         return []
 
@@ -255,6 +257,7 @@ class ChunkDecoder:
         if chunk.get("error") is not None:
             raise error_in_stream(chunk["error"])
         choices, usage = _objects(chunk.get("choices")), usage_of(chunk)
+        self._has_closed = closes(chunk.get("usage"), [choice.get("finish_reason") for choice in choices])
         events: list[ChatEvent] = []
         if not self._opened and (choices or usage is not None or chunk.get("id")):
             self._opened = True

@@ -3,6 +3,7 @@
 Source: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -87,6 +88,17 @@ class Chunk(msgspec.Struct):
 
 decode_usage_only = msgspec.json.Decoder(UsageOnly).decode
 decode_chunk = msgspec.json.Decoder(Chunk).decode
+
+
+def closes(usage: Any, reasons: Collection[Any]) -> bool:
+    """Whether a chunk leaves nothing to come: it counts the tokens, and all of its choices have a finish reason.
+
+    After it a body may end without `[DONE]`, as the streams of `transformers serve` do. Servers that say `[DONE]` count
+    in a chunk without choices, so that a stream of theirs that ends before it is known to be cut.
+    Source: transformers 5.23, `cli/serving/chat_completion.py`, read 2026-11.
+    """
+    return usage is not None and bool(reasons) and all(reasons)
+
 
 _MAX_COUNT = 100_000_000
 

@@ -1,5 +1,6 @@
 """A self-hosted server without a `models:` section, over either transport."""
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -8,7 +9,7 @@ from openai import APIError, OpenAI
 from servers import configs
 from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
 
-from providers.testing import FakeProvider
+from providers.testing import FakeProvider, Script
 
 HELLO = [{"role": "user", "content": "say hello to the gateway"}]
 
@@ -52,6 +53,20 @@ def test_serves_any_model_of_the_server_by_its_full_name(self_hosted: OpenAI, fa
 def test_streams(self_hosted: OpenAI):
     chunks = list(self_hosted.chat.completions.create(model="local/fake-model", messages=HELLO, stream=True))
     assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_streams_from_a_server_that_never_says_done(self_hosted: OpenAI, fake_provider: FakeProvider):
+    content = {"id": "c", "choices": [{"index": 0, "delta": {"content": "hi"}}]}
+    usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+    closed = {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": usage}
+    frames = [f"data: {json.dumps(chunk)}\n\n" for chunk in (content, closed)]
+    fake_provider.script(Script(frames=frames, times=1))
+    chunks = list(self_hosted.chat.completions.create(model="local/fake-model", messages=HELLO, stream=True))
+    assert [chunk.choices[0].delta.content for chunk in chunks] == ["hi", None]
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    fake_provider.script(Script(frames=frames, times=1, fault="close", fault_after_frames=2))
+    with pytest.raises(APIError, match="provider"):
+        list(self_hosted.chat.completions.create(model="local/fake-model", messages=HELLO, stream=True))
 
 
 @pytest.mark.parametrize(("model", "code"), [("fake-500", "upstream_error"), ("fake-refused", "upstream_interrupted")])
