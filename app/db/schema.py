@@ -58,11 +58,6 @@ def current(url: str) -> str | None:
     return _in_transaction(parsed, _revision)
 
 
-def is_current(url: str) -> bool:
-    """Tell whether the database is at the revision that this release needs."""
-    return current(url) == HEAD
-
-
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None

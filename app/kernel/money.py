@@ -33,11 +33,6 @@ def format_usd(nusd: int) -> str:
     return f"{sign}{whole}.{part:09d}"
 
 
-def parse_price(text: str) -> int:
-    """Return the nano-USD per million tokens in a decimal string of USD per million tokens."""
-    return parse_usd(text)
-
-
 def round_up(exact: int) -> int:
     """Return nano-USD for a sum of tokens times prices (nano-USD per million tokens), rounded up once."""
     return -(-exact // _TOKENS_PER_PRICE)

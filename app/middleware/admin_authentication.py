@@ -10,7 +10,6 @@ from app.kernel.ids import uuid7_text
 Authenticate = Callable[[bytes], Awaitable[Principal]]
 """Returns the principal of a bearer token, or raises what is wrong with it."""
 
-CHALLENGE = (("www-authenticate", 'Bearer realm="llm-gateway admin"'),)
 _BEARER = b"bearer "
 _TOKEN_MAX_BYTES = 8192
 

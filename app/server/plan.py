@@ -65,13 +65,6 @@ class Plan:
     backlog: int = 4096
     backpressure: int = 900
 
-    def address_of(self, plane: str) -> Address:
-        """Return the address of a plane; raises `KeyError` if the plan has no such plane."""
-        for address in self.addresses:
-            if address.plane == plane:
-                return address
-        raise KeyError(plane)
-
 
 def plan_roles(planes: Planes, *, workers: int, may_share: bool, shared: Path | None = None) -> tuple[Role, ...]:
     """Return the workers that serve `planes`.

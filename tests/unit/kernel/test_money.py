@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kernel.money import MAX_NUSD, format_usd, parse_price, parse_usd, round_up
+from app.kernel.money import MAX_NUSD, format_usd, parse_usd, round_up
 
 
 @given(st.integers(min_value=0, max_value=MAX_NUSD))
@@ -31,7 +31,7 @@ def test_any_plain_decimal_is_read_exactly(whole, places):
     ("text", "nusd"), [("0", 0), ("1", 10**9), ("0.15", 150_000_000), ("007.5", 7_500_000_000), ("9000000", MAX_NUSD)]
 )
 def test_amounts_that_are_read(text, nusd):
-    assert parse_usd(text) == parse_price(text) == nusd
+    assert parse_usd(text) == nusd
 
 
 @pytest.mark.parametrize(

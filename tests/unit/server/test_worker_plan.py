@@ -1,6 +1,6 @@
 import pytest
 
-from app.server.plan import Address, Plan, Planes, plan_roles
+from app.server.plan import Address, Planes, plan_roles
 from app.server.slots import Patience, Slot, State, ns, retry_delay_s
 
 
@@ -43,14 +43,6 @@ def test_one_plane_alone_has_no_other(plane, may_share):
 def test_an_address_is_shown_so_that_it_can_be_opened(host, authority, url):
     address = Address(plane="gateway", host=host, port=3020)
     assert (address.authority, address.url) == (authority, url)
-
-
-def test_a_plan_finds_the_address_of_a_plane():
-    address = Address(plane="admin", host="127.0.0.1", port=1)
-    plan = Plan(roles=(), addresses=(address,))
-    assert plan.address_of("admin") is address
-    with pytest.raises(KeyError):
-        plan.address_of("gateway")
 
 
 def test_the_delay_doubles_up_to_its_limit():
