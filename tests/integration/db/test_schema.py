@@ -77,7 +77,7 @@ def test_head_is_the_newest_revision() -> None:
 def test_leaves_no_thread_behind(empty_url: str) -> None:
     before = set(threading.enumerate())
     schema.upgrade(empty_url)
-    assert schema.is_current(empty_url)
+    assert schema.current(empty_url) == schema.head()
     assert set(threading.enumerate()) == before
 
 
@@ -87,7 +87,7 @@ def test_makes_the_folder_of_the_file_private(tmp_path: Path) -> None:
 
 
 def test_reading_the_revision_makes_no_file(tmp_path: Path) -> None:
-    assert not schema.is_current(f"sqlite+aiosqlite:///{tmp_path}/none/gateway.db")
+    assert schema.current(f"sqlite+aiosqlite:///{tmp_path}/none/gateway.db") is None
     assert not (tmp_path / "none").exists()
 
 
@@ -116,7 +116,7 @@ async def test_two_migrations_at_once_are_one_after_the_other(empty_url: str) ->
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert await _in_thread(schema.is_current, empty_url)
+    assert await _in_thread(schema.current, empty_url) == schema.head()
 
 
 async def _in_thread(function: Callable[[str], object], url: str) -> object:
