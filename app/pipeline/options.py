@@ -83,9 +83,8 @@ def _from_body(given: Any) -> dict[str, _Raw]:
         raise InvalidRequest("gateway must be an object", param="gateway")
     for name in given:
         if name not in _NAMES:
-            raise InvalidRequest(
-                f"gateway.{name} is not an option of the gateway", code="unknown_parameter", param=f"gateway.{name}"
-            )
+            label = f"gateway.{name[:_MAX_TAG_NAME]}"
+            raise InvalidRequest(f"{label} is not an option of the gateway", code="unknown_parameter", param=label)
     return {name: _Raw(f"gateway.{name}", value) for name, value in given.items() if value is not None}
 
 
