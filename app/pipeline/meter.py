@@ -19,7 +19,7 @@ from app.limits.accounts import Accounts
 from app.pipeline.exchange import Answer, Attempt, Exchange, LiveBody, Next
 from providers.errors import ProviderError
 from providers.framing import sse
-from providers.framing.members import splice
+from providers.framing.members import DuplicateMember, splice
 from providers.types import Usage
 
 _BYTES_PER_TOKEN = 4
@@ -55,7 +55,7 @@ class Meter:
             return answer
         await self.settle(exchange)
         if exchange.options.includes_cost and answer.body is not None:
-            answer.body = splice(answer.body, put={"gateway": self.note(exchange)})
+            answer.body = _with_note(answer.body, self.note(exchange))
         return answer
 
     def abandon(self, exchange: Exchange) -> None:
@@ -210,9 +210,17 @@ def add_note(frames: bytes, note: bytes) -> bytes:
     for position in range(len(parts) - 1, -1, -1):
         data = sse.data_of(parts[position])
         if data is not None and data.lstrip().startswith(b"{"):
-            parts[position] = sse.encode(splice(data, put={"gateway": note}), event=sse.event_of(parts[position]))
+            parts[position] = sse.encode(_with_note(data, note), event=sse.event_of(parts[position]))
             break
     return b"".join(parts)
+
+
+def _with_note(answer: bytes, note: bytes) -> bytes:
+    """Return a JSON object with the member `gateway`; as it is if it says a name twice, for it is paid for by now."""
+    try:
+        return splice(answer, put={"gateway": note})
+    except DuplicateMember:
+        return answer
 
 
 def estimate_tokens(size_bytes: int) -> int:

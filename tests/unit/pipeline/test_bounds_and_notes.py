@@ -96,6 +96,7 @@ async def test_nobody_who_did_not_ask_gets_a_note(pipeline):
         (b'data: {"a":1}\n\ndata: [DONE]\n\n', b'data: {"a":1,"gateway":{}}\n\ndata: [DONE]\n\n'),
         (b'event: x\ndata: {"a":1}\n\n: bye\n\n', b'event: x\ndata: {"a":1,"gateway":{}}\n\n: bye\n\n'),
         (b"data: {}\r\n\r\n", b'data: {"gateway":{}}\n\n'),
+        (b'data: {"a":1,"a":2}\n\n', b'data: {"a":1,"a":2}\n\n'),
         (b"data: [DONE]\n\n", b"data: [DONE]\n\n"),
         (b": nothing\n\n", b": nothing\n\n"),
         (b"", b""),
