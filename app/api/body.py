@@ -110,10 +110,12 @@ def _too_deep() -> InvalidRequest:
 
 
 def check_head(headers: Mapping[bytes, bytes], *, limit_bytes: int) -> None:
-    """Refuse by the head alone: the wrong media type, a body that is announced too large, an odd expectation."""
+    """Refuse by the head alone: another type, compressed, announced too large, with an odd expectation."""
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         raise UnsupportedMediaType
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"identity", b""}:
+        raise UnsupportedMediaType("the request body must not be compressed: send it without Content-Encoding")
     length = headers.get(b"content-length")
     if length is not None and (len(length) > _LENGTH_DIGITS or not length.isdigit() or int(length) > limit_bytes):
         raise too_large(limit_bytes)

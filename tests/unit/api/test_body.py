@@ -211,6 +211,7 @@ JSON = {b"content-type": b"application/json"}
         JSON | {b"content-length": b"100"},
         JSON | {b"content-length": b"0"},
         JSON | {b"expect": b"100-Continue"},
+        JSON | {b"content-encoding": b"Identity"},
     ],
 )
 def test_a_good_head_passes(headers):
@@ -227,6 +228,8 @@ def test_a_good_head_passes(headers):
         ({b"content-type": b"multipart/form-data; boundary=x"}, UnsupportedMediaType),
         ({b"content-type": b"application/msgpack"}, UnsupportedMediaType),
         ({b"content-type": b"application/jsonx"}, UnsupportedMediaType),
+        (JSON | {b"content-encoding": b"gzip"}, UnsupportedMediaType),
+        (JSON | {b"content-encoding": b"identity, br"}, UnsupportedMediaType),
         (JSON | {b"content-length": b"101"}, TooLarge),
         (JSON | {b"content-length": b"9" * 5_000}, TooLarge),
         (JSON | {b"content-length": b"-1"}, TooLarge),
