@@ -62,8 +62,14 @@ class HttpAdapter:
         answer = await self._sender.send(request, timeouts=target.timeouts)
         if 200 <= answer.status < 300:  # noqa: PLR2004 - a class of statuses
             return answer
-        body = await _read_refusal(answer)
+        body = _without_credential(await _read_refusal(answer), target)
         raise self._dialect.decode_error(answer.status, answer.headers, body)
+
+
+def _without_credential(refusal: bytes, target: Target) -> bytes:
+    """Return a refusal less the key that the provider was asked with: some quote it, and clients get to read it."""
+    key = target.credential.reveal().encode() if target.credential else b""
+    return refusal.replace(key, b"***") if key else refusal
 
 
 class HttpChatStream:

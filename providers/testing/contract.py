@@ -326,10 +326,12 @@ class HttpAdapterContract(AdapterContract):
 
     def test_an_error_does_not_show_the_credential(self) -> None:
         """Not even when the vendor's message repeats it."""
-        body = msgspec.json.encode({"error": {"message": f"Incorrect API key provided: {CREDENTIAL}", "code": "x"}})
-        for status in (401, 403):
+        message = f"not with {CREDENTIAL}"
+        body = msgspec.json.encode({"error": {"message": message, "code": CREDENTIAL, "param": CREDENTIAL}})
+        for status in (400, 401, 403, 404, 422, 429, 500):
             error = self._failure(_chat, ScriptedAnswer(body, status=status))
-            assert CREDENTIAL not in f"{error}{error!r}{error.message}"
+            shown = f"{error}{error!r}{error.message}{error.vendor_code}{getattr(error, 'param', None)}"
+            assert CREDENTIAL not in shown, status
 
     def test_garbage_is_a_bad_answer(self) -> None:
         """A 200 that makes no sense is the provider's fault, never a crash and never an answer."""
