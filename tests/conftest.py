@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 
 from providers.testing import FakeProvider, serve_in_thread
@@ -16,6 +17,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from servers import configs, postgres, redis
 from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
 from servers.proxy import TcpProxy, proxy_in_thread
+
+# A loaded machine makes examples slowly; that is no defect of what they test.
+hypothesis.settings.register_profile(
+    "loaded machine", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None
+)
+hypothesis.settings.load_profile("loaded machine")
 
 # The shared gateway's Redis database, so that emptying the tests' own one does not disturb it.
 GATEWAY_REDIS_DATABASE = 1

@@ -127,7 +127,8 @@ class Connection(asyncio.Protocol):
         if len(body) <= _JOINED_BYTES_MAX:
             transport.write(head.for_body(len(body)) + body)
         else:
-            transport.writelines((head.for_body(len(body)), body))
+            transport.write(head.for_body(len(body)))
+            transport.write(body)
         return self._headed(answer)
 
     async def upload(

@@ -233,6 +233,20 @@ def post() -> Callable[..., UpstreamRequest]:
     return make
 
 
+# Since Python 3.13 certificates are held to RFC 5280, which asks for this and for key identifiers.
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 class Authority:
     """A certificate authority of our own, its certificate in a file."""
 
@@ -241,9 +255,11 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
         self.path = str(folder / "authority.pem")
-        extension = x509.BasicConstraints(ca=True, path_length=None)
-        certificate = self._build(self._name, self._key.public_key()).add_extension(extension, critical=True)
-        signed = certificate.sign(self._key, hashes.SHA256())
+        certificate = self._build(self._name, self._key.public_key())
+        certificate = certificate.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        certificate = certificate.add_extension(_SIGNS_CERTIFICATES, critical=True)
+        identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        signed = certificate.add_extension(identifier, critical=False).sign(self._key, hashes.SHA256())
         Path(self.path).write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
     def server(self, host: str, *, days: int = 2) -> ssl.SSLContext:
@@ -253,6 +269,8 @@ class Authority:
         name = x509.IPAddress(ip_address(host)) if host[0].isdigit() else x509.DNSName(host)
         built = self._build(subject, key.public_key(), days=days)
         built = built.add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        built = built.add_extension(issuer, critical=False)
         path = self._folder / f"{host}{days}.pem"
         path.write_bytes(
             built.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
