@@ -55,7 +55,7 @@ def cli(*, debug: bool) -> None:
 
     With no file, no server and no network at hand, `llm-gateway serve` works: it makes a SQLite database in
     ./.gateway/, prints a first key, and serves the built-in model `echo` and every provider whose usual key
-    (OPENAI_API_KEY, ANTHROPIC_API_KEY, …) it finds in the environment.
+    (OPENAI_API_KEY, MISTRAL_API_KEY, …) it finds in the environment.
     """
     if debug:
         os.environ[_DEBUG_VARIABLE] = "1"
