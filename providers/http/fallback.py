@@ -109,6 +109,7 @@ def _translated(error: httpx.HTTPError, *, phase: str) -> ProviderError:
         return ProviderTimedOut("The provider did not answer in time.", phase=phase)
     if isinstance(error, httpx.ConnectError):
         return ConnectFailed("The provider cannot be reached.")
-    if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError | httpx.InvalidURL):
+    is_cut = isinstance(error, httpx.RemoteProtocolError) and phase == "idle"
+    if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError | httpx.InvalidURL) and not is_cut:
         return BadAnswer("The provider's answer is not HTTP.")
     return StreamInterrupted("The connection to the provider was cut.")
