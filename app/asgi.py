@@ -26,7 +26,7 @@ from app.gateway import Core, Gateway
 from app.kernel.clock import SystemClock
 from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from app.middleware.context import ContextRing, PlaneState
-from app.observability.metrics import INFLIGHT, Metrics
+from app.observability.metrics import INFLIGHT, REQUESTS, Metrics
 from app.settings.model import Settings
 from providers.registry import Registry
 
@@ -91,7 +91,11 @@ class GatewayApplication:
         hosts = self._settings.gateway.allowed_hosts if name == GATEWAY else self._settings.admin.allowed_hosts
         state = self._states[name]
         refuse = refuse_openai if name == GATEWAY else refuse_problem
-        return ContextRing(app, state=state, clock=self._core.clock, refuse=refuse, allowed_hosts=hosts)
+
+        def count(route: str, status: int) -> None:
+            self._metrics.number(REQUESTS, name, route, "", "", str(status)).add()
+
+        return ContextRing(app, state=state, clock=self._core.clock, refuse=refuse, allowed_hosts=hosts, count=count)
 
     def _inference(self) -> Litestar:
         gateway = self._gateway

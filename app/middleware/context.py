@@ -14,11 +14,14 @@ from app.kernel.ids import uuid7_text
 _LOG = logging.getLogger("gateway.http")
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _NO_RETRY_S = 1.0
+_UNKNOWN_ROUTE = "other"
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Scope = MutableMapping[str, Any]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+Count = Callable[[str, int], None]
+"""Counts an answer by the template of its path and its status."""
 Refusal = Callable[[str, GatewayError, str], tuple[int, list[tuple[bytes, bytes]], bytes]]
 """Renders an error for a path and a request id: status, headers, body."""
 
@@ -27,11 +30,11 @@ class RequestContext:
     """What the ring knows of one request; `scope["state"]["context"]`.
 
     `headers` are by lower-case name; of repeated ones the last (repeated credentials are refused before). `receive`
-    and `send` are the server's own. `has_begun` is whether somebody has taken it upon himself to answer. `started_ns`
-    is monotonic.
+    and `send` are the server's own. `has_begun` is whether somebody has taken it upon himself to answer; `status` is
+    what the ring saw answered. `started_ns` is monotonic.
     """
 
-    __slots__ = ("has_begun", "headers", "is_draining", "receive", "request_id", "send", "started_ns")
+    __slots__ = ("has_begun", "headers", "is_draining", "receive", "request_id", "send", "started_ns", "status")
 
     def __init__(
         self, request_id: str, headers: dict[bytes, bytes], *, receive: Receive, send: Send, started_ns: int
@@ -43,6 +46,7 @@ class RequestContext:
         self.started_ns = started_ns
         self.is_draining = False
         self.has_begun = False
+        self.status: int | None = None
 
 
 class PlaneState:
@@ -66,8 +70,11 @@ class ContextRing:
         clock: Clock,
         refuse: Refusal,
         allowed_hosts: tuple[str, ...] = ("*",),
+        count: Count | None = None,
     ) -> None:
+        """Make the ring; `count` is told of every request that nobody inside counts for himself."""
         self._app = app
+        self._count = count
         self._state = state
         self._clock = clock
         self._refuse = refuse
@@ -95,6 +102,8 @@ class ContextRing:
             await self._answer(scope, outgoing, context, InternalError())
         finally:
             state.inflight -= 1
+            if context.status is not None and self._count is not None:
+                self._count(scope.get("path_template") or _UNKNOWN_ROUTE, context.status)
 
     def _admit(self, path: str, headers: dict[bytes, bytes], *, has_repeats: bool, pairs: Any) -> None:
         """Refuse what may not go on; probes are let through whatever the host or the load."""
@@ -136,6 +145,7 @@ class _Outgoing:
         context = self._context
         if not context.has_begun and message["type"] == "http.response.start":
             context.has_begun = True
+            context.status = message["status"]
             headers = message["headers"] = list(message["headers"])
             headers.append((b"x-request-id", context.request_id.encode()))
             if context.is_draining:

@@ -14,7 +14,11 @@ class GatewayJwt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     issuer: Annotated[str, Meta(description="The `iss` claim, exactly; keys are discovered from it.", min_length=1)]
     audience: Annotated[str, Meta(description="The `aud` claim that a token must carry.", min_length=1)]
     key_claim: Annotated[
-        str, Meta(description="The claim that holds the public id of the inference key.", min_length=1)
+        str,
+        Meta(
+            description="The claim that names the inference key: by its id, which rotation keeps, or by its public id.",
+            min_length=1,
+        ),
     ]
     jwks_url: Annotated[
         str | None, Meta(description="Where the signing keys are; absent: from the issuer's discovery document.")

@@ -28,6 +28,7 @@ _ABSENT_NS = 5 * _NS
 _MAX_RECORDS = 100_000
 _MAX_ABSENT = 10_000
 _MAX_LOADS = 3
+_ID_CHARS = 36
 _MAX_SEEN = 10_000
 _NEVER = b"\0" * 32
 
@@ -48,6 +49,10 @@ class Source(Protocol):
 
     async def find_by_public_id(self, public_id: str) -> KeyRecord | None:
         """Return a key by the public id of any of its secrets."""
+        ...
+
+    async def find_by_id(self, key_id: UUID) -> KeyRecord | None:
+        """Return a key by its own id."""
         ...
 
 
@@ -103,9 +108,9 @@ class KeyDirectory:
             return known.principal
         return await self._verify(token, digest)
 
-    async def principal(self, public_id: str) -> Principal:
-        """Return the key with this public id, for a token that was verified otherwise; raises as `authenticate`."""
-        record = await self._record(public_id)
+    async def principal(self, name: str) -> Principal:
+        """Return the key of this id or public id, for a token verified elsewhere; raises as `authenticate`."""
+        record = await self._record(name)
         if record is None:
             raise Unauthenticated
         return self._admit(record, check_secret=False).principal
@@ -168,11 +173,16 @@ class KeyDirectory:
         if not done.cancelled():
             done.exception()
 
+    async def _find(self, name: str) -> KeyRecord | None:
+        if len(name) == _ID_CHARS:
+            return await self._source.find_by_id(UUID(name))
+        return await self._source.find_by_public_id(name)
+
     async def _load(self, public_id: str) -> KeyRecord | None:
         for _ in range(_MAX_LOADS):
             generation = self._generation
             try:
-                record = await self._source.find_by_public_id(public_id)
+                record = await self._find(public_id)
             except GatewayError as error:
                 raise Unavailable(
                     "the key cannot be checked now", code="database_unavailable", retry_after_s=1

@@ -28,7 +28,8 @@ _ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "Ed448"}
 )
 _SHAPE = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
-_PUBLIC_ID = re.compile(r"[0-9A-Za-z]{10}")
+_KEY_NAME = re.compile(r"[0-9A-Za-z]{10}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A public id, which ends with its secret, or the key's own id, which stays when the secret is rotated."""
 
 
 def looks_like_jwt(token: bytes) -> bool:
@@ -118,7 +119,7 @@ class TokenVerifier:
             or now_ns >= ends_ns + _LEEWAY_NS
             or now_ns < starts_ns - _LEEWAY_NS
             or not isinstance(public_id, str)
-            or _PUBLIC_ID.fullmatch(public_id) is None
+            or _KEY_NAME.fullmatch(public_id) is None
         ):
             raise Unauthenticated
         return _Verified(public_id, self._clock.monotonic_ns() + _KEPT_NS, ends_ns)

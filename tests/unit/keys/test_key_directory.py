@@ -36,6 +36,9 @@ class FakeSource:
         self.gate = None
         self.directory = KeyDirectory(self, changes=self.changes_since, pepper=PEPPER, clock=clock)
 
+    async def find_by_id(self, key_id):
+        return await self.find_by_public_id(next(name for name, key in self.records.items() if key.key_id == key_id))
+
     async def find_by_public_id(self, public_id):
         self.queries += 1
         found = self.records.get(public_id)
@@ -162,6 +165,14 @@ async def test_an_old_secret_stands_for_its_key_by_public_id(source, clock):
     assert (await source.directory.principal(record.public_id)).key_id == record.key_id
     with pytest.raises(Unauthenticated):
         await source.directory.principal("nobody0000")
+
+
+async def test_a_key_is_also_found_by_its_own_id_which_rotation_keeps(source):
+    _, record = source.add()
+    for _ in range(2):
+        assert (await source.directory.principal(str(record.key_id))).key_id == record.key_id
+    source.directory.forget(record.key_id)
+    assert (await source.directory.principal(str(record.key_id))).key_id == record.key_id
 
 
 async def test_a_key_expires_although_it_is_warm(source, clock):

@@ -235,3 +235,13 @@ async def test_the_requests_in_flight_are_counted():
     await ring.ask(HOST)
     assert seen == [1]
     assert ring.state.inflight == 0
+
+
+async def test_what_nobody_inside_counts_is_counted_by_its_route():
+    ring = Ring()
+    counted = []
+    ring.ring._count = lambda route, status: counted.append((route, status))
+    await ring.ask(HOST, path="/a-path-that-somebody-made-up")
+    ring.error = NotFound()
+    await ring.ask(HOST, path="/another")
+    assert counted == [("other", 200), ("other", 404)]

@@ -59,6 +59,11 @@ async def test_clocks_may_differ_by_a_minute_and_other_claims_do_not_matter(veri
     assert await verifier.public_id(issuer.sign(**changed)) == PUBLIC_ID
 
 
+async def test_a_claim_may_name_the_key_by_its_own_id(verifier, issuer):
+    own_id = "0190b2c4-7d1e-7c3a-9f00-000000000000"
+    assert await verifier.public_id(issuer.sign(gateway_key=own_id)) == own_id
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -86,7 +91,8 @@ async def test_clocks_may_differ_by_a_minute_and_other_claims_do_not_matter(veri
         {"gateway_key": ...},
         {"gateway_key": 7},
         {"gateway_key": ["Ab3dEf9hIj"]},
-        {"gateway_key": "0190b2c4-7d1e-7c3a-9f00-000000000000"},
+        {"gateway_key": "0190b2c4-7d1e-7c3a-9f00-00000000000"},
+        {"gateway_key": "0190B2C4-7D1E-7C3A-9F00-000000000000"},
         {"gateway_key": "Ab3dEf9hIj\n"},
         {"gateway_key": "' OR 1=1--"},
         {"gateway_key": "sk-gw-Ab3dEf9hIj"},
