@@ -23,6 +23,7 @@ from providers.testing import FakeProvider
 CONNECTIONS = 16
 DEGRADED = "x-gateway-degraded"
 LANDS_WITHIN_S = 20
+_CHANGES_READ_S = 3
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,15 @@ def ask(gateway: GatewayProcess, key: str) -> list[Reply]:
 def warm(gateway: GatewayProcess, key: str) -> None:
     """Let every worker know the key."""
     assert {reply.status for reply in ask(gateway, key)} == {200}
+
+
+def chats_for(caller: Caller, *, seconds: float) -> list[httpx.Response]:
+    """Chat for a while: workers read the changes of keys every two seconds, and a key they read of is cold again."""
+    ends = time.monotonic() + seconds
+    answers: list[httpx.Response] = []
+    while time.monotonic() < ends:
+        answers += chats(caller, 8)
+    return answers + chats(caller, 8)
 
 
 def chats(caller: Caller, count: int) -> list[httpx.Response]:
@@ -190,7 +200,7 @@ def test_postgresql_dies_and_comes_back(
 ):
     """Warm keys go on; nobody can say who a cold key is, which is no 401; events wait and land."""
     with Caller(gateway) as cold:
-        answers = chats(caller, 8)
+        answers = chats_for(caller, seconds=_CHANGES_READ_S)
         postgres_process.stop(immediate=True)
         try:
             answers += chats(caller, 16)
