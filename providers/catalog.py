@@ -13,6 +13,11 @@ import msgspec
 
 from providers.price_snapshot import CatalogModel, Snapshot, load_snapshot
 
+Wire = Literal[
+    "openai", "azure", "anthropic", "gemini", "vertex", "bedrock", "mistral", "cohere", "ollama", "tgi", "native"
+]
+"""The wires that have code."""
+
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a vendor differs from OpenAI's API.
@@ -23,6 +28,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     - `stream_usage`: what makes a stream report its tokens. `include_usage`: the gateway asks by
       `stream_options.include_usage`; `always`: it comes unasked, and the gateway sends no `stream_options`.
     - `embeddings`: the vendor serves `/embeddings`.
+    - `serves`: which of the endpoints it serves that the gateway could otherwise say by chat completions.
     - `unsupported`: fields of a chat request that its documentation says are refused.
     - `headers`: sent with every request, such as the name of the calling application where a vendor asks for it.
     - `models_path`: where its models are listed, relative to the base URL; empty where it lists none.
@@ -32,6 +38,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     stream_usage: Literal["include_usage", "always"] = "include_usage"
     embeddings: bool = False
+    serves: frozenset[Literal["responses", "completions"]] = frozenset()
     unsupported: frozenset[str] = frozenset()
     headers: dict[str, str] = {}
     models_path: str = "/models"
@@ -50,7 +57,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     display: str
     source: str
     read: Annotated[str, msgspec.Meta(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")]
-    wire: Literal["openai", "azure"] = "openai"
+    wire: Wire = "openai"
     base_url: str | None = None
     base_url_example: str | None = None
     keys: tuple[str, ...] = ()

@@ -24,9 +24,13 @@ from providers.types import (
 
 
 class ChatStream(Protocol):
-    """An answer as it comes. A choice that ends without `Finished` raises `StreamInterrupted` instead."""
+    """An answer as it comes. A choice that ends without `Finished` raises `StreamInterrupted` instead.
+
+    `dropped` names the fields of the request that the provider was not told (`providers.carry`).
+    """
 
     headers: Headers
+    dropped: tuple[str, ...]
 
     def __aiter__(self) -> AsyncIterator[ChatEvent]:
         """Yield the events of the answer, once."""
@@ -53,6 +57,8 @@ class Inspector(Protocol):
     """A lower bound of the tokens that have passed, for answers that end without usage."""
     error: ProviderError | None
     """What the provider reported inside the answer, if it did."""
+    issued: list[str]
+    """Ids of what the provider keeps from now on and the caller may refer to: a response, its items, a container."""
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes off the wire, in any cut, and return those that may be passed on (perhaps none)."""
@@ -93,8 +99,9 @@ class Adapter(Protocol):
     Every method raises `ProviderError` and nothing else for what a provider does wrong.
     """
 
-    relays: frozenset[str]
-    """The operations whose bytes go through unchanged, such as `openai.chat`: dialect, dot, operation."""
+    def relays(self, target: Target) -> frozenset[str]:
+        """Return what goes to `target` unchanged, such as `openai.chat`: dialect, dot, operation."""
+        ...
 
     async def chat(self, request: ChatRequest, target: Target) -> ChatStream:
         """Open an answer, streamed by the provider or not, as canonical events."""
@@ -105,7 +112,7 @@ class Adapter(Protocol):
         ...
 
     async def relay(self, request: RelayRequest, target: Target) -> RelayStream:
-        """Send the client's bytes on and open the answer; only for operations in `relays`."""
+        """Send the client's bytes on and open the answer; only for operations that `relays` names."""
         ...
 
     async def models(self, target: Target) -> list[str]:
@@ -133,7 +140,12 @@ class ChatDecoder(Protocol):
 class Dialect(Protocol):
     """How one vendor's wire says things: pure functions, no I/O. What most adapter authors write."""
 
-    relays: frozenset[str]
+    stream_type: str
+    """The media type of a streamed answer, in lower case: `text/event-stream` nearly everywhere."""
+
+    def relays(self, target: Target) -> frozenset[str]:
+        """Return the operations whose bytes go to `target` unchanged."""
+        ...
 
     def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
         """Return the HTTP request that asks for an answer."""

@@ -1,15 +1,28 @@
 """Finds the plug-in that a configured provider names: built in, a row of the catalogue, or somebody else's package."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
-from providers.catalog import Catalog, Vendor, load_catalog
+from providers.catalog import Catalog, Vendor, Wire, load_catalog
 from providers.echo.plugin import echo_plugin
-from providers.openai.plugin import azure_plugin, openai_plugin
 from providers.plugin import Plugin
 
 ENTRY_POINT_GROUP = "llm_gateway.providers"
-_WIRES = {"openai": openai_plugin, "azure": azure_plugin}
+_WIRES: dict[Wire, str] = {
+    "openai": "providers.openai.plugin:openai_plugin",
+    "azure": "providers.openai.plugin:azure_plugin",
+    "anthropic": "providers.anthropic.plugin:anthropic_plugin",
+    "gemini": "providers.gemini.plugin:gemini_plugin",
+    "vertex": "providers.gemini.vertex:vertex_plugin",
+    "bedrock": "providers.bedrock.plugin:bedrock_plugin",
+    "mistral": "providers.mistral.plugin:mistral_plugin",
+    "cohere": "providers.cohere.plugin:cohere_plugin",
+    "ollama": "providers.ollama.plugin:ollama_plugin",
+    "tgi": "providers.huggingface.plugin:tgi_plugin",
+    "native": "providers.native.plugin:native_plugin",
+}
+"""What makes the plug-in of a row, by its wire; imported when a provider first names a row of that wire."""
 
 
 class UnknownAdapter(LookupError):
@@ -46,7 +59,7 @@ class Registry:
     def _load(self, name: str) -> Plugin:
         row = self.catalog.vendors.get(name)
         if row is not None:
-            return _WIRES[row.wire](name, row.quirks, base_url=row.base_url, keys=row.keys)
+            return _of_row(name, row)
         published = self._published().get(name)
         if published is None:
             raise UnknownAdapter(name)
@@ -56,6 +69,13 @@ class Registry:
         if self._entry_points is None:
             self._entry_points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
         return self._entry_points
+
+
+def _of_row(name: str, row: Vendor) -> Plugin:
+    """Return the plug-in of a row of the catalogue."""
+    module, _, factory = _WIRES[row.wire].partition(":")
+    plugin: Plugin = getattr(import_module(module), factory)(name, row)
+    return plugin
 
 
 def _load_entry_point(point: EntryPoint) -> Plugin:

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
+import msgspec
+
 from providers.errors import StreamInterrupted
 from providers.types import (
     ChatEvent,
@@ -48,9 +50,7 @@ def _replay_choice(choice: Choice) -> Iterator[ChatEvent]:
     for part in choice.content:
         for event in _replay_part(part, choice=choice.index, call=calls):
             if logprobs is not None and isinstance(event, TextDelta):
-                yield TextDelta(
-                    choice=event.choice, text=event.text, refusal=event.refusal, extras=event.extras, logprobs=logprobs
-                )
+                yield msgspec.structs.replace(event, logprobs=logprobs)
                 logprobs = None
                 continue
             yield event
@@ -64,7 +64,7 @@ def _replay_part(part: Part, *, choice: int, call: int) -> Iterator[ChatEvent]:
     match part:
         case TextPart():
             extras = {**part.extras, CLOSES_PART: True, **({ANNOTATIONS: part.annotations} if part.annotations else {})}
-            yield TextDelta(choice=choice, text=part.text, extras=extras)
+            yield TextDelta(choice=choice, text=part.text, signature=part.signature, extras=extras)
         case RefusalPart():
             yield TextDelta(choice=choice, text=part.text, refusal=True, extras={**part.extras, CLOSES_PART: True})
         case ThinkingPart():
@@ -73,7 +73,9 @@ def _replay_part(part: Part, *, choice: int, call: int) -> Iterator[ChatEvent]:
                 choice=choice, text=part.text, signature=part.signature, redacted=part.redacted, extras=extras
             )
         case ToolCallPart():
-            yield ToolCallStarted(choice=choice, index=call, id=part.id, name=part.name, extras=part.extras)
+            yield ToolCallStarted(
+                choice=choice, index=call, id=part.id, name=part.name, signature=part.signature, extras=part.extras
+            )
             yield ToolCallDelta(choice=choice, index=call, arguments=part.arguments)
         case _:
             yield TextDelta(choice=choice, text="", extras={OPAQUE_PART: part, CLOSES_PART: True})
@@ -102,12 +104,13 @@ class _OpenPart:
             opaque: Part = self.extras[OPAQUE_PART]
             return opaque
         if self.kind == "tool":
-            return ToolCallPart(id=self.id, name=self.name, arguments=text, extras=extras)
+            return ToolCallPart(id=self.id, name=self.name, arguments=text, signature=self.signature, extras=extras)
         if self.kind == "thinking":
             return ThinkingPart(text=text, signature=self.signature, redacted=self.redacted, extras=extras)
         if self.kind == "refusal":
             return RefusalPart(text=text, extras=extras)
-        return TextPart(text=text, annotations=extras.pop(ANNOTATIONS, []), extras=extras)
+        notes = extras.pop(ANNOTATIONS, [])
+        return TextPart(text=text, annotations=notes, signature=self.signature, extras=extras)
 
 
 class _OpenChoice:
@@ -174,6 +177,7 @@ class Collector:
                 _grow_thinking(choice, event)
             case ToolCallStarted():
                 part = _OpenPart("tool", id=event.id, name=event.name)
+                part.signature = event.signature
                 part.extras.update(event.extras)
                 choice.parts.append(part)
                 choice.calls[event.index] = part
@@ -201,11 +205,12 @@ class Collector:
 
 def _grow_text(choice: _OpenChoice, event: TextDelta) -> None:
     choice.logprobs = _join_logprobs(choice.logprobs, event.logprobs)
-    if not event.text and not event.extras:
+    if not event.text and not event.extras and event.signature is None:
         return
     kind = "refusal" if event.refusal else "text"
     part = choice.begin(kind) if OPAQUE_PART in event.extras else choice.part(kind)
     part.text.append(event.text)
+    part.signature = part.signature if event.signature is None else event.signature
     if event.extras:
         notes = [*part.extras.get(ANNOTATIONS, []), *event.extras.get(ANNOTATIONS, [])]
         part.extras.update(event.extras, **({ANNOTATIONS: notes} if notes else {}))
@@ -243,11 +248,14 @@ def collect(events: Iterable[ChatEvent]) -> Completion:
 class ReplayStream:
     """A `ChatStream` over an answer that is already there."""
 
-    __slots__ = ("_events", "headers")
+    __slots__ = ("_events", "dropped", "headers")
 
-    def __init__(self, events: Iterable[ChatEvent], headers: Headers | None = None) -> None:
+    def __init__(
+        self, events: Iterable[ChatEvent], headers: Headers | None = None, *, dropped: tuple[str, ...] = ()
+    ) -> None:
         self._events = events
         self.headers: Headers = headers or {}
+        self.dropped = dropped
 
     async def __aiter__(self) -> AsyncIterator[ChatEvent]:
         """Yield the events."""

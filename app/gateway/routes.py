@@ -192,6 +192,7 @@ class RouteBuilder:
             adapter=provider.adapter,
             target=target,
             whole_target=whole,
+            relays=provider.adapter.relays(target),
             vendor=(provider.plugin.catalog or "") if provider.is_vendors_own else "",
             weight=weight,
             dedicated_to=provider.settings.dedicated_to,

@@ -56,7 +56,7 @@ class Dispatch:
         )
         exchange.attempts.append(attempt)
         try:
-            if exchange.operation.relay in choice.adapter.relays:
+            if exchange.operation.relay in choice.relays:
                 return await self._relay(exchange, choice, attempt)
             return await self._translate(exchange, choice, attempt)
         except ProviderError as error:

@@ -17,6 +17,7 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     `target` has the clocks for streams, `whole_target` those for answers that are not streamed: a provider sends the
     head of such an answer when it has finished, so the clock for the first token runs there only if the operator set
     it.
+    `relays` are the operations whose bytes it gets unchanged.
     `dedicated_to` is the id of the one organisation that uses the provider's account, if there is one.
     """
 
@@ -24,6 +25,7 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     adapter: Adapter
     target: Target
     whole_target: Target
+    relays: frozenset[str] = frozenset()
     vendor: str = ""
     weight: int = 1
     price: Price | None = None

@@ -48,7 +48,10 @@ _MAX_CHOICES = 128
 class EchoAdapter:
     """Answers without any I/O."""
 
-    relays: frozenset[str] = frozenset()
+    def relays(self, target: Target) -> frozenset[str]:
+        """Return nothing: the echo has no wire of its own."""
+        del target
+        return frozenset()
 
     async def chat(self, request: ChatRequest, target: Target) -> ChatStream:
         """Repeat the last user text, or call the tool that the request demands with that text as `input`."""

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 
+import msgspec
+
 from providers.errors import BadAnswer
 from providers.protocol import Answer, ChatDecoder, ChatStream, Dialect, Inspector, RelayStream, Sender
 from providers.stream import ReplayStream, replay
@@ -17,7 +19,6 @@ from providers.types import (
 )
 
 _MAX_ERROR_BYTES = 64 * 1024
-_EVENT_STREAM = "text/event-stream"
 
 
 class HttpAdapter:
@@ -26,30 +27,35 @@ class HttpAdapter:
     def __init__(self, dialect: Dialect, sender: Sender) -> None:
         self._dialect = dialect
         self._sender = sender
-        self.relays = dialect.relays
+
+    def relays(self, target: Target) -> frozenset[str]:
+        """Return the operations whose bytes go to `target` unchanged."""
+        return self._dialect.relays(target)
 
     async def chat(self, request: ChatRequest, target: Target) -> ChatStream:
         """Open an answer as canonical events."""
-        answer = await self._open(self._dialect.encode_chat(request, target), target)
+        asked = self._dialect.encode_chat(request, target)
+        answer = await self._open(asked, target)
         if request.stream:
-            _require_event_stream(answer)
-            return HttpChatStream(answer, self._dialect.chat_decoder())
+            self._require_stream(answer)
+            return HttpChatStream(answer, self._dialect.chat_decoder(), dropped=asked.dropped)
         completion = self._dialect.decode_chat(await _read_out(answer))
-        return ReplayStream(replay(completion), answer.headers)
+        return ReplayStream(replay(completion), answer.headers, dropped=asked.dropped)
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> Embeddings:
         """Return the vectors of the inputs."""
-        answer = await self._open(self._dialect.encode_embeddings(request, target), target)
+        asked = self._dialect.encode_embeddings(request, target)
+        answer = await self._open(asked, target)
         embeddings = self._dialect.decode_embeddings(await _read_out(answer))
         if len(embeddings.vectors) != len(request.input):
             raise BadAnswer("the provider's answer holds another number of embeddings than was asked for")
-        return embeddings
+        return msgspec.structs.replace(embeddings, dropped=asked.dropped) if asked.dropped else embeddings
 
     async def relay(self, request: RelayRequest, target: Target) -> RelayStream:
         """Send the client's bytes on and open the answer."""
         answer = await self._open(self._dialect.encode_relay(request, target), target)
         if request.stream:
-            _require_event_stream(answer)
+            self._require_stream(answer)
         return HttpRelay(answer, self._dialect.inspector(request))
 
     async def models(self, target: Target) -> list[str]:
@@ -65,6 +71,13 @@ class HttpAdapter:
         body = _without_credential(await _read_refusal(answer), target)
         raise self._dialect.decode_error(answer.status, answer.headers, body)
 
+    def _require_stream(self, answer: Answer) -> None:
+        """Close and refuse an answer that is not the stream that was asked for."""
+        wanted = self._dialect.stream_type
+        if not answer.headers.get("content-type", wanted).lower().startswith(wanted):
+            answer.close()
+            raise BadAnswer("the provider answered a streaming request with something that is not a stream")
+
 
 def _without_credential(refusal: bytes, target: Target) -> bytes:
     """Return a refusal less the key that the provider was asked with: some quote it, and clients get to read it."""
@@ -75,12 +88,13 @@ def _without_credential(refusal: bytes, target: Target) -> bytes:
 class HttpChatStream:
     """Events decoded from a streamed answer."""
 
-    __slots__ = ("_answer", "_decoder", "headers")
+    __slots__ = ("_answer", "_decoder", "dropped", "headers")
 
-    def __init__(self, answer: Answer, decoder: ChatDecoder) -> None:
+    def __init__(self, answer: Answer, decoder: ChatDecoder, *, dropped: tuple[str, ...] = ()) -> None:
         self._answer = answer
         self._decoder = decoder
         self.headers: Headers = answer.headers
+        self.dropped = dropped
 
     async def __aiter__(self) -> AsyncIterator[ChatEvent]:
         """Yield the events of the answer. Raises `ProviderError`."""
@@ -136,14 +150,6 @@ def _let_go(answer: Answer, *, is_finished: bool) -> None:
         answer.finish()
     else:
         answer.close()
-
-
-def _require_event_stream(answer: Answer) -> None:
-    """Close and refuse an answer that is not the stream that was asked for."""
-    content_type = answer.headers.get("content-type", _EVENT_STREAM)
-    if not content_type.lower().startswith(_EVENT_STREAM):
-        answer.close()
-        raise BadAnswer("the provider answered a streaming request with something that is not a stream")
 
 
 async def _read_out(answer: Answer) -> bytes:

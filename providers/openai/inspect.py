@@ -29,9 +29,10 @@ _DONE_FRAME = sse.encode(_DONE)
 class WholeInspector:
     """Reads the usage of an answer that is not streamed."""
 
-    __slots__ = ("error", "has_content", "is_finished", "output_tokens_seen", "usage")
+    __slots__ = ("error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
 
     def __init__(self) -> None:
+        self.issued: list[str] = []
         self.usage: Usage | None = None
         self.has_content = False
         self.is_finished = False
@@ -79,6 +80,7 @@ class StreamInspector:
         "error",
         "has_content",
         "is_finished",
+        "issued",
         "output_tokens_seen",
         "usage",
     )
@@ -87,6 +89,7 @@ class StreamInspector:
         self._frames = sse.FrameSplitter()
         self._keep_usage = keep_usage
         self._has_closed = False
+        self.issued: list[str] = []
         self.usage: Usage | None = None
         self.has_content = False
         self.is_finished = False

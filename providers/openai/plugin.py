@@ -1,18 +1,19 @@
 """OpenAI, every vendor that speaks its wire, and Azure OpenAI."""
 
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import quote
 
 import msgspec
 
-from providers.catalog import Quirks
+from providers.catalog import Quirks, Vendor
 from providers.errors import RequestRefused
 from providers.framing.members import splice
 from providers.http.adapter import HttpAdapter
 from providers.openai import upstream
 from providers.openai.errors import decode_error
 from providers.openai.inspect import StreamInspector, WholeInspector
-from providers.openai.wire import CHAT, EMBEDDINGS
+from providers.openai.wire import CHAT, DIALECT, EMBEDDINGS
 from providers.plugin import Plugin
 from providers.protocol import Adapter, ChatDecoder, Inspector, Sender
 from providers.types import (
@@ -26,16 +27,24 @@ from providers.types import (
 )
 
 _PATHS = {CHAT: "/chat/completions", EMBEDDINGS: "/embeddings"}
+Endpoint = Literal["responses", "completions"]
+_ALWAYS = frozenset({CHAT, EMBEDDINGS})
+_SERVED: frozenset[Endpoint] = frozenset()
 _JSON = ("content-type", "application/json")
 _CAPS = ("max_tokens", "max_completion_tokens")
 _AZURE_V1 = "v1"
 
 
 class OpenAIOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an OpenAI-compatible provider may set: the organisation and project that are billed."""
+    """What an OpenAI-compatible provider may set: the organisation and project that are billed, and what it serves.
+
+    `serves` says which of `/responses` and `/completions` a server has; requests to the others are said as chat
+    completions. By default a vendor's own address has what its documentation says, and any other address neither.
+    """
 
     organization: str | None = None
     project: str | None = None
+    serves: frozenset[Endpoint] | None = None
 
 
 class AzureOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,14 +60,34 @@ class AzureOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class OpenAIDialect:
     """OpenAI's wire with a vendor's quirks."""
 
-    relays = frozenset({CHAT, EMBEDDINGS})
+    stream_type = "text/event-stream"
     decode_error = staticmethod(decode_error)
 
-    def __init__(self, quirks: Quirks, fixed_headers: tuple[tuple[str, str], ...] = ()) -> None:
-        """Make a dialect; `fixed_headers` go with every request."""
+    def __init__(
+        self,
+        quirks: Quirks,
+        fixed_headers: tuple[tuple[str, str], ...] = (),
+        *,
+        home: str | None = None,
+        serves: frozenset[Endpoint] | None = None,
+    ) -> None:
+        """Make a dialect; `fixed_headers` go with every request, `home` is the vendor's own address.
+
+        `serves` are the endpoints that the operator says there are, in place of the quirks'.
+        """
         self._quirks = quirks
+        self._home = home
+        self._serves = serves
         self._fixed = (*fixed_headers, *((name.lower(), value) for name, value in quirks.headers.items()))
         self._headers: dict[str | None, tuple[tuple[str, str], ...]] = {}
+
+    def relays(self, target: Target) -> frozenset[str]:
+        """Return what goes through unchanged: all that has one wire only, and what this server is known to serve."""
+        serves = self._serves
+        if serves is None:
+            is_home = target.base_url == self._home or self._quirks.auth == "optional"
+            serves = self._quirks.serves if is_home else frozenset()
+        return _ALWAYS | {f"{DIALECT}.{endpoint}" for endpoint in serves & _SERVED}
 
     def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
         """Return the request for an answer."""
@@ -176,20 +205,21 @@ class AzureDialect(OpenAIDialect):
         return f"{target.base_url}/openai/deployments/{quote(target.model, safe='')}{path}{query}"
 
 
-def openai_plugin(name: str, quirks: Quirks, *, base_url: str | None, keys: tuple[str, ...]) -> Plugin:
+def openai_plugin(name: str, row: Vendor) -> Plugin:
     """Return the plug-in of a vendor that speaks OpenAI's wire."""
 
     def open_adapter(sender: Sender, options: msgspec.Struct) -> Adapter:
-        fixed = _organization_headers(options) if isinstance(options, OpenAIOptions) else ()
-        return HttpAdapter(OpenAIDialect(quirks, fixed), sender)
+        chosen = options if isinstance(options, OpenAIOptions) else OpenAIOptions()
+        fixed = _organization_headers(chosen)
+        return HttpAdapter(OpenAIDialect(row.quirks, fixed, home=row.base_url, serves=chosen.serves), sender)
 
     return Plugin(
         name=name,
         open=open_adapter,
         options=OpenAIOptions,
-        base_url=base_url,
-        key_variables=keys,
-        needs_key=quirks.auth != "optional",
+        base_url=row.base_url,
+        key_variables=row.keys,
+        needs_key=row.quirks.auth != "optional",
         catalog=name,
     )
 
@@ -199,13 +229,18 @@ def _organization_headers(options: OpenAIOptions) -> tuple[tuple[str, str], ...]
     return tuple((name, value) for name, value in pairs if value is not None)
 
 
-def azure_plugin(name: str, quirks: Quirks, *, base_url: str | None, keys: tuple[str, ...]) -> Plugin:
+def azure_plugin(name: str, row: Vendor) -> Plugin:
     """Return the plug-in of Azure OpenAI."""
 
     def open_adapter(sender: Sender, options: msgspec.Struct) -> Adapter:
         azure = options if isinstance(options, AzureOptions) else AzureOptions()
-        return HttpAdapter(AzureDialect(quirks, azure), sender)
+        return HttpAdapter(AzureDialect(row.quirks, azure), sender)
 
     return Plugin(
-        name=name, open=open_adapter, options=AzureOptions, base_url=base_url, key_variables=keys, catalog=name
+        name=name,
+        open=open_adapter,
+        options=AzureOptions,
+        base_url=row.base_url,
+        key_variables=row.keys,
+        catalog=name,
     )

@@ -14,7 +14,7 @@ plug-in of pytest, a network or an event loop that is already there.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -33,11 +33,11 @@ from providers.errors import (
 from providers.plugin import Plugin
 from providers.protocol import Adapter, ChatStream
 from providers.stream import collect
+from providers.testing.cases import SOURCE, Case
 from providers.testing.sender import ScriptedAnswer, ScriptedSender
 from providers.types import (
     ChatEvent,
     ChatRequest,
-    Completion,
     EmbeddingRequest,
     Finished,
     Message,
@@ -112,20 +112,6 @@ _GARBAGE_STREAMS = (
 )
 
 
-class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded exchange: what the vendor answered to `request`, and what that amounts to.
-
-    `sent` is the JSON that must go to the vendor, if that is to be checked.
-    """
-
-    name: str
-    request: ChatRequest
-    answer: bytes
-    completion: Completion
-    content_type: str = "application/json"
-    sent: dict[str, Any] | None = None
-
-
 class AdapterContract:
     """What any adapter must do, even one that calls nobody. Subclass it and name your `plugin`.
 
@@ -166,8 +152,9 @@ class AdapterContract:
         sender = ScriptedSender(ConnectFailed())
         adapter = self.plugin.open(sender, self.options())
         assert isinstance(adapter, Adapter)
-        assert isinstance(adapter.relays, frozenset)
-        assert all(_OPERATION.fullmatch(name) for name in adapter.relays), adapter.relays
+        relays = adapter.relays(self.target())
+        assert isinstance(relays, frozenset)
+        assert all(_OPERATION.fullmatch(name) for name in relays), relays
         assert not sender.requests
 
     def test_an_answer_starts_and_each_choice_finishes(self) -> None:
@@ -227,6 +214,11 @@ class HttpAdapterContract(AdapterContract):
         """Without a whole and a streamed answer the rest of this suite would prove nothing."""
         assert {case.request.stream for case in self.cases} == {False, True}
 
+    def test_cases_name_their_source(self) -> None:
+        """A vendor's page and the month it was read, or the type of its SDK that a case was taken from."""
+        for case in self.cases:
+            assert SOURCE.search(case.source), f"{case.name}: {case.source!r}"
+
     def test_recorded_cases_are_read_right(self) -> None:
         """Every recorded answer amounts to its completion."""
         for case in self.cases:
@@ -237,8 +229,9 @@ class HttpAdapterContract(AdapterContract):
         """Every recorded request is what goes out."""
         for case in self.cases:
             if case.sent is not None:
-                sent = msgspec.json.decode(self._asked(case.request).body)
-                assert sent == case.sent, case.name
+                asked = self._asked(case.request)
+                assert msgspec.json.decode(asked.body) == case.sent, case.name
+                assert set(asked.dropped) == set(case.dropped), case.name
 
     def test_the_cut_of_the_bytes_does_not_matter(self) -> None:
         """A stream says the same however its bytes are cut."""
@@ -247,6 +240,9 @@ class HttpAdapterContract(AdapterContract):
             for size in (1, 2, 3, 7, 64):
                 pieces = [case.answer[at : at + size] for at in range(0, len(case.answer), size)]
                 assert self._events(case.request, _answer_of(case, pieces)) == whole, f"{case.name}, by {size}"
+            for cut in range(1, len(case.answer)):
+                pieces = [case.answer[:cut], case.answer[cut:]]
+                assert self._events(case.request, _answer_of(case, pieces)) == whole, f"{case.name}, at {cut}"
 
     def test_a_stream_that_is_cut_is_never_taken_for_a_whole_one(self) -> None:
         """Wherever the bytes end: either that is an error, or nothing was missing but perhaps the usage."""
@@ -440,7 +436,7 @@ async def _relay(adapter: Adapter, target: Target) -> None:
     """Relay something in every dialect that the adapter relays; an adapter that relays nothing refuses."""
     document = {"model": "public-name", "messages": [{"role": "user", "content": "again"}], "input": "again"}
     body = msgspec.json.encode(document)
-    for operation in sorted(adapter.relays) or ["openai.chat"]:
+    for operation in sorted(adapter.relays(target)) or ["openai.chat"]:
         relayed = await adapter.relay(RelayRequest(operation=operation, body=body, document=document), target)
         try:
             await relayed.read_all()

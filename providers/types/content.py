@@ -1,4 +1,7 @@
-"""The parts of a message."""
+"""The parts of a message.
+
+A `signature` proves a part to the vendor that made it, and only to that vendor: `providers.signatures` says its form.
+"""
 
 from typing import Any
 
@@ -12,10 +15,11 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
 
 
 class TextPart(_Part, frozen=True, kw_only=True, tag="text", omit_defaults=True):
-    """Plain text. `annotations` are citations in the shape of the dialect they came from."""
+    """Plain text. `annotations` are citations in the shape of OpenAI's chat completions (`url_citation`)."""
 
     text: str
     annotations: list[Any] = []
+    signature: str | None = None
 
 
 class ImagePart(_Part, frozen=True, kw_only=True, tag="image", omit_defaults=True):
@@ -51,6 +55,7 @@ class ToolCallPart(_Part, frozen=True, kw_only=True, tag="tool_call", omit_defau
     id: str
     name: str
     arguments: str = "{}"
+    signature: str | None = None
 
 
 class ToolResultPart(_Part, frozen=True, kw_only=True, tag="tool_result", omit_defaults=True):
@@ -63,7 +68,7 @@ class ToolResultPart(_Part, frozen=True, kw_only=True, tag="tool_result", omit_d
 
 
 class ThinkingPart(_Part, frozen=True, kw_only=True, tag="thinking", omit_defaults=True):
-    """The model's reasoning. `signature` proves it to the vendor that made it; `redacted` text is unreadable."""
+    """The model's reasoning. Of `redacted` reasoning only the signature is there: its text is encrypted in it."""
 
     text: str = ""
     signature: str | None = None

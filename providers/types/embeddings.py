@@ -20,9 +20,10 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
 
 class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One vector for each input, in order."""
+    """One vector for each input, in order. `dropped` names fields of the request that the provider was not told."""
 
     model: str
     vectors: list[list[float]]
     usage: Usage | None = None
     extras: dict[str, Any] = {}
+    dropped: tuple[str, ...] = ()

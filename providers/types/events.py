@@ -25,11 +25,15 @@ class Started(_Event, frozen=True, kw_only=True, tag="started", omit_defaults=Tr
 
 
 class TextDelta(_Event, frozen=True, kw_only=True, tag="text", omit_defaults=True, gc=False):
-    """More text, or more of a refusal. `logprobs` is in the shape of OpenAI's chat completions."""
+    """More text, or more of a refusal. `logprobs` is in the shape of OpenAI's chat completions.
+
+    `signature` signs the part that this text belongs to.
+    """
 
     text: str
     refusal: bool = False
     logprobs: Any = None
+    signature: str | None = None
 
 
 class ThinkingDelta(_Event, frozen=True, kw_only=True, tag="thinking", omit_defaults=True, gc=False):
@@ -46,6 +50,7 @@ class ToolCallStarted(_Event, frozen=True, kw_only=True, tag="tool_call_started"
     index: int
     id: str
     name: str
+    signature: str | None = None
 
 
 class ToolCallDelta(_Event, frozen=True, kw_only=True, tag="tool_call", omit_defaults=True, gc=False):

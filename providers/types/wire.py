@@ -1,7 +1,7 @@
 """What crosses the wire to a provider."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,13 +13,15 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP request to a provider, complete but for connection headers.
 
     `url` is absolute. `headers` are name and value pairs, names in lower case, without `host`, `content-length`,
-    `connection` and `accept-encoding`, which the transport writes.
+    `connection` and `accept-encoding`, which the transport writes. `dropped` names the fields of the client's request
+    that this wire cannot say and that are harmless to leave out (`providers.carry`).
     """
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
+    dropped: tuple[str, ...] = ()
 
 
 class Edits(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,10 +35,13 @@ class Edits(msgspec.Struct, frozen=True, kw_only=True):
 class RelayRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A client's request in the provider's own dialect: its bytes go through but for the `edits`.
 
-    `operation` names what is asked (`openai.chat`) and decides the upstream path. `body` is what the client sent and
-    `document` the same, decoded. The dialect adds its own edits: the upstream model's name, whatever makes a stream
-    report its usage, and the `output_cap`, in tokens. `headers` are the client's headers that the dialect passes on.
-    `keep_usage` is whether the client asked for the usage that a stream reports at its end.
+    `operation` names what is asked (`openai.chat`) and decides the upstream path. `body` is what the client sent, of
+    the type `content_type`, and `document` the same, decoded: of a form its text fields. The dialect adds its own
+    edits: the upstream model's name, whatever makes a stream report its usage, and the `output_cap`, in tokens.
+    `headers` are the client's headers that go on (`anthropic-beta`). `keep_usage` is whether the client asked for the
+    usage that a stream reports at its end. `framing` is how the client wants a stream's events: as server-sent events,
+    or as the elements of one JSON array (Gemini without `alt=sse`). `subject` is the id of the stored object that is
+    asked for, where there is no body.
     """
 
     operation: str
@@ -47,3 +52,6 @@ class RelayRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     keep_usage: bool = False
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
+    framing: Literal["sse", "array"] = "sse"
+    subject: str | None = None

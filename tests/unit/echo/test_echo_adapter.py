@@ -209,7 +209,7 @@ async def test_absurd_dimensions_are_refused(dimensions):
 
 
 async def test_it_has_no_wire_of_its_own():
-    assert EchoAdapter.relays == frozenset()
+    assert EchoAdapter().relays(TARGET) == frozenset()
     with pytest.raises(RequestRefused):
         await EchoAdapter().relay(RelayRequest(operation="openai.chat", body=b"{}", document={}), TARGET)
     assert await EchoAdapter().models(TARGET) == ["echo"]

@@ -102,10 +102,13 @@ class FakeAdapter:
     """Plays one script a call: an error to raise at once, `HANG`, or what the answer consists of."""
 
     def __init__(self, *scripts, relays=()):
-        self.relays = frozenset(relays)
+        self._relays = frozenset(relays)
         self.scripts = deque(scripts)
         self.calls = []
         self.opened = []
+
+    def relays(self, target):
+        return self._relays
 
     async def _next(self, request, target):
         self.calls.append((request, target))
@@ -238,7 +241,14 @@ class Pipeline:
 
     def target(self, adapter, provider, price, timeouts):
         where = Target(provider=provider, model="up", base_url="http://x", timeouts=timeouts)
-        return RouteTarget(provider=provider, adapter=adapter, target=where, whole_target=where, price=price)
+        return RouteTarget(
+            provider=provider,
+            adapter=adapter,
+            target=where,
+            whole_target=where,
+            relays=adapter.relays(where),
+            price=price,
+        )
 
 
 async def read_out(answer):

@@ -51,6 +51,7 @@ def _case(name: str, *, script: Script, choices: list[Choice], usage: Usage, str
     completion = Completion(id="chatcmpl-fake-1", model="contract-model", created=CREATED, choices=choices, usage=usage)
     return Case(
         name=f"{name}, {'streamed' if stream else 'whole'}",
+        source="openai 3.54: types.chat.ChatCompletion",
         request=request,
         answer=b"".join(frame.data for frame in reply.frames),
         completion=completion,

@@ -1,0 +1,173 @@
+"""What becomes of a field that another wire cannot say. Law: dropped and listed if harmless, else refused by name.
+
+A writer of a dialect names the canonical fields that its wire lacks; the policy, which is the same for all, is here.
+Canonical fields go by their names in OpenAI's chat completions (`max_tokens`, `reasoning_effort`, …), extras by the
+names that the client gave them.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from providers.errors import RequestRefused
+from providers.types import ChatRequest, Message, Part, Tool, ToolResultPart
+
+HARMLESS = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "top_k",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "user",
+        "metadata",
+    }
+)
+"""Canonical fields that tune an answer or label it: without them it is still an answer to what was asked."""
+
+HARMLESS_EXTRAS = frozenset(
+    {
+        # OpenAI: who pays, how fast, what is kept, how the prompt is cached, how long the prose is.
+        "background",
+        "client_metadata",
+        "include",
+        "moderation",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "reasoning",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "stream_options",
+        "text",
+        "top_logprobs",
+        "truncation",
+        "verbosity",
+        # Anthropic.
+        "betas",
+        "cache_control",
+        "context_management",
+        "diagnostics",
+        "inference_geo",
+        "output_config",
+        "speed",
+        "thinking",
+        # Gemini.
+        "labels",
+        "safetySettings",
+        "safety_settings",
+    }
+)
+"""Fields of a dialect's own that another vendor may go without."""
+
+BOOKKEEPING = frozenset({"id", "index", "phase", "status", "type"})
+"""Extras of messages and parts that only help a dialect to say the same again."""
+
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "n": (1,),
+    "parallel_tool_calls": (True,),
+    "stop": ([],),
+    "tools": ([],),
+    "metadata": ({},),
+}
+"""Values that ask for nothing: what the wire does anyhow."""
+
+
+def carry(
+    request: ChatRequest, *, dialect: str, cannot: Collection[str] = (), reads: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return the names of the fields of `request` that are left out on the wire of `dialect`.
+
+    `cannot` are the canonical fields that the wire has no words for, `reads` the extras, of any dialect and at any
+    depth, that its writer understands. Raises `RequestRefused` that names the first field whose loss would change what
+    was asked for. A request in the dialect itself keeps its extras.
+    """
+    dropped = [name for name in sorted(cannot) if _is_lost(request, name)]
+    if request.dialect != dialect:
+        dropped += [name for name in request.extras if name not in reads and _is_extra_lost(request, name)]
+        dropped += sorted(_part_extras(request.messages) - set(reads))
+    return tuple(dict.fromkeys(dropped))
+
+
+def refuse(name: str, *, what: str | None = None) -> RequestRefused:
+    """Return the error for a field that cannot be carried and may not be dropped."""
+    return RequestRefused(
+        f"{what or name} cannot be sent to this provider", status=400, code="unsupported_parameter", param=name
+    )
+
+
+def _is_lost(request: ChatRequest, name: str) -> bool:
+    value = canonical(request, name)
+    if value is None or value in _NEUTRAL.get(name, ()):
+        return False
+    if name not in HARMLESS:
+        raise refuse(name)
+    return True
+
+
+def canonical(request: ChatRequest, name: str) -> Any:
+    """Return the value of a canonical field by its name in OpenAI's chat completions; `None` if it is not set."""
+    match name:
+        case "max_tokens":
+            return request.max_output_tokens
+        case "reasoning_effort":
+            return request.reasoning
+        case "response_format":
+            return (
+                None
+                if request.response_format and request.response_format.kind == "text"
+                else (request.response_format)
+            )
+        case "tools" | "tool_choice" | "parallel_tool_calls" | "n" | "user" | "metadata":
+            return getattr(request, name)
+        case _:
+            return getattr(request.sampling, name)
+
+
+def _is_extra_lost(request: ChatRequest, name: str) -> bool:
+    if request.extras[name] is None:
+        return False
+    if name not in HARMLESS_EXTRAS:
+        raise refuse(name)
+    return True
+
+
+def _part_extras(messages: list[Message]) -> set[str]:
+    """Return the names of what messages and their parts say beyond the canonical vocabulary."""
+    named = {name for message in messages for owner in (message, *_parts_of(message)) for name in owner.extras}
+    return named - BOOKKEEPING
+
+
+def _parts_of(message: Message) -> Iterator[Part]:
+    for part in message.content:
+        yield part
+        if isinstance(part, ToolResultPart):
+            yield from part.content
+
+
+def functions_only(request: ChatRequest) -> tuple[list[Tool], tuple[str, ...]]:
+    """Return the tools that any vendor can offer, and the names of those that only their own vendor runs.
+
+    A vendor's hosted tool is left out where functions or custom tools remain: an agent goes on without it. Raises
+    `RequestRefused` where it is all that the request offers, or what it demands.
+    """
+    kept = [tool for tool in request.tools if tool.kind in {"function", "custom"}]
+    hosted = tuple(dict.fromkeys(f"tools.{tool.kind}" for tool in request.tools if tool not in kept))
+    if hosted and not kept:
+        raise refuse("tools", what=f"the tool {hosted[0].removeprefix('tools.')}")
+    choice = request.tool_choice
+    if hosted and choice is not None and choice.name is not None and choice.name not in {tool.name for tool in kept}:
+        raise refuse("tool_choice", what=f"the tool {choice.name}")
+    return kept, hosted
+
+
+__all__ = ["HARMLESS", "HARMLESS_EXTRAS", "canonical", "carry", "functions_only", "refuse"]

@@ -1,0 +1,94 @@
+"""JSON Schemas, made fit for vendors that refuse some of their keywords. Law: pure; never looser about names or types.
+
+A keyword that a vendor refuses narrows values further than it can promise, so it goes into the description, where the
+model still reads it.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+_MAX_DEPTH = 32
+_OF_SCHEMAS = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+_SCHEMA_LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_SCHEMA = frozenset({"items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"})
+_LITERAL = frozenset({"const", "enum", "default", "example", "examples", "required"})
+_SILENT = frozenset({"$schema", "$id", "$comment", "title", "examples", "example", "default", "deprecated"})
+"""Keywords that say nothing about which values are valid."""
+
+
+def clean(schema: Mapping[str, Any], *, drop: Collection[str], closes_objects: bool = False) -> dict[str, Any]:
+    """Return `schema` without the keywords in `drop`, at any depth.
+
+    What was dropped and narrows values is added to the description. `closes_objects` forbids members that are not
+    named, for vendors that demand it.
+    """
+    cleaned: dict[str, Any] = _clean(schema, drop=frozenset(drop), closes=closes_objects, depth=0)
+    return cleaned
+
+
+def _clean(schema: Any, *, drop: frozenset[str], closes: bool, depth: int) -> Any:
+    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+        return schema
+
+    def inner(value: Any) -> Any:
+        return _clean(value, drop=drop, closes=closes, depth=depth + 1)
+
+    cleaned: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name in drop:
+            continue
+        if name in _OF_SCHEMAS and isinstance(value, Mapping):
+            cleaned[name] = {key: inner(item) for key, item in value.items()}
+        elif name in _SCHEMA_LISTS and isinstance(value, list):
+            cleaned[name] = [inner(item) for item in value]
+        else:
+            cleaned[name] = inner(value) if name in _SCHEMA else value
+    told = {name: value for name, value in schema.items() if name in drop and name not in _SILENT}
+    if told:
+        cleaned["description"] = _described(schema.get("description"), told)
+    if closes and (cleaned.get("type") == "object" or "properties" in cleaned):
+        cleaned["additionalProperties"] = False
+    return cleaned
+
+
+def _described(description: Any, told: Mapping[str, Any]) -> str:
+    words = "; ".join(f"{name}: {_text(value)}" for name, value in told.items())
+    return f"{description} ({words})" if isinstance(description, str) and description else words
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def inline_references(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `schema` with each `$ref` to its own definitions replaced by what it means; a recursive one stays open."""
+    found: dict[str, Any] = _inline(schema, schema, ())
+    return {name: value for name, value in found.items() if name not in {"$defs", "definitions"}}
+
+
+def _inline(node: Any, root: Mapping[str, Any], seen: tuple[str, ...]) -> Any:
+    if isinstance(node, list):
+        return [_inline(item, root, seen) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    reference = node.get("$ref")
+    if isinstance(reference, str):
+        beside = {name: value for name, value in node.items() if name != "$ref"}
+        if reference in seen:
+            return beside
+        return {**_inline(_resolve(reference, root), root, (*seen, reference)), **_inline(beside, root, seen)}
+    return {name: value if name in _LITERAL else _inline(value, root, seen) for name, value in node.items()}
+
+
+def _resolve(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a reference inside the document means; one that leads nowhere allows anything."""
+    found: Any = root
+    for step in reference.removeprefix("#").strip("/").split("/"):
+        name = step.replace("~1", "/").replace("~0", "~")
+        found = found.get(name) if name and isinstance(found, Mapping) else found
+    return found if isinstance(found, Mapping) else {}
+
+
+__all__ = ["clean", "inline_references"]
