@@ -170,4 +170,12 @@ def functions_only(request: ChatRequest) -> tuple[list[Tool], tuple[str, ...]]:
     return kept, hosted
 
 
-__all__ = ["HARMLESS", "HARMLESS_EXTRAS", "canonical", "carry", "functions_only", "refuse"]
+def as_user_text(instructions: str) -> str:
+    """Return how a system message in the middle of a conversation is said where only its beginning may have one.
+
+    It keeps its place, since what it says holds from there on.
+    """
+    return f"<system>\n{instructions}\n</system>"
+
+
+__all__ = ["HARMLESS", "HARMLESS_EXTRAS", "as_user_text", "canonical", "carry", "functions_only", "refuse"]
