@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from providers.answers import retry_after_s
 from providers.errors import (
     BadAnswer,
     ContentBlocked,
@@ -21,7 +22,6 @@ from providers.errors import (
 from providers.types import Headers
 
 _MAX_MESSAGE = 2_000
-_MAX_RETRY_AFTER_S = 3_600.0
 _REFUSED = frozenset({400, 404, 405, 409, 413, 415, 422})
 _CREDENTIAL = frozenset({401, 402, 403})
 _OUT_OF_FUNDS = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
@@ -34,18 +34,6 @@ _TOO_LONG_WORDS = re.compile(
 )
 # Some vendors call a wrong key a bad request, and quote it.
 _KEY_WORDS = re.compile(r"api[ _-]?key not valid|(incorrect|invalid) api[ _-]?key", re.IGNORECASE)
-
-
-def retry_after_s(headers: Headers) -> float | None:
-    """Return how long the provider asks to wait, in seconds, from `retry-after-ms` or `retry-after`."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) * scale
-        except ValueError:
-            continue
-        if 0 <= seconds <= _MAX_RETRY_AFTER_S:
-            return seconds
-    return None
 
 
 def decode_error(status: int, headers: Headers, body: bytes) -> ProviderError:
