@@ -209,6 +209,16 @@ class HttpAdapterContract(AdapterContract):
     """
 
     cases: ClassVar[Sequence[Case]]
+    refuses: ClassVar[frozenset[str]] = frozenset()
+    """What its vendor has no endpoint for, so that nobody is called: `embed`, `models`, `relay`."""
+
+    def test_what_the_vendor_has_no_endpoint_for_is_refused(self) -> None:
+        """By name and as the caller's fault, without a call."""
+        for name in self.refuses:
+            adapter, sender = self._adapter(ConnectFailed())
+            with pytest.raises(RequestRefused):
+                asyncio.run(_finish(_CALLS[name](adapter, self.target())))
+            assert not sender.requests, name
 
     def test_cases_are_recorded(self) -> None:
         """Without a whole and a streamed answer the rest of this suite would prove nothing."""
@@ -298,14 +308,15 @@ class HttpAdapterContract(AdapterContract):
         """What the transport knows, the adapter does not reword."""
         errors = (ConnectFailed(), ProviderTimedOut(phase="first_token"), StreamInterrupted(), BadAnswer())
         for error in errors:
-            for call in _CALLS:
+            for call in self._calls():
                 assert self._failure(call, error) is error
 
     def test_each_status_is_an_error_of_its_kind(self) -> None:
         """Whatever the body is; and the call is let go."""
+        offered = self._offered()
         for status, kind in _STATUSES.items():
             for body in _REFUSALS:
-                for call in _CALLS:
+                for call in self._calls():
                     answer = ScriptedAnswer(body, status=status, headers={"location": "http://elsewhere.invalid/"})
                     error = self._failure(call, answer)
                     assert isinstance(error, kind), f"{status} {body[:40]!r}: {type(error).__name__}"
@@ -331,9 +342,10 @@ class HttpAdapterContract(AdapterContract):
 
     def test_garbage_is_a_bad_answer(self) -> None:
         """A 200 that makes no sense is the provider's fault, never a crash and never an answer."""
-        bodies = [(call, body) for call in (_chat, _embed) for body in (*_GARBAGE, *_ODDLY_SHAPED)]
+        called = self._calls()
+        bodies = [(call, body) for call in (_chat, _embed) if call in called for body in (*_GARBAGE, *_ODDLY_SHAPED)]
         # A list of models may hold things that are none.
-        bodies += [(_models, body) for body in _GARBAGE]
+        bodies += [(_models, body) for body in _GARBAGE if _models in called]
         for call, body in bodies:
             answer = ScriptedAnswer(body)
             error = self._failure(call, answer)
@@ -349,6 +361,10 @@ class HttpAdapterContract(AdapterContract):
 
     def _answers(self) -> Iterable[tuple[ChatRequest, ScriptedAnswer | None]]:
         yield from ((case.request, _answer_of(case, [case.answer])) for case in self.cases)
+
+    def _calls(self) -> list["_Call"]:
+        """Return a call of every kind that the vendor has an endpoint for."""
+        return [call for name, call in _CALLS.items() if name not in self.refuses]
 
     def _streamed(self) -> list[Case]:
         return [case for case in self.cases if case.request.stream]
@@ -378,10 +394,21 @@ class HttpAdapterContract(AdapterContract):
             asyncio.run(_finish(adapter.chat(request, self.target())))
         return sender.requests[0]
 
+    def _offered(self) -> list["_Call"]:
+        """Return the calls that reach the provider; of the others the adapter says itself that there is no such thing."""
+        offered = []
+        for call in _CALLS:
+            adapter, sender = self._adapter(ConnectFailed())
+            with pytest.raises(ProviderError) as caught:
+                asyncio.run(_finish(call(adapter, self.target())))
+            if sender.requests or not isinstance(caught.value, RequestRefused):
+                offered.append(call)
+        return offered
+
     def _all_asked(self) -> list[UpstreamRequest]:
         """Return what goes to the vendor for one call of every kind."""
         asked: list[UpstreamRequest] = []
-        for call in _CALLS:
+        for call in self._calls():
             adapter, sender = self._adapter(ConnectFailed())
             with pytest.raises(ProviderError):
                 asyncio.run(_finish(call(adapter, self.target())))
@@ -433,7 +460,7 @@ async def _models(adapter: Adapter, target: Target) -> None:
 
 
 async def _relay(adapter: Adapter, target: Target) -> None:
-    """Relay something in every dialect that the adapter relays; an adapter that relays nothing refuses."""
+    """Relay something in every dialect that the adapter relays."""
     document = {"model": "public-name", "messages": [{"role": "user", "content": "again"}], "input": "again"}
     body = msgspec.json.encode(document)
     for operation in sorted(adapter.relays(target)) or ["openai.chat"]:
@@ -444,7 +471,13 @@ async def _relay(adapter: Adapter, target: Target) -> None:
             relayed.close()
 
 
-_CALLS: tuple[_Call, ...] = (_chat, _streamed_chat, _embed, _models, _relay)
+_CALLS: dict[str, _Call] = {
+    "chat": _chat,
+    "streamed_chat": _streamed_chat,
+    "embed": _embed,
+    "models": _models,
+    "relay": _relay,
+}
 
 
 def _answer_of(case: Case, pieces: Iterable[bytes], *, error: ProviderError | None = None) -> ScriptedAnswer:
