@@ -313,7 +313,6 @@ class HttpAdapterContract(AdapterContract):
 
     def test_each_status_is_an_error_of_its_kind(self) -> None:
         """Whatever the body is; and the call is let go."""
-        offered = self._offered()
         for status, kind in _STATUSES.items():
             for body in _REFUSALS:
                 for call in self._calls():
@@ -393,17 +392,6 @@ class HttpAdapterContract(AdapterContract):
         with pytest.raises(ConnectFailed):
             asyncio.run(_finish(adapter.chat(request, self.target())))
         return sender.requests[0]
-
-    def _offered(self) -> list["_Call"]:
-        """Return the calls that reach the provider; of the others the adapter says itself that there is no such thing."""
-        offered = []
-        for call in _CALLS:
-            adapter, sender = self._adapter(ConnectFailed())
-            with pytest.raises(ProviderError) as caught:
-                asyncio.run(_finish(call(adapter, self.target())))
-            if sender.requests or not isinstance(caught.value, RequestRefused):
-                offered.append(call)
-        return offered
 
     def _all_asked(self) -> list[UpstreamRequest]:
         """Return what goes to the vendor for one call of every kind."""
