@@ -5,7 +5,7 @@ model still reads it.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,26 +18,45 @@ _SILENT = frozenset({"$schema", "$id", "$comment", "title", "examples", "example
 """Keywords that say nothing about which values are valid."""
 
 
-def clean(schema: Mapping[str, Any], *, drop: Collection[str], closes_objects: bool = False) -> dict[str, Any]:
+def clean(
+    schema: Mapping[str, Any],
+    *,
+    drop: Collection[str],
+    keep: Mapping[str, Collection[Any]] | None = None,
+    closes_objects: bool = False,
+) -> dict[str, Any]:
     """Return `schema` without the keywords in `drop`, at any depth.
 
-    What was dropped and narrows values is added to the description. `closes_objects` forbids members that are not
-    named, for vendors that demand it.
+    What was dropped and narrows values is added to the description. `keep` names the values with which such a keyword
+    may stay after all. `closes_objects` forbids members that are not named, for vendors that demand it.
     """
-    cleaned: dict[str, Any] = _clean(schema, drop=frozenset(drop), closes=closes_objects, depth=0)
+    rules = _Rules(frozenset(drop), {name: frozenset(values) for name, values in (keep or {}).items()}, closes_objects)
+    cleaned: dict[str, Any] = _clean(schema, rules=rules, depth=0)
     return cleaned
 
 
-def _clean(schema: Any, *, drop: frozenset[str], closes: bool, depth: int) -> Any:
+class _Rules(NamedTuple):
+    """What a vendor takes."""
+
+    drop: frozenset[str]
+    keep: Mapping[str, frozenset[Any]]
+    closes: bool
+
+    def refuses(self, name: str, value: Any) -> bool:
+        """Whether a keyword must go, with this value."""
+        return name in self.drop and not (isinstance(value, str | int) and value in self.keep.get(name, ()))
+
+
+def _clean(schema: Any, *, rules: _Rules, depth: int) -> Any:
     if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
         return schema
 
     def inner(value: Any) -> Any:
-        return _clean(value, drop=drop, closes=closes, depth=depth + 1)
+        return _clean(value, rules=rules, depth=depth + 1)
 
     cleaned: dict[str, Any] = {}
     for name, value in schema.items():
-        if name in drop:
+        if rules.refuses(name, value):
             continue
         if name in _OF_SCHEMAS and isinstance(value, Mapping):
             cleaned[name] = {key: inner(item) for key, item in value.items()}
@@ -45,10 +64,10 @@ def _clean(schema: Any, *, drop: frozenset[str], closes: bool, depth: int) -> An
             cleaned[name] = [inner(item) for item in value]
         else:
             cleaned[name] = inner(value) if name in _SCHEMA else value
-    told = {name: value for name, value in schema.items() if name in drop and name not in _SILENT}
+    told = {name: value for name, value in schema.items() if rules.refuses(name, value) and name not in _SILENT}
     if told:
         cleaned["description"] = _described(schema.get("description"), told)
-    if closes and (cleaned.get("type") == "object" or "properties" in cleaned):
+    if rules.closes and (cleaned.get("type") == "object" or "properties" in cleaned):
         cleaned["additionalProperties"] = False
     return cleaned
 
