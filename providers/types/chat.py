@@ -52,11 +52,15 @@ class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class ReasoningOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How long to think: an `effort` word, or a token budget; `include` asks for the thoughts themselves."""
+    """How long to think: an `effort` word, or a token budget; `include` asks for the thoughts themselves.
+
+    `adaptive` asks in so many words to let the model decide when to think, which is the default of most vendors.
+    """
 
     effort: str | None = None
     budget_tokens: int | None = None
     include: bool | None = None
+    adaptive: bool = False
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
