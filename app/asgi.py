@@ -15,7 +15,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
 from app.api.admin.problems import spoken_problem
 from app.api.docs import docs_handlers
-from app.api.errors import headers_of, openai_body, status_of
+from app.api.errors import headers_of, status_of
 from app.api.inference import InferenceEndpoint, Wire
 from app.api.inference_openapi import inference_document
 from app.api.llm.chat import LLM_CHAT_WIRE
@@ -31,6 +31,7 @@ from app.settings.model import Settings
 from providers.registry import Registry
 
 GATEWAY, ADMIN = "gateway", "admin"
+_RING_ID = b"x-request-id"  # the ring itself puts it on every answer
 _WIRES: tuple[Wire, ...] = (CHAT_WIRE, EMBEDDINGS_WIRE, LLM_CHAT_WIRE)
 
 
@@ -90,7 +91,7 @@ class GatewayApplication:
         app = self._inference() if name == GATEWAY else self._administration()
         hosts = self._settings.gateway.allowed_hosts if name == GATEWAY else self._settings.admin.allowed_hosts
         state = self._states[name]
-        refuse = refuse_openai if name == GATEWAY else refuse_problem
+        refuse = refuse_inference if name == GATEWAY else refuse_problem
 
         def count(route: str, status: int) -> None:
             self._metrics.number(REQUESTS, name, route, "", "", str(status)).add()
@@ -103,8 +104,7 @@ class GatewayApplication:
             raise RuntimeError("the gateway plane needs a gateway")
         document = inference_document(version=release())
         handlers: list[Any] = [
-            asgi(wire.operation.endpoint, copy_scope=False)(InferenceEndpoint(wire, gateway).__call__)
-            for wire in _WIRES
+            asgi(wire.route, copy_scope=False)(InferenceEndpoint(wire, gateway).__call__) for wire in _WIRES
         ]
         handlers += model_handlers(gateway)
         handlers += docs_handlers(lambda: document)
@@ -165,10 +165,12 @@ def release() -> str:
         return "0"
 
 
-def refuse_openai(path: str, error: GatewayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Return an error as the gateway plane says it."""
-    del path, request_id
-    return status_of(error), [(b"content-type", b"application/json"), *headers_of(error)], openai_body(error)
+def refuse_inference(path: str, error: GatewayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return an error as the gateway plane says it: in the dialect of the path."""
+    wire = next((wire for wire in _WIRES if path.startswith(wire.route.partition("{")[0])), CHAT_WIRE)
+    ids = [(name, request_id.encode()) for name in wire.id_headers if name != _RING_ID]
+    headers = [(b"content-type", b"application/json"), *ids, *headers_of(error)]
+    return status_of(error), headers, wire.say_error(error, request_id)
 
 
 def refuse_problem(path: str, error: GatewayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
@@ -179,7 +181,8 @@ def refuse_problem(path: str, error: GatewayError, request_id: str) -> tuple[int
 
 
 def _say_openai(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
-    status, pairs, body = refuse_openai(request.scope["path"], error, "")
+    request_id = request.scope["state"]["request_id"]
+    status, pairs, body = refuse_inference(request.scope["path"], error, request_id)
     headers = {name.decode(): value.decode() for name, value in pairs if name != b"content-type"}
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 

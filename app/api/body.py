@@ -10,6 +10,7 @@ import msgspec
 from app.kernel.errors import ExpectationFailed, InvalidRequest, TooLarge, UnsupportedMediaType
 from providers.framing.members import DuplicateMember, refuse_duplicates
 
+JSON_TYPE = b"application/json"
 MAX_DEPTH = 64
 MAX_FIELDS = 1_000
 MAX_MEMBERS = 50_000
@@ -109,11 +110,10 @@ def _too_deep() -> InvalidRequest:
     return _invalid(f"the request body is nested deeper than {MAX_DEPTH}")
 
 
-def check_head(headers: Mapping[bytes, bytes], *, limit_bytes: int) -> None:
+def check_head(headers: Mapping[bytes, bytes], *, limit_bytes: int, media_type: bytes = JSON_TYPE) -> None:
     """Refuse by the head alone: another type, compressed, announced too large, with an odd expectation."""
-    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if media_type != b"application/json":
-        raise UnsupportedMediaType
+    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != media_type:
+        raise UnsupportedMediaType(f"the request body must be {media_type.decode()}")
     if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"identity", b""}:
         raise UnsupportedMediaType("the request body must not be compressed: send it without Content-Encoding")
     length = headers.get(b"content-length")

@@ -22,11 +22,8 @@ BODY_TOTAL_S = 60.0
 WRITE_IDLE_S = 30.0
 KEEPALIVE_S = 15.0
 KEEPALIVE = b": keep-alive\n\n"
-_STREAM_HEADERS: tuple[Header, ...] = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-)
+_EVENT_STREAM = b"text/event-stream; charset=utf-8"
+_STREAM_HEADERS: tuple[Header, ...] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
 class Stopped(Enum):
@@ -51,8 +48,8 @@ class Downstream:
         "_deadline",
         "_early_headers",
         "_is_over",
-        "_is_stream",
         "_keeper",
+        "_keeps_alive",
         "_listener",
         "_loop",
         "_on_expiry",
@@ -81,7 +78,7 @@ class Downstream:
         self._sending_since = 0.0
         self._deadline: float | None = None
         self._on_expiry: Callable[[], None] | None = None
-        self._is_stream = False
+        self._keeps_alive = False
         self._is_over = False
         self._listener: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -93,13 +90,13 @@ class Downstream:
 
     # -- the clocks ---------------------------------------------------------------------------------------------------
 
-    def expect(self, *, within_s: float, is_stream: bool, on_expiry: Callable[[], None]) -> None:
+    def expect(self, *, within_s: float, keeps_alive: bool, on_expiry: Callable[[], None]) -> None:
         """Set the deadline of the request, from its beginning, and whether it keeps a quiet client company.
 
         `on_expiry` is called when the deadline passes, before the task is cancelled.
         """
         self._deadline = self._began + within_s
-        self._is_stream = is_stream
+        self._keeps_alive = keeps_alive
         self._on_expiry = on_expiry
         soon = min(self._deadline, self._quiet_since + FIRST_LOOK_S)
         if self._timer.when() > soon:
@@ -115,7 +112,7 @@ class Downstream:
             return
         if not self.is_reading and self._listener is None:
             self._listener = self._loop.create_task(self._listen())
-        if self._is_stream and not self._sending_since and now - self._quiet_since >= KEEPALIVE_S:
+        if self._keeps_alive and not self._sending_since and now - self._quiet_since >= KEEPALIVE_S:
             self._quiet_since = now
             if self._keeper is None or self._keeper.done():
                 self._keeper = self._loop.create_task(self._keep_alive())
@@ -135,7 +132,7 @@ class Downstream:
         times = [now + KEEPALIVE_S]
         if self._sending_since:
             times.append(self._sending_since + WRITE_IDLE_S)
-        if self._is_stream:
+        if self._keeps_alive:
             times.append(self._quiet_since + KEEPALIVE_S)
         if self._deadline is not None:
             times.append(self._deadline)
@@ -220,13 +217,17 @@ class Downstream:
         await self._send({"type": "http.response.body", "body": body})
         self._sending_since = 0.0
 
-    async def begin_stream(self, headers: Sequence[Header]) -> None:
+    async def begin_stream(self, headers: Sequence[Header], *, content_type: bytes = _EVENT_STREAM) -> None:
         """Send the head of a streamed answer, unless a keep-alive comment has begun it already."""
         if self.has_begun:
             return
         self.has_begun = self.is_streaming = True
         await self._send(
-            {"type": "http.response.start", "status": 200, "headers": [*_STREAM_HEADERS, *headers]},
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", content_type), *_STREAM_HEADERS, *headers],
+            },
         )
 
     async def send_part(self, data: bytes, *, is_last: bool) -> None:

@@ -48,8 +48,9 @@ def spoken_of(error: errors.GatewayError) -> Spoken:
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
-def openai_body(error: errors.GatewayError) -> bytes:
-    """Return the error object of OpenAI's dialect."""
+def openai_body(error: errors.GatewayError, request_id: str = "") -> bytes:
+    """Return the error object of OpenAI's dialect, which does not name the request."""
+    del request_id
     spoken = spoken_of(error)
     fields = {"message": error.message, "type": spoken.type, "param": error.param, "code": error.code}
     return msgspec.json.encode({"error": fields})

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from app.api.body import JsonReader, check_head
+from app.api.body import JSON_TYPE, JsonReader, check_head
 from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
-from app.api.openai.stored import stored_reference
+from app.api.references import find_references
 from app.gateway import Gateway
 from app.gateway.tally import Finished
 from app.guards.inference import requires_inference, requires_model, requires_own_state
@@ -25,11 +25,12 @@ from app.kernel.errors import (
 )
 from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
-from app.pipeline.exchange import Answer, Exchange, LiveBody, Operation
+from app.pipeline.exchange import Answer, Asked, Exchange, Operation
 from app.pipeline.options import read_options
 from app.pipeline.routed import client_error
 from app.routing.table import Route
 from app.routing.transform import transform_edits
+from app.routing.vocabulary import Vocabulary
 from providers.errors import ProviderError
 from providers.types import Edits
 
@@ -38,23 +39,47 @@ _NS_PER_MS = 1_000_000
 _CLIENT_GONE = 499
 _NS_PER_S = 1_000_000_000
 _GATEWAY_FIELD = "gateway"
+_SHOWN_NAMES, _SHOWN_NAME = 32, 64
 _LENGTH_DIGITS = 18
 _DRAINED_BYTES = 256 * 1024
 """A refused request's body is still read up to here, so that the connection can be used again."""
 
 
+class Call(NamedTuple):
+    """What a request says beside its body: the rest of its path, behind the part that all of its wire share, and query.
+
+    `rest` is empty where the path is the same for all requests; `query` is as it was sent.
+    """
+
+    rest: str
+    query: str
+
+
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
     """How one endpoint differs from the others.
 
-    `check` refuses bodies of the wrong shape and returns the name of the model. `say_error` renders an error that
-    comes instead of an answer, `say_late_error` one that comes inside a stream.
+    `path` is where it is served, if not at the operation's endpoint: it may end in `{rest:path}`. `read` refuses bodies
+    of the wrong shape and returns what they ask. `say_error` renders an error that comes instead of an answer,
+    `say_late_error` one that comes inside a stream; both are given the request's id too. A late error of `None` tears
+    the stream, where nothing could be said in it. `media_type` is that of the bodies. `passes` are the client's headers
+    that go on to a provider of the same dialect. `id_headers` carry the request's id back. `keeps_alive` is whether a
+    quiet stream may be kept open with comments.
     """
 
     operation: Operation
-    check: Callable[[Mapping[str, Any]], str]
-    say_error: Callable[[GatewayError], bytes]
-    say_late_error: Callable[[GatewayError], bytes]
-    wants_usage: Callable[[Mapping[str, Any]], bool]
+    read: Callable[[Mapping[str, Any], Call], Asked]
+    say_error: Callable[[GatewayError, str], bytes]
+    say_late_error: Callable[[GatewayError, str], bytes | None]
+    path: str = ""
+    media_type: bytes = JSON_TYPE
+    passes: tuple[bytes, ...] = ()
+    id_headers: tuple[bytes, ...] = (b"x-request-id",)
+    keeps_alive: bool = True
+
+    @property
+    def route(self) -> str:
+        """The template of the paths that this wire is served at."""
+        return self.path or self.operation.endpoint
 
 
 class InferenceEndpoint:
@@ -72,11 +97,11 @@ class InferenceEndpoint:
         if scope["method"] != "POST":
             raise MethodNotAllowed(headers=(("allow", "POST"),))
         context.has_begun = True
-        early: list[Header] = [(b"x-request-id", context.request_id.encode())]
+        early = [(name, context.request_id.encode()) for name in self._wire.id_headers]
         downstream = Downstream(context.receive, context.send, early_headers=early)
         self._gateway.open_requests.add(downstream)
         try:
-            await self._serve(context, downstream)
+            await self._serve(context, downstream, _call_of(scope))
         except asyncio.CancelledError:
             if downstream.stopped is None:
                 raise
@@ -84,17 +109,17 @@ class InferenceEndpoint:
             self._gateway.open_requests.discard(downstream)
             downstream.release()
 
-    async def _serve(self, context: RequestContext, downstream: Downstream) -> None:
+    async def _serve(self, context: RequestContext, downstream: Downstream, call: Call) -> None:
         exchange: Exchange | None = None
         error: GatewayError | None = None
         status = 200
         try:
-            exchange = await self._understand(context, downstream)
+            exchange = await self._understand(context, downstream, call)
             answer = await self._gateway.answer(exchange)
             if answer.live is None:
                 await self._send_whole(context, exchange, downstream, answer)
             else:
-                error = await self._send_stream(context, exchange, downstream, answer.live)
+                error = await self._send_stream(context, exchange, downstream, answer)
         except GatewayError as caught:
             error = caught
         except asyncio.CancelledError:
@@ -118,16 +143,17 @@ class InferenceEndpoint:
 
     # -- understanding ------------------------------------------------------------------------------------------------
 
-    async def _understand(self, context: RequestContext, downstream: Downstream) -> Exchange:
+    async def _understand(self, context: RequestContext, downstream: Downstream, call: Call) -> Exchange:
         gateway, wire = self._gateway, self._wire
         principal = await requires_inference(context.headers, gateway.directory, gateway.tokens)
-        check_head(context.headers, limit_bytes=gateway.body_limit_bytes)
+        check_head(context.headers, limit_bytes=gateway.body_limit_bytes, media_type=wire.media_type)
         body = await downstream.read_body(gateway.body_limit_bytes)
         document = await self._json.read(body)
-        name = wire.check(document)
+        asked = wire.read(document, call)
         options = read_options(context.headers, document.get(_GATEWAY_FIELD))
-        route = requires_model(principal, gateway.routes, name, pinned=options.route)
-        requires_own_state(principal, route, stored_reference(document))
+        route = requires_model(principal, gateway.routes, asked.model, pinned=options.route)
+        references = find_references(document)
+        requires_own_state(principal, route, references[0].path if references else None)
         exchange = Exchange(
             request_id=context.request_id,
             principal=principal,
@@ -136,15 +162,17 @@ class InferenceEndpoint:
             body=body,
             document=document,
             started_ns=context.started_ns,
+            asked=asked,
         )
         exchange.options = options
-        exchange.edits = _edits(route, document)
-        exchange.stream = bool(document.get("stream")) and wire.operation.name == "chat"
-        exchange.keep_usage = wire.wants_usage(document)
+        exchange.edits = _edits(route, document, wire.operation.vocabulary)
+        if wire.passes:
+            exchange.passed_headers = _passed(context.headers, wire.passes)
         within_s = route.timeouts.total_s if options.timeout_s is None else options.timeout_s
         within_s = min(within_s, route.timeouts.total_s)
         exchange.deadline_ns = context.started_ns + int(within_s * _NS_PER_S)
-        downstream.expect(within_s=within_s, is_stream=exchange.stream, on_expiry=exchange.expire)
+        keeps_alive = asked.stream and wire.keeps_alive
+        downstream.expect(within_s=within_s, keeps_alive=keeps_alive, on_expiry=exchange.expire)
         return exchange
 
     # -- answering ----------------------------------------------------------------------------------------------------
@@ -160,11 +188,14 @@ class InferenceEndpoint:
         await downstream.send_whole(200, headers, answer.body or b"")
 
     async def _send_stream(
-        self, context: RequestContext, exchange: Exchange, downstream: Downstream, live: LiveBody
+        self, context: RequestContext, exchange: Exchange, downstream: Downstream, answer: Answer
     ) -> GatewayError | None:
         """Send the parts of a live answer as they come; returns what broke it."""
+        live = answer.live
+        if live is None:
+            raise TypeError("only a live answer can be streamed")
         try:
-            await downstream.begin_stream(self._headers(context, exchange))
+            await downstream.begin_stream(self._headers(context, exchange), content_type=answer.content_type)
             while True:
                 data = await live.read()
                 await downstream.send_part(data, is_last=live.is_finished)
@@ -180,8 +211,9 @@ class InferenceEndpoint:
     ) -> None:
         """Say an error: as an answer, or inside the stream if it has begun."""
         if downstream.has_begun:
-            if downstream.is_streaming:
-                await downstream.send_part(self._wire.say_late_error(error), is_last=True)
+            said = self._wire.say_late_error(error, context.request_id) if downstream.is_streaming else None
+            if said is not None:
+                await downstream.send_part(said, is_last=True)
             return
         headers = self._headers(context, exchange)
         headers += headers_of(error)
@@ -190,7 +222,7 @@ class InferenceEndpoint:
             await self._drain(context, downstream)
         if downstream.is_reading:
             headers.append((b"connection", b"close"))
-        await downstream.send_whole(status_of(error), headers, self._wire.say_error(error))
+        await downstream.send_whole(status_of(error), headers, self._wire.say_error(error, context.request_id))
 
     @staticmethod
     async def _drain(context: RequestContext, downstream: Downstream) -> None:
@@ -204,7 +236,8 @@ class InferenceEndpoint:
                 raise
 
     def _headers(self, context: RequestContext, exchange: Exchange | None) -> list[Header]:
-        headers: list[Header] = [(b"x-request-id", context.request_id.encode())]
+        request_id = context.request_id.encode()
+        headers: list[Header] = [(name, request_id) for name in self._wire.id_headers]
         if context.is_draining:
             headers.append((b"connection", b"close"))
         if self._gateway.core.is_degraded:
@@ -217,6 +250,8 @@ class InferenceEndpoint:
         headers.append((b"x-gateway-model", exchange.route.name.encode()))
         headers.append((b"x-gateway-attempts", b"%d" % len(exchange.attempts)))
         headers.append((b"x-gateway-cache", b"off"))
+        if exchange.dropped:
+            headers.append((b"x-gateway-dropped-params", _header_text(exchange.dropped)))
         exchange.overhead_ns = self._gateway.clock.monotonic_ns() - context.started_ns - exchange.upstream_ns
         headers.append((b"x-gateway-overhead-ms", b"%.3f" % (exchange.overhead_ns / _NS_PER_MS)))
         return headers
@@ -253,9 +288,26 @@ def _after_stop(downstream: Downstream) -> GatewayError | None:
     return None
 
 
-def _edits(route: Route, document: Mapping[str, Any]) -> Edits:
+def _call_of(scope: Any) -> Call:
+    """Return what a request says beside its body."""
+    rest = scope.get("path_params", {}).get("rest", "")
+    return Call(str(rest).removeprefix("/"), scope.get("query_string", b"").decode("latin-1"))
+
+
+def _passed(headers: Mapping[bytes, bytes], names: tuple[bytes, ...]) -> tuple[tuple[str, str], ...]:
+    """Return the headers that go on, with their values as they came."""
+    return tuple((name.decode(), headers[name].decode("latin-1")) for name in names if name in headers)
+
+
+def _header_text(names: tuple[str, ...]) -> bytes:
+    """Return a list of names, of which some are the client's own words, fit for a header."""
+    shown = [name[:_SHOWN_NAME] for name in names[:_SHOWN_NAMES] if name.isascii() and name.isprintable()]
+    return ", ".join(shown).encode()
+
+
+def _edits(route: Route, document: Mapping[str, Any], vocabulary: Vocabulary) -> Edits:
     """Return the changes that every relay of this body makes: the operator's, and our own field taken out."""
-    edits = transform_edits(route.transform, document) if route.transform is not None else Edits()
+    edits = transform_edits(route.transform, document, vocabulary) if route.transform is not None else Edits()
     if _GATEWAY_FIELD not in document:
         return edits
     return msgspec.structs.replace(edits, drop=edits.drop | {_GATEWAY_FIELD})

@@ -1,12 +1,10 @@
 """Whether a request may go on: its cost bound, and what it must reserve first. Law: decide, then act."""
 
-from typing import Any
-
 from app.domain.prices import Price, PriceBook, bound
 from app.kernel.errors import InvalidRequest, ModelNotPriced
 from app.kernel.money import format_usd
 from app.limits.accounts import Accounts, Hold
-from app.pipeline.exchange import CAP_FIELDS, Answer, Exchange, Next
+from app.pipeline.exchange import Answer, Exchange, Next
 from app.pipeline.meter import estimate_tokens
 from app.routing.table import RouteTarget
 
@@ -36,12 +34,14 @@ class Admit:
         """Refuse a request whose dearest candidate could cost more than `most`, or cap its output so that none can."""
         prices = [self._price(exchange, target) for target in exchange.route.targets]
         tokens_in = estimate_tokens(len(exchange.body))
-        choices = _choices(exchange.document)
-        if exchange.operation.name != "chat":
+        vocabulary = exchange.operation.vocabulary
+        choices = vocabulary.asked_choices(exchange.document)
+        if not exchange.operation.generates:
             worst = max(bound(price, input_tokens=tokens_in, output_tokens=0) for price in prices)
         else:
-            _require_positive_caps(exchange.document)
-            cap = asked_cap(exchange.document)
+            if odd := vocabulary.odd_cap(exchange.document):
+                raise InvalidRequest(f"{odd} must be more than 0 where the cost is to be bounded", param=odd)
+            cap = vocabulary.asked_cap(exchange.document)
             if cap is None:
                 cap = exchange.output_cap = self._affordable(prices, tokens_in, most, choices)
             worst = max(bound(price, input_tokens=tokens_in, output_tokens=cap * choices) for price in prices)
@@ -73,7 +73,9 @@ class Admit:
         prices = [target.price or self._prices.find(target.vendor, target.target.model) for target in targets]
         known = [price for price in prices if price is not None]
         tokens_in = estimate_tokens(len(exchange.body))
-        tokens_out = (asked_cap(exchange.document) or DEFAULT_OUTPUT_CAP) * _choices(exchange.document)
+        vocabulary = exchange.operation.vocabulary
+        tokens_out = vocabulary.asked_cap(exchange.document) or DEFAULT_OUTPUT_CAP
+        tokens_out *= vocabulary.asked_choices(exchange.document)
         costs = [bound(price, input_tokens=tokens_in, output_tokens=tokens_out) for price in known]
         return Hold(
             request_id=exchange.request_uuid,
@@ -85,23 +87,3 @@ class Admit:
             output_tokens=tokens_out,
             cost_nusd=max(costs) if len(known) == len(prices) else None,
         )
-
-
-def asked_cap(document: Any) -> int | None:
-    """Return the output cap that the client asked for, in tokens; the largest, if its fields disagree."""
-    values = [document.get(name) for name in CAP_FIELDS]
-    return max((value for value in values if isinstance(value, int) and value > 0), default=None)
-
-
-def _require_positive_caps(document: Any) -> None:
-    """Refuse caps that some servers take for no limit at all, where the limit is what counts."""
-    for name in CAP_FIELDS:
-        value = document.get(name)
-        if isinstance(value, int) and value <= 0:
-            raise InvalidRequest(f"{name} must be more than 0 where the cost is to be bounded", param=name)
-
-
-def _choices(document: Any) -> int:
-    """Return how many answers are asked for."""
-    value = document.get("n")
-    return max(1, value) if isinstance(value, int) else 1

@@ -1,12 +1,14 @@
 """The innermost call: one attempt at one target, relayed or translated, opened up to its first content."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
+
+import msgspec
 
 from app.domain.prices import PriceBook, cost
 from app.kernel.clock import Clock
-from app.pipeline.exchange import CAP_FIELDS, Answer, Attempt, Exchange, Outcome, StreamRenderer
+from app.pipeline.exchange import Answer, Attempt, Exchange, Outcome, StreamRenderer
 from app.pipeline.meter import estimate_tokens
 from app.routing.table import RouteTarget
 from app.routing.transform import apply_edits
@@ -34,7 +36,7 @@ from providers.types import (
 )
 
 _NS_PER_S = 1_000_000_000
-_EVENT_STREAM = b"text/event-stream; charset=utf-8"
+_STREAM_TYPES = {"sse": b"text/event-stream; charset=utf-8", "array": b"application/json; charset=utf-8"}
 
 
 class Dispatch:
@@ -60,6 +62,8 @@ class Dispatch:
                 return await self._relay(exchange, choice, attempt)
             return await self._translate(exchange, choice, attempt)
         except ProviderError as error:
+            if error.param is not None:
+                error.param = exchange.operation.vocabulary.path(error.param)
             self.end_badly(exchange, attempt, error)
             raise
         except asyncio.CancelledError:
@@ -76,44 +80,60 @@ class Dispatch:
             edits=exchange.edits,
             output_cap=exchange.output_cap,
             stream=exchange.stream,
-            keep_usage=exchange.keep_usage,
+            keep_usage=exchange.asked.keep_usage,
+            headers=exchange.passed_headers,
+            content_type=exchange.content_type,
+            framing=exchange.asked.framing,
         )
         if exchange.stream:
             stream = await choice.adapter.relay(request, choice.target)
             attempt.status = stream.status
             body = RelayedBody(self, exchange, attempt, stream)
             await self._until_content(body, choice, attempt)
-            return Answer(live=body, content_type=_EVENT_STREAM)
+            return Answer(live=body, content_type=_STREAM_TYPES[exchange.asked.framing])
         stream = await choice.adapter.relay(request, choice.whole_target)
         attempt.status = stream.status
         try:
             whole = await stream.read_all()
         finally:
             stream.close()
-        seen = stream.inspector.output_tokens_seen if exchange.operation.name == "chat" else 0
-        self.end_well(exchange, attempt, stream.inspector.usage, seen)
+        inspector = stream.inspector
+        exchange.issued += inspector.issued
+        seen = inspector.output_tokens_seen if exchange.operation.generates else 0
+        self.end_well(exchange, attempt, inspector.usage, seen)
         return Answer(body=whole)
 
     async def _translate(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:
-        document = apply_edits(exchange.document, exchange.edits)
-        if exchange.output_cap is not None:
-            document = {name: value for name, value in document.items() if name not in CAP_FIELDS}
-            document["max_tokens"] = exchange.output_cap
-        request = exchange.operation.parse(document)
-        renderer = exchange.operation.renderer
+        operation = exchange.operation
+        renderer = operation.renderer
+        if operation.estimate is not None:
+            return self._estimate(exchange, attempt, operation.estimate)
+        if operation.parse is None or renderer is None:
+            raise RequestRefused(f"{choice.provider} does not serve {operation.endpoint}", status=400, param="model")
+        request = operation.parse(apply_edits(exchange.document, exchange.edits), exchange.asked)
         if isinstance(request, EmbeddingRequest):
             vectors = await choice.adapter.embed(request, choice.whole_target)
+            exchange.note_dropped(vectors.dropped)
             self.end_well(exchange, attempt, vectors.usage, 0)
             return Answer(body=renderer.whole(exchange, vectors))
+        if exchange.output_cap is not None:
+            request = msgspec.structs.replace(request, max_output_tokens=exchange.output_cap)
         target = choice.target if exchange.stream else choice.whole_target
         stream = await choice.adapter.chat(request, target)
         attempt.status = 200
+        exchange.note_dropped(stream.dropped)
         if not exchange.stream:
             completion = await self._gather(exchange, attempt, stream)
             return Answer(body=renderer.whole(exchange, completion))
-        body = TranslatedBody(self, exchange, attempt, stream)
+        body = TranslatedBody(self, exchange, attempt, stream, renderer.stream(exchange))
         await self._until_content(body, choice, attempt)
-        return Answer(live=body, content_type=_EVENT_STREAM)
+        return Answer(live=body, content_type=_STREAM_TYPES[exchange.asked.framing])
+
+    def _estimate(self, exchange: Exchange, attempt: Attempt, estimate: Callable[[Mapping[str, Any]], bytes]) -> Answer:
+        """Answer without the provider; nobody is charged for that."""
+        body = estimate(apply_edits(exchange.document, exchange.edits))
+        self.end_well(exchange, attempt, Usage(), 0)
+        return Answer(body=body)
 
     async def _gather(self, exchange: Exchange, attempt: Attempt, stream: ChatStream) -> Completion:
         collector = Collector()
@@ -230,6 +250,7 @@ class RelayedBody:
                 raise
         if inspector.is_finished and not self.is_finished:
             self.is_finished = True
+            self._exchange.issued += inspector.issued
             tokens = inspector.output_tokens_seen
             self._dispatch.end_well(self._exchange, self._attempt, inspector.usage, tokens)
             self.stream.close()
@@ -262,13 +283,15 @@ class TranslatedBody:
         "stream",
     )
 
-    def __init__(self, dispatch: Dispatch, exchange: Exchange, attempt: Attempt, stream: ChatStream) -> None:
+    def __init__(
+        self, dispatch: Dispatch, exchange: Exchange, attempt: Attempt, stream: ChatStream, renderer: StreamRenderer
+    ) -> None:
         self._dispatch = dispatch
         self._exchange = exchange
         self._attempt = attempt
         self.stream = stream
         self._events: AsyncIterator[Any] = stream.__aiter__()
-        self._renderer: StreamRenderer = exchange.operation.renderer.stream(exchange)
+        self._renderer = renderer
         self._held = b""
         self._usage: Usage | None = None
         self._tokens_seen = 0

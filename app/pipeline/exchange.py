@@ -13,10 +13,8 @@ from app.kernel.ids import uuid_of
 from app.pipeline.options import NO_OPTIONS
 from app.routing.table import Route
 from app.routing.transform import NO_EDITS
+from app.routing.vocabulary import CHAT, Vocabulary
 from providers.types import ChatRequest, EmbeddingRequest, Usage
-
-CAP_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-"""Where the dialects' bodies cap the output."""
 
 Outcome = Literal["ok", "refused", "rate_limited", "error", "timeout", "interrupted", "cancelled"]
 
@@ -63,14 +61,20 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is canonical (`chat`, `embeddings`), `relay` its name on the client's wire (`openai.chat`), `endpoint` the
     path that metrics show. `parse` reads a decoded body into the canonical request, for providers that do not speak
-    the client's wire, and `renderer` says their answers in it.
+    the client's wire, and `renderer` says their answers in it; both are absent where only the wire's own providers can
+    answer. `vocabulary` is how the wire names things. `generates` is whether tokens come out, so that a cap on them
+    bounds what a request may cost. `estimate` answers on the gateway's own where a provider cannot, for what is an
+    estimate anyhow.
     """
 
     name: str
     relay: str
     endpoint: str
-    parse: "Callable[[Mapping[str, Any]], ChatRequest | EmbeddingRequest]"
-    renderer: "Renderer"
+    parse: "Parse | None" = None
+    renderer: "Renderer | None" = None
+    vocabulary: Vocabulary = CHAT
+    generates: bool = True
+    estimate: "Callable[[Mapping[str, Any]], bytes] | None" = None
 
     @property
     def dialect(self) -> str:
@@ -78,32 +82,58 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         return self.relay.partition(".")[0]
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a body and its path ask for: which model, and in which form the answer is to come.
+
+    `keep_usage` is whether the client wants the usage that a stream reports at its end; `framing` is how a stream's
+    events are told apart.
+    """
+
+    model: str
+    stream: bool = False
+    keep_usage: bool = False
+    framing: Literal["sse", "array"] = "sse"
+
+
+class Parse(Protocol):
+    """Reads a decoded body into the canonical request."""
+
+    def __call__(self, document: Mapping[str, Any], asked: Asked) -> ChatRequest | EmbeddingRequest:
+        """Return the request; raises `RequestRefused` for what only the client's own dialect can say."""
+        ...
+
+
 class Exchange:
     """A request that has been understood: who asks what, and what has happened to it so far.
 
-    `body` is what the client sent, `document` the same decoded; `edits` are the operator's changes to it.
+    `body` is what the client sent, of the type `content_type`, `document` the same decoded; `edits` are the operator's
+    changes to it. `passed_headers` are the client's that go on to a provider of its own dialect. `dropped` names, in
+    the client's words, what the provider that served was not told. `issued` are ids of what that provider now keeps.
     """
 
     __slots__ = (
         "_request_uuid",
+        "asked",
         "attempts",
         "body",
+        "content_type",
         "deadline_ns",
         "document",
+        "dropped",
         "edits",
         "is_expired",
         "is_reserved",
         "is_settled",
-        "keep_usage",
+        "issued",
         "operation",
         "options",
         "output_cap",
         "overhead_ns",
+        "passed_headers",
         "principal",
         "request_id",
         "route",
         "started_ns",
-        "stream",
         "upstream_ns",
     )
 
@@ -117,6 +147,7 @@ class Exchange:
         body: bytes,
         document: Mapping[str, Any],
         started_ns: int,
+        asked: Asked,
     ) -> None:
         self.request_id = request_id
         self.principal = principal
@@ -125,9 +156,12 @@ class Exchange:
         self.body = body
         self.document = document
         self.started_ns = started_ns
+        self.asked = asked
+        self.content_type = "application/json"
         self.options = NO_OPTIONS
-        self.stream = False
-        self.keep_usage = False
+        self.passed_headers: tuple[tuple[str, str], ...] = ()
+        self.dropped: tuple[str, ...] = ()
+        self.issued: list[str] = []
         self.edits = NO_EDITS
         self.output_cap: int | None = None
         self.attempts: list[Attempt] = []
@@ -140,11 +174,20 @@ class Exchange:
         self._request_uuid: UUID | None = None
 
     @property
+    def stream(self) -> bool:
+        """Whether the answer is to come as a stream."""
+        return self.asked.stream
+
+    @property
     def request_uuid(self) -> UUID:
         """The request's id as a UUID."""
         if self._request_uuid is None:
             self._request_uuid = uuid_of(self.request_id)
         return self._request_uuid
+
+    def note_dropped(self, names: tuple[str, ...]) -> None:
+        """Note which fields the provider is not told, by their names in OpenAI's chat completions."""
+        self.dropped = tuple(self.operation.vocabulary.path(name) for name in names) if names else ()
 
     def forget_body(self) -> None:
         """Let go of what the client sent; only for an exchange at its end."""

@@ -5,29 +5,55 @@ from typing import Any
 
 import msgspec
 
+from app.routing.vocabulary import CHAT, Vocabulary, member
 from app.settings.model import Transform
 from providers.types import Edits
 
 NO_EDITS = Edits()
-_SYSTEM_ROLES = frozenset({"system", "developer"})
 
 
-def transform_edits(transform: Transform, document: Mapping[str, Any]) -> Edits:
-    """Return the edits for one body. Order: rename, drop, default, set, system_prefix.
+def transform_edits(transform: Transform, document: Mapping[str, Any], vocabulary: Vocabulary = CHAT) -> Edits:
+    """Return the edits for one body, whose dialect says the transform's names as `vocabulary` does.
 
-    `default` adds only what the client left out; `system_prefix` goes in front of the system message's text, or
-    becomes the system message.
+    Order: rename, drop, default, set, system_prefix. `default` adds only what the client left out; `system_prefix` goes
+    in front of the system message's text, or becomes the system message.
     """
+    defaults, given, drops = (
+        {vocabulary.path(name): value for name, value in members.items()}
+        for members in (transform.default, transform.set, dict.fromkeys(transform.drop))
+    )
     rename = _renames(transform.rename, document)
     names = {rename.get(name, name): name for name in document}
-    drop = frozenset(names[name] for name in transform.drop if name in names)
+    drop = frozenset(names[name] for name in drops if name in names)
     present = {name for name, old in names.items() if old not in drop}
-    values = {name: value for name, value in transform.default.items() if name not in present} | dict(transform.set)
+    missing = {name: value for name, value in defaults.items() if not _is_said(document, name, present)}
+    values = missing | given
+    values = _nested(document, values, drops={name for name in drops if "." in name})
     if transform.system_prefix is not None:
-        messages = values.get("messages", document.get("messages"))
-        values["messages"] = prefix_system(messages, transform.system_prefix)
+        values |= vocabulary.system_prefix({**document, **values}, transform.system_prefix)
     put = {name: msgspec.json.encode(value) for name, value in values.items()}
     return Edits(put=put, drop=drop, rename={old: new for old, new in rename.items() if old not in drop})
+
+
+def _is_said(document: Mapping[str, Any], path: str, present: set[str]) -> bool:
+    return path in present or ("." in path and member(document, path) is not None)
+
+
+def _nested(document: Mapping[str, Any], values: Mapping[str, Any], *, drops: set[str]) -> dict[str, Any]:
+    """Return top-level members only: those with a path inside become whole objects with that member changed."""
+    flat = {name: value for name, value in values.items() if "." not in name}
+    for path in [*drops, *(name for name in values if "." in name)]:
+        outer, _, inner = path.partition(".")
+        there = flat.get(outer, document.get(outer))
+        changed = dict(there) if isinstance(there, Mapping) else {}
+        if path in values:
+            changed[inner] = values[path]
+        elif inner in changed:
+            del changed[inner]
+        else:
+            continue
+        flat[outer] = changed
+    return flat
 
 
 def _renames(wanted: Mapping[str, str], document: Mapping[str, Any]) -> dict[str, str]:
@@ -39,22 +65,6 @@ def _renames(wanted: Mapping[str, str], document: Mapping[str, Any]) -> dict[str
             taken.add(new)
             renames[old] = new
     return renames
-
-
-def prefix_system(messages: Any, prefix: str) -> list[Any]:
-    """Return the messages with `prefix` before the first system message's text, or as a new system message."""
-    kept = list(messages) if isinstance(messages, list) else []
-    for position, message in enumerate(kept):
-        if message.get("role") in _SYSTEM_ROLES:
-            kept[position] = {**message, "content": _prefix_content(message.get("content"), prefix)}
-            return kept
-    return [{"role": "system", "content": prefix}, *kept]
-
-
-def _prefix_content(content: Any, prefix: str) -> Any:
-    if isinstance(content, list):
-        return [{"type": "text", "text": prefix}, *content]
-    return f"{prefix}\n\n{content}" if content else prefix
 
 
 def apply_edits(document: Mapping[str, Any], edits: Edits) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from app.api.errors import openai_body, spoken_of
-from app.api.inference import Wire
+from app.api.inference import Call, Wire
 from app.api.openai.shapes import check_chat, check_common
 from app.kernel.errors import GatewayError, InvalidRequest
 from app.kernel.money import format_usd
-from app.pipeline.exchange import Attempt, Exchange, Operation, StreamRenderer
+from app.pipeline.exchange import Asked, Attempt, Exchange, Operation, StreamRenderer
 from providers.framing import sse
 from providers.openai import downstream
 from providers.openai.parts import write_tool_call
@@ -64,8 +64,14 @@ def _check_cache(cache: Any) -> None:
         raise InvalidRequest("cache.mode must be one of exact, off, refresh, semantic", param="cache.mode")
 
 
-def parse_llm_chat(document: Mapping[str, Any]) -> ChatRequest:
+def _read(document: Mapping[str, Any], call: Call) -> Asked:
+    del call
+    return Asked(model=check_llm_chat(document), stream=bool(document.get("stream")), keep_usage=True)
+
+
+def parse_llm_chat(document: Mapping[str, Any], asked: Asked) -> ChatRequest:
     """Return the canonical form of a request; what is said to the gateway itself goes no further."""
+    del asked
     return downstream.parse_chat({name: value for name, value in document.items() if name not in _OURS})
 
 
@@ -188,7 +194,8 @@ class LlmRenderer:
         return _LlmStream(exchange)
 
 
-def _late_error(error: GatewayError) -> bytes:
+def _late_error(error: GatewayError, request_id: str) -> bytes:
+    del request_id
     fields = {"message": error.message, "type": spoken_of(error).type, "param": error.param, "code": error.code}
     return sse.encode(_encode({"type": "error", "error": fields}))
 
@@ -197,8 +204,7 @@ LLM_CHAT_WIRE = Wire(
     operation=Operation(
         name="chat", relay="llm.chat", endpoint="/v1/llm/chat", parse=parse_llm_chat, renderer=LlmRenderer()
     ),
-    check=check_llm_chat,
+    read=_read,
     say_error=openai_body,
     say_late_error=_late_error,
-    wants_usage=lambda _document: True,
 )

@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 
 from app.api.errors import openai_body
-from app.api.inference import Wire
+from app.api.inference import Call, Wire
 from app.api.openai.shapes import check_chat, check_common, check_embeddings
 from app.kernel.errors import GatewayError
-from app.pipeline.exchange import Exchange, Operation, StreamRenderer
+from app.pipeline.exchange import Asked, Exchange, Operation, StreamRenderer
 from providers.framing import sse
 from providers.openai import downstream, render
 from providers.openai.wire import CHAT, EMBEDDINGS
-from providers.types import ChatEvent, Completion, Embeddings
+from providers.types import ChatEvent, ChatRequest, Completion, EmbeddingRequest, Embeddings
 
 _encode = msgspec.json.encode
 
@@ -44,7 +44,7 @@ class ChatRenderer:
 
     def stream(self, exchange: Exchange) -> StreamRenderer:
         """Return a renderer for one stream."""
-        return _ChatStream(exchange.route.name, include_usage=exchange.keep_usage)
+        return _ChatStream(exchange.route.name, include_usage=exchange.asked.keep_usage)
 
 
 class EmbeddingsRenderer:
@@ -60,46 +60,58 @@ class EmbeddingsRenderer:
         raise NotImplementedError(exchange.operation.name)
 
 
-def late_error(error: GatewayError) -> bytes:
+def late_error(error: GatewayError, request_id: str) -> bytes:
     """Return an error as an event inside a stream: no `[DONE]` follows it."""
-    return sse.encode(openai_body(error))
+    return sse.encode(openai_body(error, request_id))
 
 
-def _check_chat(document: Mapping[str, Any]) -> str:
+def _read_chat(document: Mapping[str, Any], call: Call) -> Asked:
+    del call
     model = check_common(document)
     check_chat(document)
-    return model
+    return Asked(model=model, stream=bool(document.get("stream")), keep_usage=wants_usage(document))
 
 
-def _check_embeddings(document: Mapping[str, Any]) -> str:
+def _read_embeddings(document: Mapping[str, Any], call: Call) -> Asked:
+    del call
     model = check_common(document)
     check_embeddings(document)
-    return model
+    return Asked(model=model)
 
 
-def _wants_usage(document: Mapping[str, Any]) -> bool:
+def wants_usage(document: Mapping[str, Any]) -> bool:
+    """Return whether the client asked for the usage at the end of a stream."""
     return bool((document.get("stream_options") or {}).get("include_usage"))
+
+
+def _parse_chat(document: Mapping[str, Any], asked: Asked) -> ChatRequest:
+    del asked
+    return downstream.parse_chat(document)
+
+
+def _parse_embeddings(document: Mapping[str, Any], asked: Asked) -> EmbeddingRequest:
+    del asked
+    return downstream.parse_embeddings(document)
 
 
 CHAT_WIRE = Wire(
     operation=Operation(
-        name="chat", relay=CHAT, endpoint="/v1/chat/completions", parse=downstream.parse_chat, renderer=ChatRenderer()
+        name="chat", relay=CHAT, endpoint="/v1/chat/completions", parse=_parse_chat, renderer=ChatRenderer()
     ),
-    check=_check_chat,
+    read=_read_chat,
     say_error=openai_body,
     say_late_error=late_error,
-    wants_usage=_wants_usage,
 )
 EMBEDDINGS_WIRE = Wire(
     operation=Operation(
         name="embeddings",
         relay=EMBEDDINGS,
         endpoint="/v1/embeddings",
-        parse=downstream.parse_embeddings,
+        parse=_parse_embeddings,
         renderer=EmbeddingsRenderer(),
+        generates=False,
     ),
-    check=_check_embeddings,
+    read=_read_embeddings,
     say_error=openai_body,
     say_late_error=late_error,
-    wants_usage=_wants_usage,
 )

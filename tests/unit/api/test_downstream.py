@@ -87,8 +87,8 @@ async def serve(client, work):
     return run
 
 
-def expect(downstream, *, within_s=20.0, is_stream=False, on_expiry=lambda: None):
-    downstream.expect(within_s=within_s, is_stream=is_stream, on_expiry=on_expiry)
+def expect(downstream, *, within_s=20.0, keeps_alive=False, on_expiry=lambda: None):
+    downstream.expect(within_s=within_s, keeps_alive=keeps_alive, on_expiry=on_expiry)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ async def test_a_client_that_leaves_after_the_head_stops_the_work():
 
     async def work(downstream):
         await downstream.read_body(5)
-        expect(downstream, is_stream=True)
+        expect(downstream, keeps_alive=True)
         await downstream.begin_stream([])
         while True:
             await downstream.send_part(b"data: x\n\n", is_last=False)
@@ -235,12 +235,12 @@ async def test_a_client_that_leaves_after_the_head_stops_the_work():
     assert len(client.heads) == 1
 
 
-@pytest.mark.parametrize("is_stream", [False, True])
-async def test_a_client_that_does_not_read_is_stopped(is_stream):
+@pytest.mark.parametrize("keeps_alive", [False, True])
+async def test_a_client_that_does_not_read_is_stopped(keeps_alive):
     async def work(downstream):
         await downstream.read_body(5)
-        expect(downstream, is_stream=is_stream)
-        if is_stream:
+        expect(downstream, keeps_alive=keeps_alive)
+        if keeps_alive:
             await downstream.begin_stream([])
             await downstream.send_part(b"x", is_last=False)
         else:
@@ -270,7 +270,7 @@ async def test_a_quiet_stream_is_kept_alive_before_and_between_its_parts():
 
     async def work(downstream):
         await downstream.read_body(5)
-        expect(downstream, is_stream=True)
+        expect(downstream, keeps_alive=True)
         await until(lambda: client.body.count(KEEPALIVE) >= 2)
         await downstream.begin_stream([(b"x-gateway-attempts", b"1")])
         await downstream.send_part(b"data: 1\n\n", is_last=False)
@@ -297,7 +297,7 @@ async def test_a_stream_that_flows_gets_no_comments():
 
     async def work(downstream):
         await downstream.read_body(5)
-        expect(downstream, is_stream=True)
+        expect(downstream, keeps_alive=True)
         await downstream.begin_stream([])
         for position in range(20):
             await downstream.send_part(b"x", is_last=position == 19)
@@ -311,7 +311,7 @@ async def test_what_is_not_a_stream_gets_no_comments():
 
     async def work(downstream):
         await downstream.read_body(5)
-        expect(downstream, is_stream=False)
+        expect(downstream, keeps_alive=False)
         await asyncio.sleep(0.15)
         await downstream.send_whole(200, [], b"whole")
 
@@ -324,7 +324,7 @@ async def test_nothing_follows_a_refusal_of_a_stream():
 
     async def work(downstream):
         await downstream.read_body(5)
-        expect(downstream, is_stream=True)
+        expect(downstream, keeps_alive=True)
         await downstream.send_whole(429, [], b"no")
         await downstream._keep_alive()
         await asyncio.sleep(0.15)
@@ -339,7 +339,7 @@ async def test_nothing_follows_the_last_part():
 
     async def work(downstream):
         await downstream.read_body(5)
-        expect(downstream, is_stream=True)
+        expect(downstream, keeps_alive=True)
         await downstream.begin_stream([])
         await downstream.send_part(b"end", is_last=True)
         await downstream._keep_alive()
@@ -354,7 +354,7 @@ async def test_comments_do_not_pile_up_before_a_client_that_does_not_read():
 
     async def work(downstream):
         await downstream.read_body(5)
-        expect(downstream, within_s=0.4, is_stream=True)
+        expect(downstream, within_s=0.4, keeps_alive=True)
         tasks = len(asyncio.all_tasks())
         await asyncio.sleep(0.3)
         assert len(asyncio.all_tasks()) <= tasks + 2

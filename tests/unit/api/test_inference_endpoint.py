@@ -149,7 +149,7 @@ async def test_a_whole_answer_is_sent_counted_and_logged_once():
 
 async def test_a_live_answer_is_sent_as_it_comes():
     live = Live(b"data: 1\n\n", b"data: 2\n\n", b"data: [DONE]\n\n")
-    gateway = FakeGateway(Answer(live=live))
+    gateway = FakeGateway(Answer(live=live, content_type=b"text/event-stream; charset=utf-8"))
     connection = await ask(gateway, whole(stream=True))
     assert connection.body == b"data: 1\n\ndata: 2\n\ndata: [DONE]\n\n"
     assert connection.headers[b"content-type"] == b"text/event-stream; charset=utf-8"

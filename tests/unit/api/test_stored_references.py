@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.api.openai.stored import stored_reference
+from app.api.references import find_references
 
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"file_id": {}}, "file_id": 1}}}
 
@@ -24,7 +24,7 @@ def said(*parts):
     ],
 )
 def test_a_reference_is_found(document, path):
-    assert stored_reference(document) == path
+    assert [reference.path for reference in find_references(document)] == [path]
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ def test_a_reference_is_found(document, path):
     ],
 )
 def test_nothing_else_is_one(document):
-    assert stored_reference(document) is None
+    assert not find_references(document)

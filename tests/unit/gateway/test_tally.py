@@ -8,7 +8,7 @@ from app.gateway import tally as tally_module
 from app.gateway.tally import Finished, Tally, line_of
 from app.observability.logs import RequestLog
 from app.observability.metrics import Metrics
-from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.exchange import Asked, Attempt, Exchange
 from app.routing.table import Route
 from providers.types import Usage
 
@@ -36,8 +36,8 @@ def exchange(*, stream: bool = False, attempts: int = 1) -> Exchange:
         body=b"secret prompt",
         document={"model": "m"},
         started_ns=0,
+        asked=Asked(model="m", stream=stream),
     )
-    made.stream = stream
     for number in range(1, attempts + 1):
         attempt = Attempt(number, provider=f"p{number}", upstream_model="u", price=None, started_ns=0)
         attempt.outcome = "ok" if number == attempts else "error"

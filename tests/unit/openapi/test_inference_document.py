@@ -15,7 +15,7 @@ from app.api.openai.shapes import check_chat, check_common, check_embeddings
 from app.domain.keys.principal import Principal
 from app.kernel import errors
 from app.kernel.errors import GatewayError, InvalidRequest
-from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.exchange import Asked, Attempt, Exchange
 from app.pipeline.options import read_options
 from app.routing.table import Route
 from providers.openai.render import ChunkRenderer, render_completion, render_embeddings
@@ -330,6 +330,7 @@ def exchange() -> Exchange:
         body=b"{}",
         document={},
         started_ns=0,
+        asked=Asked(model="m"),
     )
     first = Attempt(1, provider="a", upstream_model="up", price=None, started_ns=0)
     first.outcome, first.status, first.ended_ns, first.cost_nusd = "rate_limited", 429, 5, 0
@@ -351,7 +352,7 @@ def test_a_stream_of_the_own_dialect_is_as_described(document, exchange):
     stream = LLM_CHAT_WIRE.operation.renderer.stream(exchange)
     body = b"".join(stream.feed(event) for event in _EVENTS)
     assert check_answer(document, LLM, "POST", 200, body + stream.finish()) == []
-    broken = body + LLM_CHAT_WIRE.say_late_error(errors.UpstreamFailed())
+    broken = body + LLM_CHAT_WIRE.say_late_error(errors.UpstreamFailed(), "r")
     assert check_answer(document, LLM, "POST", 200, broken) == []
     assert check_answer(document, LLM, "POST", 200, body) == ["the stream has no end"]
 

@@ -12,7 +12,7 @@ from app.kernel.clock import ManualClock
 from app.kernel.ids import uuid7_text
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
-from app.pipeline.exchange import Exchange, compose
+from app.pipeline.exchange import Asked, Exchange, compose
 from app.pipeline.meter import Meter
 from app.pipeline.options import Options
 from app.pipeline.routed import Routed
@@ -209,7 +209,16 @@ class Pipeline:
         return self.accounts.events
 
     def exchange(
-        self, operation, *adapters, retries=2, stream=False, price=PRICE, document=None, timeouts=None, **options
+        self,
+        operation,
+        *adapters,
+        retries=2,
+        stream=False,
+        keep_usage=False,
+        price=PRICE,
+        document=None,
+        timeouts=None,
+        **options,
     ):
         fields = {
             "model": "public",
@@ -234,8 +243,8 @@ class Pipeline:
             body=json.dumps(fields).encode(),
             document=fields,
             started_ns=self.clock.monotonic_ns(),
+            asked=Asked(model="public", stream=stream, keep_usage=keep_usage),
         )
-        made.stream = stream
         made.options = Options(**options)
         return made
 

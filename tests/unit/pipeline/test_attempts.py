@@ -99,8 +99,7 @@ async def test_a_relayed_stream_loses_only_the_usage_that_nobody_asked_for(pipel
     assert await read_out(await pipeline.call(pipeline.exchange(CHAT, adapter, stream=True))) == b"".join(
         [HEAD, *TEXTS, STOP, DONE]
     )
-    asking = pipeline.exchange(CHAT, adapter, stream=True)
-    asking.keep_usage = True
+    asking = pipeline.exchange(CHAT, adapter, stream=True, keep_usage=True)
     assert await read_out(await pipeline.call(asking)) == b"".join(STREAM)
     assert all(answer.is_closed for answer in adapter.opened)
 

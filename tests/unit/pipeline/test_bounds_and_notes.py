@@ -22,7 +22,7 @@ from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
 from app.domain.prices import bound, cost
 from app.kernel.errors import InvalidRequest, ModelNotPriced
 from app.kernel.money import format_usd
-from app.pipeline.admit import DEFAULT_OUTPUT_CAP, MIN_OUTPUT_TOKENS, Admit, asked_cap
+from app.pipeline.admit import DEFAULT_OUTPUT_CAP, MIN_OUTPUT_TOKENS, Admit
 from app.pipeline.meter import add_note, estimate_tokens
 from providers.errors import StreamInterrupted
 from providers.framing import sse
@@ -215,9 +215,8 @@ async def test_what_is_not_limited_is_not_reserved(pipeline):
         ({"max_tokens": None}, None),
         ({"max_tokens": 5}, 5),
         ({"max_tokens": 5, "max_completion_tokens": 9}, 9),
-        ({"max_output_tokens": 7}, 7),
         ({"max_tokens": -1}, None),
     ],
 )
 def test_the_cap_that_a_client_asks_for(document, cap):
-    assert asked_cap(document) == cap
+    assert CHAT.vocabulary.asked_cap(document) == cap

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.routing.transform import apply_edits, prefix_system, transform_edits
+from app.routing.transform import apply_edits, transform_edits
+from app.routing.vocabulary import prefix_messages
 from app.settings.model import Transform
 from providers.framing.members import splice
 
@@ -91,5 +92,5 @@ def test_no_transform_makes_no_edits():
 )
 def test_the_prefix_goes_before_the_first_system_text(messages, wanted):
     before = json.dumps(messages)
-    assert prefix_system(messages, "P") == wanted
+    assert prefix_messages({"messages": messages}, "P") == {"messages": wanted}
     assert json.dumps(messages) == before

@@ -1,0 +1,93 @@
+"""References to state that a vendor stored: files, earlier answers, conversations, containers, cached prompts.
+
+Whoever knows an id at a vendor can use it with the vendor's key, so an id may be another tenant's.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+_FIELDS = frozenset(
+    {"previous_response_id", "conversation", "container", "file_id", "file_ids", "cachedContent", "cached_content"}
+)
+_TURNS = ("messages", "contents", "input")
+_PARTS = ("content", "parts", "output")
+_ITEM = "item_reference"
+_GOOGLE_FILES = "generativelanguage.googleapis.com"
+
+
+class Reference(NamedTuple):
+    """A reference that a body makes: the path of its field, what kind it is, and the id, where it is a single one."""
+
+    path: str
+    kind: str
+    id: str | None
+
+
+def find_references(document: Mapping[str, Any]) -> list[Reference]:
+    """Return the references that a body makes, in any dialect; none for nearly all bodies."""
+    found = [Reference(name, name, _id_of(document[name])) for name in _FIELDS & document.keys() if document[name]]
+    for name in _TURNS:
+        if name in document:
+            for path, turn in _objects_in(document[name], name):
+                found += _in_turn(turn, path)
+    if document.get("tools"):
+        for path, tool in _objects_in(document["tools"], "tools"):
+            found += _in_object(tool, path)
+    return found
+
+
+def _in_turn(turn: Mapping[str, Any], path: str) -> Iterator[Reference]:
+    """Yield the references of a message, or of an item that is a reference itself."""
+    if turn.get("type") == _ITEM:
+        yield Reference(f"{path}.id", _ITEM, _id_of(turn.get("id")))
+    for name in _PARTS:
+        parts = turn.get(name)
+        if type(parts) is list:
+            for place, part in _objects_in(parts, f"{path}.{name}"):
+                yield from _in_object(part, place)
+                if type(part.get("content")) is list:
+                    yield from _in_turn(part, place)
+
+
+def _objects_in(items: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the objects of a list with their paths; nothing of what is no list."""
+    if isinstance(items, list):
+        for position, item in enumerate(items):
+            if isinstance(item, dict):
+                yield f"{path}[{position}]", item
+
+
+def _in_object(value: Mapping[str, Any], path: str) -> Iterator[Reference]:
+    """Yield each reference in an object or in an object directly inside it, as in `{"file": {…}}`.
+
+    A function's parameters are a schema, whose words are the client's own.
+    """
+    for name, inner in value.items():
+        if name in _FIELDS and inner is not None:
+            yield Reference(f"{path}.{name}", name, _id_of(inner))
+        elif isinstance(inner, dict) and name not in {"function", "custom", "input", "args", "response"}:
+            yield from _in_inner(inner, f"{path}.{name}")
+
+
+def _in_inner(inner: Mapping[str, Any], path: str) -> Iterator[Reference]:
+    for name, value in inner.items():
+        if name in _FIELDS and value is not None:
+            yield Reference(f"{path}.{name}", name, _id_of(value))
+        elif name in {"fileUri", "file_uri"} and _is_google_file(value):
+            yield Reference(f"{path}.{name}", "file_id", _id_of(value))
+
+
+def _is_google_file(uri: Any) -> bool:
+    """Whether a URI names a file that was uploaded to Gemini's Files API, where the key owns it."""
+    try:
+        return isinstance(uri, str) and (urlsplit(uri).hostname == _GOOGLE_FILES or uri.startswith("files/"))
+    except ValueError:
+        return False
+
+
+def _id_of(value: Any) -> str | None:
+    """Return the id in a reference: text, or an object that has one."""
+    if isinstance(value, dict):
+        value = value.get("id")
+    return value if isinstance(value, str) else None

@@ -1,0 +1,80 @@
+"""How a client's dialect names what the gateway itself must speak of. Law: data; one value for each dialect.
+
+Operators write transforms, and writers name what cannot be carried, in the words of OpenAI's chat completions; a
+vocabulary says them in the words of the body at hand.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+SystemPrefix = Callable[[Mapping[str, Any], str], dict[str, Any]]
+"""Returns the top-level members to put so that a body begins with the operator's instructions."""
+
+_SYSTEM_ROLES = frozenset({"system", "developer"})
+
+
+def prefix_messages(document: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Put `prefix` before the first system message's text, or as a new system message."""
+    messages = document.get("messages")
+    kept = list(messages) if isinstance(messages, list) else []
+    for position, message in enumerate(kept):
+        if message.get("role") in _SYSTEM_ROLES:
+            kept[position] = {**message, "content": prefix_text(message.get("content"), prefix)}
+            return {"messages": kept}
+    return {"messages": [{"role": "system", "content": prefix}, *kept]}
+
+
+def prefix_text(content: Any, prefix: str) -> Any:
+    """Return text, or a list of parts with text, that begins with `prefix`."""
+    if isinstance(content, list):
+        return [{"type": "text", "text": prefix}, *content]
+    return f"{prefix}\n\n{content}" if content else prefix
+
+
+class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
+    """A dialect's words.
+
+    `paths` maps a name in OpenAI's chat completions to the path of the same in this dialect's bodies, a dot before each
+    inner member (`generationConfig.topK`); names that are not there are the same. `caps` are the paths of the fields
+    that cap the output, the usual one first, and `choices` of the one that asks for several answers.
+    """
+
+    paths: Mapping[str, str] = {}
+    caps: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
+    choices: str | None = "n"
+    system_prefix: SystemPrefix = prefix_messages
+
+    def path(self, name: str) -> str:
+        """Return the path of a field that is called `name` in OpenAI's chat completions."""
+        return self.paths.get(name, name)
+
+    def asked_cap(self, document: Mapping[str, Any]) -> int | None:
+        """Return the output cap that the client asked for, in tokens; the largest, if its fields disagree."""
+        values = [member(document, path) for path in self.caps]
+        return max((value for value in values if _is_count(value)), default=None)
+
+    def odd_cap(self, document: Mapping[str, Any]) -> str | None:
+        """Return the path of a cap of 0 or less, which some servers take for no limit at all."""
+        values = {path: member(document, path) for path in self.caps}
+        return next((path for path, value in values.items() if isinstance(value, int) and value <= 0), None)
+
+    def asked_choices(self, document: Mapping[str, Any]) -> int:
+        """Return how many answers are asked for."""
+        value = member(document, self.choices) if self.choices else None
+        return max(1, value) if isinstance(value, int) else 1
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def member(document: Any, path: str) -> Any:
+    """Return the value at a path of members; `None` where there is none."""
+    for name in path.split("."):
+        document = document.get(name) if isinstance(document, Mapping) else None
+    return document
+
+
+CHAT = Vocabulary()
