@@ -53,9 +53,10 @@ class HttpAdapter:
 
     async def relay(self, request: RelayRequest, target: Target) -> RelayStream:
         """Send the client's bytes on and open the answer."""
-        answer = await self._open(self._dialect.encode_relay(request, target), target)
+        asked = self._dialect.encode_relay(request, target)
+        answer = await self._open(asked, target)
         if request.stream:
-            self._require_stream(answer)
+            self._require_stream(answer, asked.answer_types)
         return HttpRelay(answer, self._dialect.inspector(request))
 
     async def models(self, target: Target) -> list[str]:
@@ -71,10 +72,10 @@ class HttpAdapter:
         body = _without_credential(await _read_refusal(answer), target)
         raise self._dialect.decode_error(answer.status, answer.headers, body)
 
-    def _require_stream(self, answer: Answer) -> None:
-        """Close and refuse an answer that is not the stream that was asked for."""
-        wanted = self._dialect.stream_type
-        if not answer.headers.get("content-type", wanted).lower().startswith(wanted):
+    def _require_stream(self, answer: Answer, wanted: tuple[str, ...] = ()) -> None:
+        """Close and refuse an answer of another type than was asked for."""
+        wanted = wanted or (self._dialect.stream_type,)
+        if not answer.headers.get("content-type", wanted[0]).lower().startswith(wanted):
             answer.close()
             raise BadAnswer("the provider answered a streaming request with something that is not a stream")
 

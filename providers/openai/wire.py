@@ -13,6 +13,13 @@ from providers.types import FinishReason, Usage
 DIALECT = "openai"
 CHAT = "openai.chat"
 EMBEDDINGS = "openai.embeddings"
+COMPLETIONS = "openai.completions"
+MODERATIONS = "openai.moderations"
+RERANK = "openai.rerank"
+IMAGES = "openai.images"
+SPEECH = "openai.speech"
+TRANSCRIPTIONS = "openai.transcriptions"
+TRANSLATIONS = "openai.translations"
 
 FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",

@@ -14,7 +14,8 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `url` is absolute. `headers` are name and value pairs, names in lower case, without `host`, `content-length`,
     `connection` and `accept-encoding`, which the transport writes. `dropped` names the fields of the client's request
-    that this wire cannot say and that are harmless to leave out (`providers.carry`).
+    that this wire cannot say and that are harmless to leave out (`providers.carry`). `answer_types` are what the media
+    type of an answer that is passed on as it comes may begin with, where that is not the dialect's stream type.
     """
 
     method: str
@@ -22,6 +23,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
     dropped: tuple[str, ...] = ()
+    answer_types: tuple[str, ...] = ()
 
 
 class Edits(msgspec.Struct, frozen=True, kw_only=True):
