@@ -13,7 +13,7 @@ CATALOG = load_catalog()
 ROWS = list(CATALOG.vendors.items())
 
 CLOUD = ["openai", "mistral", "groq", "together", "fireworks", "deepseek", "openrouter", "xai"]
-LOCAL = ["vllm", "sglang", "llamacpp", "lmstudio", "ollama-openai"]
+LOCAL = ["vllm", "sglang", "llamacpp", "lmstudio", "ollama", "ollama-openai"]
 
 
 @pytest.fixture(scope="module")
