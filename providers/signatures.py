@@ -11,6 +11,7 @@ import binascii
 
 _MARK = b"gw1."
 _SEALED = base64.b64encode(_MARK)[:5].decode()
+_STANDARD = str.maketrans("-_", "+/")
 
 
 def sign(signer: str, value: str) -> str:
@@ -39,7 +40,8 @@ def unseal(text: str | None, dialect: str) -> str | None:
         return None
     if text.startswith(_SEALED):
         try:
-            opened = base64.b64decode(text, validate=True)
+            # Google's clients for Python write what they decoded in the alphabet for URLs.
+            opened = base64.b64decode(text.translate(_STANDARD), validate=True)
         except (binascii.Error, ValueError):
             opened = b""
         if opened.startswith(_MARK):
