@@ -64,7 +64,21 @@ HARMLESS_EXTRAS = frozenset(
 )
 """Fields of a dialect's own that another vendor may go without."""
 
-BOOKKEEPING = frozenset({"id", "index", "phase", "status", "type"})
+BOOKKEEPING = frozenset(
+    {
+        "extra_content",
+        "format",
+        "id",
+        "index",
+        "instructions",
+        "item",
+        "phase",
+        "reasoning",
+        "reasoning_content",
+        "status",
+        "type",
+    }
+)
 """Extras of messages and parts that only help a dialect to say the same again."""
 
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {

@@ -18,6 +18,9 @@ Wire = Literal[
 ]
 """The wires that have code."""
 
+Signs = Literal["none", "google", "openrouter"]
+"""Whose form of signed reasoning a chat endpoint sends, and wants back."""
+
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a vendor differs from OpenAI's API.
@@ -30,6 +33,11 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     - `embeddings`: the vendor serves `/embeddings`.
     - `serves`: which of the endpoints it serves that the gateway could otherwise say by chat completions.
     - `unsupported`: fields of a chat request that its documentation says are refused.
+    - `is_openai`: it runs OpenAI's models behind OpenAI's own API, newest fields included: custom tools, `verbosity`,
+      `prompt_cache_key`, `safety_identifier`, `service_tier`; but no `top_k`, which the servers of others take.
+    - `signs`: whose form of signed reasoning it sends, and wants back: Google's `extra_content` of tool calls, or
+      OpenRouter's `reasoning_details`.
+    - `keeps_responses`: it stores responses, so that they can be read, deleted and gone on from.
     - `headers`: sent with every request, such as the name of the calling application where a vendor asks for it.
     - `models_path`: where its models are listed, relative to the base URL; empty where it lists none.
     """
@@ -40,6 +48,9 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     embeddings: bool = False
     serves: frozenset[Literal["responses", "completions"]] = frozenset()
     unsupported: frozenset[str] = frozenset()
+    is_openai: bool = False
+    signs: Signs = "none"
+    keeps_responses: bool = False
     headers: dict[str, str] = {}
     models_path: str = "/models"
 

@@ -7,7 +7,8 @@ goes into `extras` as it came.
 from collections.abc import Mapping
 from typing import Any
 
-from providers.openai.parts import parse_message
+from providers.openai.messages import parse_message
+from providers.openai.tools import parse_tool, parse_tool_choice
 from providers.openai.wire import DIALECT
 from providers.types import (
     ChatRequest,
@@ -15,8 +16,6 @@ from providers.types import (
     ReasoningOptions,
     ResponseFormat,
     Sampling,
-    Tool,
-    ToolChoice,
 )
 
 _SAMPLING = (
@@ -91,31 +90,6 @@ def _parse_sampling(body: Mapping[str, Any]) -> Sampling:
     stop = body.get("stop")
     fields = {name: body[name] for name in _SAMPLING if body.get(name) is not None}
     return Sampling(**fields, stop=[stop] if isinstance(stop, str) else stop or [])
-
-
-def parse_tool(tool: dict[str, Any]) -> Tool:
-    """Return the canonical form of a declared tool; one that is no function keeps its whole declaration."""
-    function = tool.get("function")
-    if tool.get("type", "function") != "function" or not isinstance(function, dict):
-        return Tool(name=str(tool.get("type")), kind=str(tool.get("type")), extras=tool)
-    return Tool(
-        name=function["name"],
-        description=function.get("description"),
-        parameters=function.get("parameters") or {"type": "object", "properties": {}},
-        strict=function.get("strict"),
-        extras={name: value for name, value in tool.items() if name not in {"type", "function"}},
-    )
-
-
-def parse_tool_choice(choice: Any) -> ToolChoice | None:
-    """Return the canonical form of `tool_choice`: a word, or an object that names a function; `None` for any other."""
-    match choice:
-        case "auto" | "none" | "required":
-            return ToolChoice(mode=choice)
-        case {"type": "function", "function": {"name": str(name)}}:
-            return ToolChoice(mode="named", name=name)
-        case _:
-            return None
 
 
 def parse_response_format(value: Any) -> ResponseFormat | None:

@@ -1,4 +1,4 @@
-"""Messages and their parts: OpenAI's chat wire to canonical and back.
+"""The parts of messages and the calls of tools: OpenAI's chat wire to canonical and back.
 
 Source: https://platform.openai.com/docs/api-reference/chat/create, read 2026-11.
 """
@@ -7,52 +7,24 @@ from typing import Any
 
 import msgspec
 
-from providers.errors import RequestRefused
+from providers import carry
+from providers.custom_tools import CUSTOM
+from providers.openai import thoughts
 from providers.openai.wire import DIALECT
 from providers.types import (
     AudioPart,
     FilePart,
     ImagePart,
-    Message,
     OpaquePart,
     Part,
     RefusalPart,
-    Role,
     TextPart,
     ThinkingPart,
     ToolCallPart,
     ToolResultPart,
 )
 
-_MESSAGE_FIELDS = frozenset(
-    {"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content", "function_call"}
-)
 _CALL_FIELDS = frozenset({"id", "index", "type", "function", "custom"})
-_CUSTOM = {"type": "custom"}
-
-
-def parse_message(message: dict[str, Any]) -> Message:
-    """Return the canonical form of a message whose shape has been checked."""
-    role: Role = "tool" if message["role"] == "function" else message["role"]
-    content = parse_content(message.get("content"))
-    extras = {name: value for name, value in message.items() if name not in _MESSAGE_FIELDS and value is not None}
-    if role == "tool":
-        return Message(role="tool", content=[_parse_result(message, content)], extras=extras)
-    if thoughts := message.get("reasoning_content"):
-        content = [ThinkingPart(text=str(thoughts)), *content]
-    if refusal := message.get("refusal"):
-        content = [*content, RefusalPart(text=str(refusal))]
-    content += [parse_tool_call(call) for call in message.get("tool_calls") or []]
-    if isinstance(function := message.get("function_call"), dict):
-        content.append(parse_tool_call({"id": function.get("name"), "function": function}))
-    return Message(role=role, content=content, name=message.get("name"), extras=extras)
-
-
-def _parse_result(message: dict[str, Any], content: list[Part]) -> ToolResultPart:
-    """Return a tool's answer; one to a call in the old `function_call` form has the function's name for its id."""
-    result = [part for part in content if isinstance(part, TextPart | ImagePart | FilePart | OpaquePart)]
-    name = message.get("name")
-    return ToolResultPart(id=message.get("tool_call_id") or name or "", content=result, name=name)
 
 
 def parse_content(content: Any) -> list[Part]:
@@ -115,15 +87,21 @@ def parse_tool_call(call: dict[str, Any]) -> ToolCallPart:
     """Return the canonical form of a tool call, of a function or of a custom tool, whose input is free text."""
     function, custom = call.get("function"), call.get("custom")
     extras = {name: value for name, value in call.items() if name not in _CALL_FIELDS and value is not None}
+    signature, rest = thoughts.read_thought_signature(extras.pop(thoughts.EXTRA, None))
+    if rest is not None:
+        extras[thoughts.EXTRA] = rest
     if isinstance(custom, dict) and not isinstance(function, dict):
-        return _tool_call(call, name=custom.get("name"), arguments=custom.get("input"), extras={**extras, **_CUSTOM})
-    function = function if isinstance(function, dict) else {}
-    return _tool_call(call, name=function.get("name"), arguments=function.get("arguments"), extras=extras)
-
-
-def _tool_call(call: dict[str, Any], *, name: Any, arguments: Any, extras: dict[str, Any]) -> ToolCallPart:
+        said, arguments = custom, read_arguments(custom.get("input"))
+        extras |= CUSTOM
+    else:
+        said = function if isinstance(function, dict) else {}
+        arguments = read_arguments(said.get("arguments")) or "{}"
     return ToolCallPart(
-        id=str(call.get("id") or ""), name=str(name or ""), arguments=read_arguments(arguments) or "{}", extras=extras
+        id=str(call.get("id") or ""),
+        name=str(said.get("name") or ""),
+        arguments=arguments,
+        signature=signature,
+        extras=extras,
     )
 
 
@@ -132,50 +110,6 @@ def read_arguments(arguments: Any) -> str:
     if arguments is None or isinstance(arguments, str):
         return arguments or ""
     return msgspec.json.encode(arguments).decode()
-
-
-def write_message(message: Message, *, same_dialect: bool = True) -> list[dict[str, Any]]:
-    """Return the wire's form: one message, or one for each tool result.
-
-    `same_dialect` is whether the message came in this wire: what has no canonical name, and the reasoning that some
-    vendors want back, goes on only then.
-    """
-    if not same_dialect:
-        message = _without_extras(message)
-    if message.role == "tool":
-        return [_write_result(part) | message.extras for part in message.content if isinstance(part, ToolResultPart)]
-    said: list[Part] = [
-        part for part in message.content if not isinstance(part, ToolCallPart | ThinkingPart | RefusalPart)
-    ]
-    fields = {
-        "name": message.name,
-        "reasoning_content": _text_of(message, ThinkingPart) if same_dialect else None,
-        "tool_calls": [write_tool_call(part) for part in message.content if isinstance(part, ToolCallPart)] or None,
-        "refusal": _text_of(message, RefusalPart),
-    }
-    return [{"role": message.role, "content": write_content(said)} | _if_set(**fields) | message.extras]
-
-
-def _without_extras(message: Message) -> Message:
-    """Return a message of another dialect without what only that dialect understands."""
-    return Message(role=message.role, content=[_bare(part) for part in message.content], name=message.name)
-
-
-def _bare(part: Part) -> Part:
-    """Return a part, and those inside it, without extras."""
-    if isinstance(part, ToolResultPart):
-        inner = [msgspec.structs.replace(piece, extras={}) for piece in part.content]
-        return msgspec.structs.replace(part, content=inner, extras={})
-    return msgspec.structs.replace(part, extras={}) if part.extras else part
-
-
-def _text_of(message: Message, kind: type[ThinkingPart | RefusalPart]) -> str | None:
-    return "".join(part.text for part in message.content if isinstance(part, kind)) or None
-
-
-def _write_result(part: ToolResultPart) -> dict[str, Any]:
-    content = write_content(list(part.content)) or ""
-    return {"role": "tool", "tool_call_id": part.id, "content": content} | _if_set(name=part.name)
 
 
 def write_content(parts: list[Part]) -> str | list[dict[str, Any]] | None:
@@ -194,7 +128,7 @@ def write_part(part: Part) -> dict[str, Any]:
             return {"type": "text", "text": part.text} | part.extras
         case ImagePart():
             url = part.url if part.data is None else f"data:{part.media_type};base64,{part.data}"
-            return {"type": "image_url", "image_url": {"url": url} | _if_set(detail=part.detail)} | part.extras
+            return {"type": "image_url", "image_url": {"url": url} | if_set(detail=part.detail)} | part.extras
         case AudioPart():
             return {"type": "input_audio", "input_audio": {"data": part.data, "format": part.format}} | part.extras
         case FilePart():
@@ -202,9 +136,7 @@ def write_part(part: Part) -> dict[str, Any]:
         case OpaquePart(dialect=dialect, value=value) if dialect == DIALECT and isinstance(value, dict):
             return value
         case _:
-            raise RequestRefused(
-                f"a {_NAMES[type(part)]} cannot be sent to this provider", status=400, param="messages"
-            )
+            raise carry.refuse("messages", what=f"a {_NAMES[type(part)]}")
 
 
 _NAMES: dict[type[Part], str] = {
@@ -220,9 +152,9 @@ def _write_file(part: FilePart) -> dict[str, Any]:
     if part.text is not None:
         return {"type": "text", "text": part.text}
     if part.url is not None:
-        raise RequestRefused("a file by URL cannot be sent to this provider", status=400, param="messages")
+        raise carry.refuse("messages", what="a file by URL")
     data = part.data if part.data is None or part.media_type is None else f"data:{part.media_type};base64,{part.data}"
-    return {"type": "file", "file": _if_set(file_id=part.file_id, filename=part.filename, file_data=data)}
+    return {"type": "file", "file": if_set(file_id=part.file_id, filename=part.filename, file_data=data)}
 
 
 def write_tool_call(part: ToolCallPart) -> dict[str, Any]:
@@ -233,5 +165,6 @@ def write_tool_call(part: ToolCallPart) -> dict[str, Any]:
     return {"id": part.id, "type": "function", "function": function} | part.extras
 
 
-def _if_set(**fields: Any) -> dict[str, Any]:
+def if_set(**fields: Any) -> dict[str, Any]:
+    """Return the fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None}

@@ -11,6 +11,7 @@ from providers.errors import RequestRefused
 from providers.framing.members import splice
 from providers.http.adapter import HttpAdapter
 from providers.openai import upstream
+from providers.openai.chunks import ChunkDecoder
 from providers.openai.errors import decode_error
 from providers.openai.inspect import StreamInspector, WholeInspector
 from providers.openai.wire import CHAT, DIALECT, EMBEDDINGS
@@ -76,6 +77,7 @@ class OpenAIDialect:
         `serves` are the endpoints that the operator says there are, in place of the quirks'.
         """
         self._quirks = quirks
+        self._elsewhere = msgspec.structs.replace(quirks, is_openai=False)
         self._home = home
         self._serves = serves
         self._fixed = (*fixed_headers, *((name.lower(), value) for name, value in quirks.headers.items()))
@@ -85,23 +87,24 @@ class OpenAIDialect:
         """Return what goes through unchanged: all that has one wire only, and what this server is known to serve."""
         serves = self._serves
         if serves is None:
-            is_home = target.base_url == self._home or self._quirks.auth == "optional"
-            serves = self._quirks.serves if is_home else frozenset()
+            serves = self._quirks.serves if self._is_home(target) else frozenset()
         return _ALWAYS | {f"{DIALECT}.{endpoint}" for endpoint in serves & _SERVED}
+
+    def _is_home(self, target: Target) -> bool:
+        """Whether the target is the vendor itself, and not another server that speaks its wire."""
+        return self._home in {None, target.base_url} or self._quirks.auth == "optional"
 
     def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
         """Return the request for an answer."""
-        body = upstream.write_chat(request, model=target.model, max_tokens_field=self._quirks.max_tokens_field)
-        if refused := self._quirks.unsupported & body.keys():
-            name = min(refused)
-            raise RequestRefused(f"this provider does not take {name}", status=400, param=name)
+        quirks = self._quirks if self._is_home(target) else self._elsewhere
+        body, dropped = upstream.write_chat(request, model=target.model, quirks=quirks)
         if self._quirks.stream_usage == "always":
             body.pop("stream_options", None)
         if request.stream:
             body["stream"] = True
             if self._quirks.stream_usage == "include_usage":
                 body["stream_options"] = {**body.get("stream_options", {}), "include_usage": True}
-        return self._post(target, CHAT, msgspec.json.encode(body))
+        return self._post(target, CHAT, msgspec.json.encode(body), dropped=dropped)
 
     def decode_chat(self, body: bytes) -> Completion:
         """Read an answer that was not streamed."""
@@ -109,7 +112,7 @@ class OpenAIDialect:
 
     def chat_decoder(self) -> ChatDecoder:
         """Return a decoder for one streamed answer."""
-        return upstream.ChunkDecoder()
+        return ChunkDecoder()
 
     def encode_embeddings(self, request: EmbeddingRequest, target: Target) -> UpstreamRequest:
         """Return the request for embeddings."""
@@ -174,9 +177,9 @@ class OpenAIDialect:
         """Return the header that carries the key."""
         return ("api-key", credential) if self._quirks.auth == "api-key" else ("authorization", f"Bearer {credential}")
 
-    def _post(self, target: Target, operation: str, body: bytes) -> UpstreamRequest:
+    def _post(self, target: Target, operation: str, body: bytes, *, dropped: tuple[str, ...] = ()) -> UpstreamRequest:
         url = self.url(target, _PATHS[operation])
-        return UpstreamRequest(method="POST", url=url, headers=self._headers_for(target), body=body)
+        return UpstreamRequest(method="POST", url=url, headers=self._headers_for(target), body=body, dropped=dropped)
 
     def _headers_for(self, target: Target) -> tuple[tuple[str, str], ...]:
         """Return the headers, made once for each credential so that the transport can keep their bytes."""

@@ -5,91 +5,128 @@ Source: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 
 import base64
 import struct
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
-from providers.errors import BadAnswer, ProviderError, RequestRefused, StreamInterrupted
-from providers.framing import sse
-from providers.openai.errors import error_in_stream
-from providers.openai.parts import parse_part, parse_tool_call, read_arguments, write_message
-from providers.openai.wire import DIALECT, FINISH_REASONS, WireUsage, closes, read_usage
-from providers.stream import ANNOTATIONS
+from providers.answers import fields, integer, objects, read_object
+from providers.carry import HARMLESS, HARMLESS_EXTRAS, carry, functions_only, refuse
+from providers.catalog import Quirks
+from providers.custom_tools import as_function, names_of, wrap
+from providers.errors import BadAnswer
+from providers.openai import thoughts
+from providers.openai.messages import take_signature, write_message
+from providers.openai.parts import parse_part, parse_tool_call
+from providers.openai.tools import write_tool, write_tool_choice
+from providers.openai.wire import DIALECT, FINISH_REASONS, usage_of
+from providers.reasoning import effort_of
 from providers.types import (
-    ChatEvent,
     ChatRequest,
     Choice,
     Completion,
     EmbeddingRequest,
     Embeddings,
-    Finished,
+    Message,
     Part,
     RefusalPart,
     ResponseFormat,
-    Started,
-    TextDelta,
     TextPart,
-    ThinkingDelta,
     ThinkingPart,
     Tool,
-    ToolCallDelta,
-    ToolCallStarted,
-    ToolChoice,
-    Usage,
-    UsageReported,
+    ToolCallPart,
 )
 
-_MAX_INTEGER = 1 << 53
+_EFFORTS = ("low", "medium", "high")
+_READS = frozenset({"prompt_cache_key", "safety_identifier", "service_tier"})
+"""Fields that the Responses API shares with OpenAI's chat completions."""
 
 
-def write_chat(request: ChatRequest, *, model: str, max_tokens_field: str) -> dict[str, Any]:
-    """Return the body of `POST /chat/completions`, without the fields that make it a stream."""
+def write_chat(request: ChatRequest, *, model: str, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the body of `POST /chat/completions` without the fields that make it a stream, and what is left out.
+
+    Raises `RequestRefused` for what may not be left out.
+    """
     same_dialect = request.dialect == DIALECT
+    tools, hosted = (request.tools, ()) if same_dialect else functions_only(request)
+    reads = _READS | {"text"} if quirks.is_openai and request.dialect == "responses" else frozenset[str]()
+    dropped = carry(
+        request, dialect=DIALECT, cannot={"top_k"} if quirks.is_openai and not same_dialect else (), reads=reads
+    )
+    body = {"model": model, **_fields(request, tools=tools, quirks=quirks)}
+    body |= request.extras if same_dialect else _shared(request, reads)
+    return body, (*dropped, *hosted, *_leave_out(body, quirks))
+
+
+def _fields(request: ChatRequest, *, tools: list[Tool], quirks: Quirks) -> dict[str, Any]:
+    """Return the canonical fields that are set, in this wire's words."""
+    same_dialect = request.dialect == DIALECT
+    custom = names_of(tools) if quirks.is_openai else frozenset[str]()
     sampling = msgspec.structs.asdict(request.sampling)
-    stop = sampling.pop("stop")
-    effort = request.reasoning.effort if request.reasoning else None
+    stop, top_k = sampling.pop("stop"), sampling.pop("top_k")
     fields: dict[str, Any] = {
-        "model": model,
-        "messages": [
-            wire for message in request.messages for wire in write_message(message, same_dialect=same_dialect)
-        ],
+        "messages": _write_messages(request, quirks),
         **sampling,
+        "top_k": top_k if same_dialect or not quirks.is_openai else None,
         "stop": stop or None,
-        "tools": [write_tool(tool, same_dialect=same_dialect) for tool in request.tools] or None,
-        "tool_choice": write_tool_choice(request.tool_choice),
+        "tools": [
+            write_tool(tool if quirks.is_openai else as_function(tool), same_dialect=same_dialect) for tool in tools
+        ]
+        or None,
+        "tool_choice": write_tool_choice(request.tool_choice, custom=custom),
         "parallel_tool_calls": request.parallel_tool_calls,
         "response_format": write_response_format(request.response_format),
-        "reasoning_effort": effort,
-        max_tokens_field: request.max_output_tokens,
+        "reasoning_effort": _effort(request),
+        quirks.max_tokens_field: request.max_output_tokens,
         "n": None if request.n == 1 else request.n,
         "user": request.user,
         "metadata": request.metadata or None,
     }
-    body = {name: value for name, value in fields.items() if value is not None}
-    return body | (request.extras if same_dialect else {})
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def write_tool(tool: Tool, *, same_dialect: bool = True) -> dict[str, Any]:
-    """Return the wire's form of a declared tool. Raises `RequestRefused` for another dialect's built-in tool."""
-    if tool.kind != "function" and not same_dialect:
-        raise RequestRefused(f"the tool {tool.kind} cannot be sent to this provider", status=400, param="tools")
-    if tool.kind != "function":
-        return tool.extras
-    function = {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-        "strict": tool.strict,
-    }
-    wire = {"type": "function", "function": {name: value for name, value in function.items() if value is not None}}
-    return wire | (tool.extras if same_dialect else {})
+def _write_messages(request: ChatRequest, quirks: Quirks) -> list[dict[str, Any]]:
+    same_dialect = request.dialect == DIALECT
+    messages = request.messages if quirks.is_openai else [_with_functions(message) for message in request.messages]
+    return [
+        wire for message in messages for wire in write_message(message, same_dialect=same_dialect, signs=quirks.signs)
+    ]
 
 
-def write_tool_choice(choice: ToolChoice | None) -> str | dict[str, Any] | None:
-    """Return the wire's form of a tool choice."""
-    if choice is None or choice.mode != "named":
-        return choice.mode if choice else None
-    return {"type": "function", "function": {"name": choice.name}}
+def _with_functions(message: Message) -> Message:
+    """Return a message whose calls of custom tools are calls of the functions that stand for them."""
+    if not any(isinstance(part, ToolCallPart) and part.extras.get("type") == "custom" for part in message.content):
+        return message
+    content = [wrap(part) if isinstance(part, ToolCallPart) else part for part in message.content]
+    return msgspec.structs.replace(message, content=content)
+
+
+def _effort(request: ChatRequest) -> str | None:
+    """Return how hard to think: OpenAI's own word as it came, another's as one that all of its models know."""
+    options = request.reasoning
+    if options is None or (options.effort is None and options.budget_tokens is None):
+        return None
+    if options.effort is not None and request.dialect in {DIALECT, "responses"}:
+        return options.effort
+    return effort_of(options, known=_EFFORTS)
+
+
+def _shared(request: ChatRequest, reads: Collection[str]) -> dict[str, Any]:
+    """Return the fields of a Responses request that mean the same here."""
+    shared = {name: request.extras[name] for name in _READS & set(reads) if request.extras.get(name) is not None}
+    text = request.extras.get("text") if "text" in reads else None
+    verbosity = text.get("verbosity") if isinstance(text, dict) else None
+    return shared if verbosity is None else {**shared, "verbosity": verbosity}
+
+
+def _leave_out(body: dict[str, Any], quirks: Quirks) -> tuple[str, ...]:
+    """Take out of `body` what the vendor refuses and what is harmless to lose; return its names."""
+    refused = sorted(quirks.unsupported & body.keys())
+    for name in refused:
+        if name not in HARMLESS | HARMLESS_EXTRAS:
+            raise refuse(name)
+        del body[name]
+    return tuple(refused)
 
 
 def write_response_format(value: ResponseFormat | None) -> dict[str, Any] | None:
@@ -109,60 +146,29 @@ def read_completion(body: bytes) -> Completion:
     return Completion(
         id=str(answer.get("id") or ""),
         model=str(answer.get("model") or ""),
-        created=_integer(answer.get("created")),
+        created=integer(answer.get("created")),
         choices=[_read_choice(choice, position) for position, choice in enumerate(choices)],
         usage=usage_of(answer),
     )
 
 
-def read_object(body: bytes) -> dict[str, Any]:
-    """Return a JSON object. Raises `BadAnswer` for anything else."""
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadAnswer("the provider's answer is not JSON") from None
-    if not isinstance(answer, dict):
-        raise BadAnswer("the provider's answer is not a JSON object")
-    return answer
-
-
-def usage_of(answer: dict[str, Any]) -> Usage | None:
-    """Return the usage in an answer or chunk; `None` if it has none that can be believed."""
-    try:
-        return read_usage(msgspec.convert(answer.get("usage"), WireUsage | None))
-    except msgspec.ValidationError:
-        return None
-
-
-def _integer(value: Any) -> int:
-    """Return a whole number that a vendor sent; 0 for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -_MAX_INTEGER < value < _MAX_INTEGER:
-        return 0
-    return int(value)
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list; none of what is no list."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _read_choice(choice: dict[str, Any], position: int) -> Choice:
-    message = _object(choice.get("message"))
+    message = fields(choice.get("message"))
     content: list[Part] = []
-    if thoughts := message.get("reasoning_content") or message.get("reasoning"):
-        content.append(ThinkingPart(text=str(thoughts)))
-    content += _read_content(message.get("content"), notes=_objects(message.get("annotations")))
+    blocks = thoughts.read_details(message.get(thoughts.DETAILS))
+    plain = message.get("reasoning_content") or message.get("reasoning")
+    if plain and not any(block.text for block in blocks):
+        content.append(ThinkingPart(text=str(plain)))
+    content += blocks
+    content += _read_content(message.get("content"), notes=objects(message.get("annotations")))
+    content = take_signature(content, message)
     if refusal := message.get("refusal"):
         content.append(RefusalPart(text=str(refusal)))
-    content += [parse_tool_call(call) for call in _objects(message.get("tool_calls"))]
-    if function := _object(message.get("function_call")):
+    content += [parse_tool_call(call) for call in objects(message.get("tool_calls"))]
+    if function := fields(message.get("function_call")):
         content.append(parse_tool_call({"id": function.get("name"), "function": function}))
     return Choice(
-        index=_integer(choice.get("index", position)),
+        index=integer(choice.get("index", position)),
         content=content,
         finish_reason=FINISH_REASONS.get(str(choice.get("finish_reason")), "other"),
         logprobs=choice.get("logprobs"),
@@ -174,165 +180,10 @@ def _read_content(content: Any, *, notes: list[dict[str, Any]]) -> list[Part]:
     if isinstance(content, str):
         return [TextPart(text=content, annotations=notes)]
     parts: list[Part] = []
-    for piece in _objects(content):
-        thoughts = _thoughts_of(piece)
-        parts.append(parse_part(piece) if thoughts is None else ThinkingPart(text=thoughts))
+    for piece in objects(content):
+        thought = thoughts.read_thinking(piece)
+        parts.append(parse_part(piece) if thought is None else ThinkingPart(text=thought))
     return parts
-
-
-def _thoughts_of(piece: dict[str, Any]) -> str | None:
-    """Return the reasoning in a part of Mistral's form; `None` if it is another part.
-
-    Source: https://docs.mistral.ai/capabilities/reasoning, read 2026-11.
-    """
-    if piece.get("type") != "thinking":
-        return None
-    thoughts = piece.get("thinking")
-    if isinstance(thoughts, str):
-        return thoughts
-    return "".join(str(inner.get("text") or "") for inner in _objects(thoughts))
-
-
-class ChunkDecoder:
-    """Reads a streamed answer into events; an error in the stream is raised when what came before it is taken."""
-
-    __slots__ = ("_begun", "_calls", "_failure", "_finished", "_frames", "_has_closed", "_is_done", "_opened")
-
-    def __init__(self) -> None:
-        self._frames = sse.FrameSplitter()
-        self._is_done = False
-        self._has_closed = False
-        self._failure: ProviderError | None = None
-        self._opened = False
-        self._begun: set[int] = set()
-        self._calls: dict[int, _Calls] = {}
-        self._finished: set[int] = set()
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether `[DONE]` or an error has been read: what follows does not matter."""
-        return self._is_done or self._failure is not None
-
-    def feed(self, data: bytes) -> list[ChatEvent]:
-        """Take bytes in any cut; return the events that they complete."""
-        if self._failure is not None:
-            raise self._failure
-        try:
-            frames = self._frames.split(data)
-        except sse.FrameTooLarge:
-            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        events: list[ChatEvent] = []
-        for frame in frames:
-            try:
-                events += self._read_frame(frame)
-            except ProviderError as error:
-                if not events:
-                    raise
-                self._failure = error
-                break
-        return events
-
-    def finish(self) -> list[ChatEvent]:
-        """Check that the end was announced, or plain from the last chunk (`wire.closes`), and every choice came to it.
-
-        Raises `StreamInterrupted`, or what the stream itself reported.
-        """
-        if self._failure is not None:
-            raise self._failure
-        has_ended = self._is_done or (self._has_closed and not self._frames.rest.strip())
-        if not has_ended or not self._finished or self._begun - self._finished:
-            raise StreamInterrupted
-        return []
-
-    def _read_frame(self, frame: bytes) -> list[ChatEvent]:
-        data = sse.data_of(frame)
-        if not data or self._is_done:
-            return []
-        if data.strip() == b"[DONE]":
-            self._is_done = True
-            return []
-        return self._read_chunk(read_object(data))
-
-    def _read_chunk(self, chunk: dict[str, Any]) -> list[ChatEvent]:
-        if chunk.get("error") is not None:
-            raise error_in_stream(chunk["error"])
-        choices, usage = _objects(chunk.get("choices")), usage_of(chunk)
-        self._has_closed = closes(chunk.get("usage"), [choice.get("finish_reason") for choice in choices])
-        events: list[ChatEvent] = []
-        if not self._opened and (choices or usage is not None or chunk.get("id")):
-            self._opened = True
-            created = _integer(chunk.get("created"))
-            events.append(Started(id=str(chunk.get("id") or ""), model=str(chunk.get("model") or ""), created=created))
-        for choice in choices:
-            events += self._read_choice(choice)
-        return [*events, UsageReported(usage=usage)] if usage is not None else events
-
-    def _read_choice(self, choice: dict[str, Any]) -> list[ChatEvent]:
-        index = _integer(choice.get("index", 0))
-        self._begun.add(index)
-        delta = _object(choice.get("delta"))
-        events: list[ChatEvent] = []
-        if thoughts := delta.get("reasoning_content") or delta.get("reasoning"):
-            events.append(ThinkingDelta(choice=index, text=str(thoughts)))
-        if (content := delta.get("content")) or choice.get("logprobs") or delta.get("annotations"):
-            events += _read_text(index, content, logprobs=choice.get("logprobs"), notes=delta.get("annotations"))
-        if refusal := delta.get("refusal"):
-            events.append(TextDelta(choice=index, text=str(refusal), refusal=True))
-        if calls := delta.get("tool_calls"):
-            known = self._calls.setdefault(index, _Calls(index))
-            events += [event for call in _objects(calls) for event in known.read(call)]
-        reason = choice.get("finish_reason")
-        if reason and index not in self._finished:
-            self._finished.add(index)
-            events.append(Finished(choice=index, reason=FINISH_REASONS.get(str(reason), "other")))
-        return events
-
-
-def _read_text(choice: int, content: Any, *, logprobs: Any, notes: Any) -> list[ChatEvent]:
-    """Return what a delta's content says: text, or a list of parts."""
-    extras = {ANNOTATIONS: _objects(notes)} if notes else {}
-    if isinstance(content, str) or not content:
-        return [TextDelta(choice=choice, text=content or "", logprobs=logprobs, extras=extras)]
-    events: list[ChatEvent] = []
-    for piece in _objects(content):
-        thoughts = _thoughts_of(piece)
-        if thoughts is not None:
-            events.append(ThinkingDelta(choice=choice, text=thoughts))
-        elif isinstance(text := piece.get("text"), str):
-            events.append(TextDelta(choice=choice, text=text, logprobs=logprobs, extras=extras))
-    return events
-
-
-class _Calls:
-    """The tool calls of one streamed choice, numbered in the order in which they began.
-
-    A delta belongs to the call that last began at its `index`. Some vendors leave the index out, or give several calls
-    the same one; a name with another id begins another call.
-    """
-
-    __slots__ = ("_choice", "_count", "_open")
-
-    def __init__(self, choice: int) -> None:
-        self._choice = choice
-        self._count = 0
-        self._open: dict[int, tuple[int, str]] = {}
-
-    def read(self, call: dict[str, Any]) -> list[ChatEvent]:
-        """Return what a delta of a tool call says."""
-        place = _integer(call.get("index", 0))
-        custom = _object(call.get("custom"))
-        function = custom or _object(call.get("function"))
-        name, given = str(function.get("name") or ""), str(call.get("id") or "")
-        events: list[ChatEvent] = []
-        known = self._open.get(place)
-        if known is None or (name and given and given != known[1]):
-            known = self._open[place] = (self._count, given or f"call_{self._choice}_{self._count}")
-            self._count += 1
-            extras = {"type": "custom"} if custom else {}
-            events.append(ToolCallStarted(choice=self._choice, index=known[0], id=known[1], name=name, extras=extras))
-        if arguments := read_arguments(function.get("input") if custom else function.get("arguments")):
-            events.append(ToolCallDelta(choice=self._choice, index=known[0], arguments=arguments))
-        return events
 
 
 def write_embeddings(request: EmbeddingRequest, *, model: str) -> dict[str, Any]:
@@ -349,7 +200,7 @@ def read_embeddings(body: bytes) -> Embeddings:
     """Read embeddings, as floats or base64, in the order of their index. Raises `BadAnswer`."""
     answer = read_object(body)
     try:
-        items = sorted(answer["data"], key=lambda item: _integer(item.get("index")))
+        items = sorted(answer["data"], key=lambda item: integer(item.get("index")))
         vectors = [_read_vector(item["embedding"]) for item in items]
     except (AttributeError, KeyError, TypeError, ValueError, struct.error):
         raise BadAnswer("the provider's answer holds no embeddings") from None
@@ -371,5 +222,5 @@ def read_models(body: bytes) -> list[str]:
     items = answer.get("data", answer.get("models"))
     if not isinstance(items, list):
         raise BadAnswer("the provider's answer is no list of models")
-    names = [item.get("id") or item.get("name") for item in _objects(items)]
+    names = [item.get("id") or item.get("name") for item in objects(items)]
     return [name for name in names if isinstance(name, str)]

@@ -161,6 +161,14 @@ def _stands_apart(wire: WireUsage, *, reasoning: int, said: int) -> bool:
     return reasoning > 0 and count(wire.total_tokens) == said + reasoning
 
 
+def usage_of(answer: dict[str, Any]) -> Usage | None:
+    """Return the usage in an answer or chunk; `None` if it has none that can be believed."""
+    try:
+        return read_usage(msgspec.convert(answer.get("usage"), WireUsage | None))
+    except msgspec.ValidationError:
+        return None
+
+
 def write_usage(usage: Usage) -> dict[str, Any]:
     """Return the wire's form of disjoint counts, of chat completions."""
     written = {"cache_write_tokens": usage.cache_write_tokens} if usage.cache_write_tokens else {}

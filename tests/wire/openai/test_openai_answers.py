@@ -16,8 +16,9 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from providers.errors import BadAnswer, ProviderError, ProviderOverloaded, StreamInterrupted
 from providers.framing import sse
+from providers.openai.chunks import ChunkDecoder
 from providers.openai.render import DONE, ChunkRenderer, render_completion, render_embeddings
-from providers.openai.upstream import ChunkDecoder, read_completion, read_embeddings, read_models
+from providers.openai.upstream import read_completion, read_embeddings, read_models
 from providers.stream import Collector, collect, replay
 from providers.types import (
     Choice,
@@ -28,7 +29,6 @@ from providers.types import (
     Started,
     TextDelta,
     TextPart,
-    ThinkingDelta,
     ThinkingPart,
     ToolCallPart,
     Usage,
@@ -38,8 +38,8 @@ HERE = Path(__file__).parent / "cases"
 ANSWERS = json.loads((HERE / "answers.json").read_text(encoding="utf-8"))["cases"]
 STREAMS = json.loads((HERE / "streams.json").read_text(encoding="utf-8"))["cases"]
 HEAD = {"id": "chatcmpl-9", "object": "chat.completion.chunk", "created": 1_790_000_000, "model": "gpt-x"}
-# What our renderer says beyond the SDK's models: the name for reasoning that clients of this wire know.
-KNOWN_EXTRAS = {"reasoning_content", "annotations"}
+# What our renderer says beyond the SDK's models: the names for reasoning, and what signs it, that clients know.
+KNOWN_EXTRAS = {"reasoning_content", "reasoning_details", "extra_content", "annotations"}
 
 
 def _named(cases):
@@ -342,11 +342,6 @@ def test_the_role_is_said_once_for_each_choice():
 def test_every_reason_has_a_word(reason, word):
     *_, last = _chunks(_rendered([Started(id="1", model="m", created=1), Finished(reason=reason)]))
     assert last["choices"][0]["finish_reason"] == word
-
-
-def test_a_signature_has_no_form_here():
-    renderer = ChunkRenderer(model="m", include_usage=False)
-    assert renderer.feed(ThinkingDelta(signature="s")) == b""
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from providers.errors import BadAnswer, ProviderOverloaded, ProviderRateLimited
 from providers.framing import sse
 from providers.openai.inspect import StreamInspector, WholeInspector
-from providers.openai.upstream import usage_of
-from providers.openai.wire import WireUsage, read_usage, write_usage
+from providers.openai.wire import WireUsage, read_usage, usage_of, write_usage
 from providers.types import Usage
 
 CASES = json.loads((Path(__file__).parent / "cases" / "usage.json").read_text(encoding="utf-8"))["cases"]

@@ -29,7 +29,7 @@ from providers.types import (
 )
 
 CASES = json.loads((Path(__file__).parent / "cases" / "requests.json").read_text(encoding="utf-8"))
-NEW_NAME = Quirks(max_tokens_field="max_completion_tokens")
+NEW_NAME = Quirks(max_tokens_field="max_completion_tokens", is_openai=True)
 TARGET = Target(provider="p", model="real", base_url="https://api.example.com/v1", credential=Secret("sk-1"))
 MESSAGES = [{"role": "user", "content": "x"}]
 # Of the SDK's parameters these cases know more than its types say, on purpose.
@@ -78,7 +78,7 @@ def test_every_documented_field_has_a_case(field):
 
 def _foreign(*content, role="user", **fields):
     message = Message(role=role, content=list(content), extras={"foreign": 1})
-    return ChatRequest(model="public", messages=[message], dialect="other", extras={"foreign": 1}, **fields)
+    return ChatRequest(model="public", messages=[message], dialect="other", extras={"labels": {"foreign": 1}}, **fields)
 
 
 def _written(request):
