@@ -8,6 +8,7 @@ import re
 
 MAX_FRAME_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_WIDEST_BOUNDARY = 4
 # The end of a line and of the blank line behind it. The groups are atomic, or a single CRLF would be read as two ends.
 # Two bare CRs come first, so that a stream of them need not wait for an LF that never comes.
 _BOUNDARY = re.compile(rb"\r\r|(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -55,6 +56,51 @@ class FrameSplitter:
     def split(self, data: bytes) -> list[bytes]:
         """Return the complete frames that `data` brings, each with the blank line that ends it."""
         return split_frames(self.take(data))
+
+
+class LongFrameSplitter:
+    """Cuts a stream of events that are large by nature, such as pictures, at its blank lines.
+
+    Its work grows with the bytes alone, however small the pieces are that a frame comes in.
+    """
+
+    __slots__ = ("_edge", "_limit_bytes", "_pieces", "_size_bytes", "_started")
+
+    def __init__(self, limit_bytes: int) -> None:
+        """Make a splitter for frames of at most `limit_bytes`."""
+        self._limit_bytes = limit_bytes
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+        self._edge = b""
+        self._started = False
+
+    def take(self, data: bytes) -> bytes:
+        """Return all complete frames that `data` brings, joined; raises `FrameTooLarge`."""
+        window = self._edge + data  # the blank line may have begun in the bytes before
+        end = _last_boundary(window)
+        if not end:
+            self._hold(data)
+            return b""
+        cut = end - len(self._edge)
+        complete = b"".join((*self._pieces, data[:cut]))
+        self._pieces, self._size_bytes, self._edge = [], 0, b""
+        self._hold(data[cut:])
+        if self._started:
+            return complete
+        self._started = True
+        return complete.removeprefix(_BOM)
+
+    @property
+    def rest(self) -> bytes:
+        """The bytes of the frame that is not complete yet."""
+        return b"".join(self._pieces)
+
+    def _hold(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size_bytes += len(data)
+        self._edge = (self._edge + data[-_WIDEST_BOUNDARY:])[1 - _WIDEST_BOUNDARY :]
+        if self._size_bytes > self._limit_bytes:
+            raise FrameTooLarge(f"a server-sent event is larger than {self._limit_bytes} bytes")
 
 
 def _last_boundary(data: bytes) -> int:

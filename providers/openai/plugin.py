@@ -10,11 +10,12 @@ from providers.catalog import Quirks, Vendor
 from providers.errors import RequestRefused
 from providers.framing.members import splice
 from providers.http.adapter import HttpAdapter
-from providers.openai import upstream
+from providers.openai import media, upstream
 from providers.openai.chunks import ChunkDecoder
 from providers.openai.errors import decode_error
 from providers.openai.inspect import StreamInspector, WholeInspector
-from providers.openai.wire import CHAT, DIALECT, EMBEDDINGS
+from providers.openai.inspect_media import media_inspector
+from providers.openai.wire import CHAT, COMPLETIONS, DIALECT, EMBEDDINGS, MODERATIONS, RERANK
 from providers.plugin import Plugin
 from providers.protocol import Adapter, ChatDecoder, Inspector, Sender
 from providers.types import (
@@ -27,10 +28,10 @@ from providers.types import (
     UpstreamRequest,
 )
 
-_PATHS = {CHAT: "/chat/completions", EMBEDDINGS: "/embeddings"}
+_PATHS = {CHAT: "/chat/completions", EMBEDDINGS: "/embeddings", COMPLETIONS: "/completions", **media.PATHS}
 Endpoint = Literal["responses", "completions"]
-_ALWAYS = frozenset({CHAT, EMBEDDINGS})
-_SERVED: frozenset[Endpoint] = frozenset()
+_ALWAYS = frozenset({CHAT, EMBEDDINGS}) | media.OPERATIONS
+_SERVED: frozenset[Endpoint] = frozenset({"completions"})
 _JSON = ("content-type", "application/json")
 _CAPS = ("max_tokens", "max_completion_tokens")
 _AZURE_V1 = "v1"
@@ -125,6 +126,8 @@ class OpenAIDialect:
 
     def encode_relay(self, request: RelayRequest, target: Target) -> UpstreamRequest:
         """Return the request that carries the client's bytes."""
+        if request.operation in media.OPERATIONS:
+            return self._relay_media(request, target)
         put, drop, rename = dict(request.edits.put), request.edits.drop, dict(request.edits.rename)
         if request.document.get("model") != target.model:
             put["model"] = msgspec.json.encode(target.model)
@@ -141,6 +144,19 @@ class OpenAIDialect:
             body = splice(body, put=put, drop=drop, rename=rename)
         return self._post(target, request.operation, body)
 
+    def _relay_media(self, request: RelayRequest, target: Target) -> UpstreamRequest:
+        """Return the request for what is no chat; a form keeps its own content type."""
+        headers = self._headers_for(target)
+        if media.is_form(request):
+            headers = tuple((name, request.content_type if name == _JSON[0] else value) for name, value in headers)
+        return UpstreamRequest(
+            method="POST",
+            url=self.url(target, _PATHS[request.operation]),
+            headers=headers,
+            body=media.edited(request, model=target.model),
+            answer_types=media.answer_types(request),
+        )
+
     def _ask_for_usage(self, request: RelayRequest) -> dict[str, bytes]:
         if request.keep_usage or self._quirks.stream_usage != "include_usage":
             return {}
@@ -151,11 +167,14 @@ class OpenAIDialect:
         """Return the cap in the fields that the client used, or in the one that the vendor prefers."""
         given = {name: request.document[name] for name in _CAPS if request.document.get(name) is not None}
         if not given:
-            return {self._quirks.max_tokens_field: b"%d" % cap} if request.operation == CHAT else {}
+            fields = {CHAT: self._quirks.max_tokens_field, COMPLETIONS: "max_tokens"}
+            return {fields[request.operation]: b"%d" % cap} if request.operation in fields else {}
         return {rename.get(name, name): b"%d" % cap for name, tokens in given.items() if not 0 < tokens <= cap}
 
     def inspector(self, request: RelayRequest) -> Inspector:
         """Return an inspector for the answer to `request`."""
+        if request.operation in media.OPERATIONS:
+            return media_inspector(request)
         return StreamInspector(keep_usage=request.keep_usage) if request.stream else WholeInspector()
 
     def encode_models(self, target: Target) -> UpstreamRequest:
@@ -197,6 +216,10 @@ class AzureDialect(OpenAIDialect):
     def __init__(self, quirks: Quirks, options: AzureOptions) -> None:
         super().__init__(quirks)
         self._version = options.api_version
+
+    def relays(self, target: Target) -> frozenset[str]:
+        """Return what goes through unchanged: Azure has its own ways to moderate and to rank."""
+        return super().relays(target) - {MODERATIONS, RERANK}
 
     def url(self, target: Target, path: str) -> str:
         """Return where `path` is served for the target's deployment; `base_url` is the resource's root."""
