@@ -1,0 +1,1 @@
+"""Anthropic's Messages API: both as a provider's dialect and as a client's."""

@@ -1,0 +1,188 @@
+"""Inspectors of relayed answers in Anthropic's dialect: what passes through is only looked at.
+
+Source: https://platform.claude.com/docs/en/build-with-claude/streaming, read 2026-11.
+"""
+
+from typing import Any
+
+import msgspec
+
+from providers.answers import fields, objects, read_object
+from providers.anthropic.errors import error_in_stream
+from providers.anthropic.wire import usage_of
+from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.framing import sse
+from providers.types import Usage
+
+_DELTA = b'"content_block_delta"'
+_FILE = b'"file_id"'
+_MARKS = (b'"message_', b'"error"', _FILE)
+"""Words of which none stands in a frame that holds content only. A quote inside text is escaped, so cannot match."""
+
+
+class WholeInspector:
+    """Reads the usage of a message that is not streamed."""
+
+    __slots__ = ("error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
+
+    def __init__(self) -> None:
+        self.issued: list[str] = []
+        self.usage: Usage | None = None
+        self.has_content = False
+        self.is_finished = False
+        self.output_tokens_seen = 0
+        self.error: ProviderError | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the whole body. Raises `BadAnswer` if it is no JSON object."""
+        message = read_object(data)
+        self.usage = usage_of(message.get("usage"))
+        self.issued += _issued(message)
+        self.has_content = self.is_finished = True
+        self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
+        return data
+
+    def end(self) -> bytes:
+        """Refuse an answer that has no body. Raises `StreamInterrupted`."""
+        raise StreamInterrupted
+
+
+class CountInspector(WholeInspector):
+    """Watches a count of tokens, which costs none."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the whole body. Raises `BadAnswer` if it is no JSON object."""
+        read_object(data)
+        self.usage = Usage()
+        self.has_content = self.is_finished = True
+        return data
+
+
+class _Delta(msgspec.Struct, gc=False):
+    stop_reason: Any = None
+    container: Any = None
+
+
+class _Event(msgspec.Struct):
+    """An event, as far as it is looked at."""
+
+    type: str
+    message: Any = None
+    usage: Any = None
+    delta: _Delta | None = None
+    content_block: Any = None
+    error: Any = None
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+class StreamInspector:
+    """Watches the events of a message: first content, usage, errors and the `message_stop` that ends them.
+
+    Once content flows, frames are only searched for the few words that could matter.
+    """
+
+    __slots__ = ("_frames", "error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
+
+    def __init__(self) -> None:
+        self._frames = sse.FrameSplitter()
+        self.issued: list[str] = []
+        self.usage: Usage | None = None
+        self.has_content = False
+        self.is_finished = False
+        self.output_tokens_seen = 0
+        self.error: ProviderError | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes in any cut; return complete frames."""
+        try:
+            complete = self._frames.take(data)
+        except sse.FrameTooLarge:
+            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
+        if self.is_finished or self.error is not None:
+            return b""
+        if self.has_content and not any(mark in complete for mark in _MARKS):
+            self.output_tokens_seen += complete.count(_DELTA)
+            return complete
+        return b"".join([frame for frame in sse.split_frames(complete) if self._passes(frame)])
+
+    def end(self) -> bytes:
+        """Refuse a stream that ended without `message_stop`. Raises `StreamInterrupted`."""
+        raise StreamInterrupted
+
+    def _passes(self, frame: bytes) -> bool:
+        """Look at one frame; return whether the client gets it."""
+        if self.is_finished or self.error is not None:
+            return False
+        data = sse.data_of(frame)
+        if not data:
+            return True
+        event = _read_event(data)
+        if event.type == "error":
+            self.error = error_in_stream(event.error)
+            return False
+        self._look_at(event)
+        return True
+
+    def _look_at(self, event: _Event) -> None:
+        match event.type:
+            case "content_block_delta":
+                self.has_content = True
+                self.output_tokens_seen += 1
+            case "content_block_start":
+                block = fields(event.content_block)
+                self.has_content = self.has_content or block.get("type") != "text" or bool(block.get("text"))
+                self.issued += _files_in(block)
+            case "message_start":
+                message = fields(event.message)
+                self.usage = usage_of(message.get("usage"), before=self.usage)
+                self.issued += _issued(message)
+            case "message_delta":
+                self._end(event)
+            case "message_stop":
+                self.is_finished = True
+
+    def _end(self, event: _Event) -> None:
+        self.usage = usage_of(event.usage, before=self.usage)
+        if event.delta is None:
+            return
+        self.issued += _container_of(event.delta.container)
+        # An answer may be empty, and has then been given all the same.
+        self.has_content = self.has_content or event.delta.stop_reason is not None
+
+
+def _read_event(data: bytes) -> _Event:
+    try:
+        return _decode_event(data)
+    except msgspec.ValidationError:
+        odd = read_object(data)
+        return _Event(type=str(odd.get("type")), error=odd.get("error"), usage=odd.get("usage"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadAnswer("the provider sent an event that is not JSON") from None
+
+
+def _issued(message: dict[str, Any]) -> list[str]:
+    """Return the ids of what the vendor keeps: the container, and the files that were made in it."""
+    files = [file for block in objects(message.get("content")) for file in _files_in(block)]
+    return [*_container_of(message.get("container")), *files]
+
+
+def _container_of(value: Any) -> list[str]:
+    found = fields(value).get("id")
+    return [found] if isinstance(found, str) else []
+
+
+def _files_in(value: Any) -> list[str]:
+    """Return the ids of files anywhere in the result of a tool that the vendor ran."""
+    if isinstance(value, list):
+        return [file for item in value for file in _files_in(item)]
+    if not isinstance(value, dict):
+        return []
+    file = value.get("file_id")
+    return [*([file] if isinstance(file, str) else []), *(file for item in value.values() for file in _files_in(item))]
+
+
+__all__ = ["CountInspector", "StreamInspector", "WholeInspector"]

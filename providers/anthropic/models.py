@@ -1,0 +1,79 @@
+"""What a model takes, known by its name. Law: a name that is not known is newer than all that are.
+
+Sources: https://platform.claude.com/docs/en/build-with-claude/thinking,
+https://platform.claude.com/docs/en/build-with-claude/effort,
+https://platform.claude.com/docs/en/build-with-claude/structured-outputs,
+https://platform.claude.com/docs/en/about-claude/models/overview, read 2026-11.
+"""
+
+import re
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+_NAME = re.compile(
+    r"claude-(?:(?P<family>[a-z]+)-)?(?P<major>\d{1,2})(?:[.-](?P<minor>\d{1,2}))?(?=$|[^0-9])(?:-(?P<last>[a-z]+))?"
+)
+_NEWEST = (99, 0)
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+_ALWAYS_THINK = {"fable": (5, 0), "mythos": (0, 0), "opus": (5, 5), "sonnet": (5, 5)}
+"""Families whose thinking cannot be turned off, and since which version."""
+
+
+class Traits(NamedTuple):
+    """How requests to a model must look.
+
+    - `thinking`: `manual` has a budget of tokens, `adaptive` an effort, `none` cannot.
+    - `may_rest`: thinking can be turned off.
+    - `efforts`: the words for an effort, weakest first; empty where there is no such setting.
+    - `samples`: `temperature`, `top_p` and `top_k` are taken.
+    - `samples_once`: only one of `temperature` and `top_p` is.
+    - `has_formats`: JSON output by a schema and strict tools.
+    - `max_output`: the most tokens that it writes.
+    """
+
+    thinking: Literal["none", "manual", "adaptive"]
+    may_rest: bool
+    efforts: tuple[str, ...]
+    samples: bool
+    samples_once: bool
+    has_formats: bool
+    max_output: int
+
+
+@lru_cache(maxsize=512)
+def traits_of(model: str) -> Traits:
+    """Return what a model takes, by its name in any cloud's form."""
+    family, version = _parse(model)
+    return Traits(
+        thinking="none" if version < (3, 7) else "manual" if version < (4, 6) else "adaptive",
+        may_rest=version < _ALWAYS_THINK.get(family, _NEWEST),
+        efforts=_efforts(family, version),
+        samples=version < (4, 7),
+        samples_once=version >= (4, 1),
+        has_formats=version >= (4, 5),
+        max_output=_max_output(family, version),
+    )
+
+
+def _parse(model: str) -> tuple[str, tuple[int, int]]:
+    found = _NAME.search(model.lower())
+    if found is None:
+        return "mythos" if "mythos" in model else "", _NEWEST
+    family = found["family"] or found["last"] or ""
+    return family, (int(found["major"]), int(found["minor"] or 0))
+
+
+def _efforts(family: str, version: tuple[int, int]) -> tuple[str, ...]:
+    if version >= (4, 7):
+        return _EFFORTS
+    if version >= (4, 6):
+        return ("low", "medium", "high", "max")
+    return ("low", "medium", "high") if (family, version) == ("opus", (4, 5)) else ()
+
+
+def _max_output(family: str, version: tuple[int, int]) -> int:
+    if version >= (4, 6):
+        return 128_000
+    if version >= (3, 7):
+        return 32_000 if family == "opus" and version < (4, 5) else 64_000
+    return 8_192 if version >= (3, 5) else 4_096
