@@ -10,10 +10,9 @@ import msgspec
 from app.api.body import JSON_TYPE, JsonReader, check_head
 from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
-from app.api.references import find_references
 from app.gateway import Gateway
 from app.gateway.tally import Finished
-from app.guards.inference import requires_inference, requires_model, requires_own_state
+from app.guards.inference import requires_inference, requires_model
 from app.kernel.errors import (
     GatewayError,
     InternalError,
@@ -27,6 +26,7 @@ from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
 from app.pipeline.exchange import Answer, Asked, Exchange, Operation
 from app.pipeline.options import read_options
+from app.pipeline.references import find_references
 from app.pipeline.routed import client_error
 from app.routing.table import Route
 from app.routing.transform import transform_edits
@@ -152,8 +152,6 @@ class InferenceEndpoint:
         asked = wire.read(document, call)
         options = read_options(context.headers, document.get(_GATEWAY_FIELD))
         route = requires_model(principal, gateway.routes, asked.model, pinned=options.route)
-        references = find_references(document)
-        requires_own_state(principal, route, references[0].path if references else None)
         exchange = Exchange(
             request_id=context.request_id,
             principal=principal,
@@ -165,6 +163,7 @@ class InferenceEndpoint:
             asked=asked,
         )
         exchange.options = options
+        exchange.references = find_references(document)
         exchange.edits = _edits(route, document, wire.operation.vocabulary)
         if wire.passes:
             exchange.passed_headers = _passed(context.headers, wire.passes)

@@ -9,13 +9,15 @@ from app.db.engine import Database
 from app.domain.audit.schemas import Change, ObjectKind
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.directory import KeyDirectory
-from app.domain.keys.secrets import derive_pepper
+from app.domain.keys.secrets import derive, derive_pepper
+from app.domain.responses.service import ResponseStore
 from app.domain.services import AdminServices
 from app.domain.usage.repository import insert_events
 from app.domain.usage.schemas import UsageEvent
 from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import Clock
-from app.kernel.errors import InternalError
+from app.kernel.errors import GatewayError, InternalError
+from app.kernel.ids import uuid7_text
 from app.ledger.writer import LedgerWriter
 from app.observability.metrics import LOOP_LAG, STORE_UP, Metrics
 from app.settings.model import Settings
@@ -28,6 +30,8 @@ _LOG = logging.getLogger("gateway.core")
 _PROBE_S = 1.0
 _LAG_S = 0.5
 _DRAIN_S = 5.0
+_SWEEP_S = 3_600.0
+_SWEEPER = "responses:sweep"
 
 
 class Core:
@@ -57,6 +61,9 @@ class Core:
             clock=clock,
             environment_key=settings.admin_key,
         )
+        self.responses = ResponseStore(
+            self.database, seal_key=derive(settings.master_secret, purpose="kept responses 1"), clock=clock
+        )
         self.writer = LedgerWriter(self.stores.usage, self._insert, metrics=metrics, clock=clock)
         self.on_beat: Callable[[], None] = _do_nothing
         """Called twice a second, for numbers that nobody else brings up to date."""
@@ -73,7 +80,8 @@ class Core:
         self.writer.start()
         loop = asyncio.get_running_loop()
         self._is_store_up = self._is_database_up = True
-        self._background = [loop.create_task(self._watch_stores()), loop.create_task(self._watch_loop())]
+        watches = (self._watch_stores(), self._watch_loop(), self._sweep_responses())
+        self._background = [loop.create_task(watch) for watch in watches]
 
     async def aclose(self) -> None:
         """Settle, flush the ledger, close."""
@@ -130,6 +138,17 @@ class Core:
             state_up.set(float(self._is_store_up))
             database_up.set(float(self._is_database_up))
             await asyncio.sleep(_PROBE_S)
+
+    async def _sweep_responses(self) -> None:
+        """Forget what has expired: one process at a time, a while after the start and then every hour."""
+        holder = uuid7_text()
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            try:
+                if await self.stores.leases.acquire(_SWEEPER, holder=holder, ttl_s=_SWEEP_S / 2):
+                    await self.responses.sweep()
+            except (GatewayError, StoreUnavailable) as error:
+                _LOG.warning("kept responses are not swept this time: %s", error)
 
     async def _watch_loop(self) -> None:
         lag = self.metrics.number(LOOP_LAG)

@@ -18,6 +18,7 @@ from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Answer, Exchange, compose
 from app.pipeline.meter import Meter
 from app.pipeline.routed import Routed
+from app.pipeline.stored import Stored
 from app.routing.table import RouteTable, RouteTarget
 from app.settings.model import Settings
 from providers.errors import ProviderError
@@ -63,7 +64,8 @@ class Gateway:
         accounts = OpenAccounts(core.stores.usage, overflow=core.writer.accept, metrics=core.metrics)
         meter = Meter(accounts, clock=core.clock, supervisor=core.tasks)
         dispatch = Dispatch(self._prices, core.clock)
-        self._answer = compose([meter, Admit(accounts, self._prices)], Routed(dispatch, core.clock))
+        stored = Stored(core.responses, may_store=lambda: self._configuration.privacy.store_responses)
+        self._answer = compose([meter, stored, Admit(accounts, self._prices)], Routed(dispatch, core.clock))
 
     async def answer(self, exchange: Exchange) -> Answer:
         """Answer a request that has been understood."""

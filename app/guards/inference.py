@@ -54,18 +54,6 @@ def _credential(headers: Mapping[bytes, bytes]) -> bytes:
     return found[0]
 
 
-def requires_own_state(principal: Principal, route: Route, reference: str | None) -> None:
-    """Refuse a reference to state stored at a vendor, unless every target's account is the caller's organisation's own.
-
-    `reference` is the path of the field that refers, if there is one. This gateway has issued none itself.
-    """
-    if reference is None:
-        return
-    organization = str(principal.organization_id)
-    if any(target.dedicated_to != organization for target in route.targets):
-        raise NotFound(f"{reference} names nothing that this gateway has given to the organisation", param=reference)
-
-
 def requires_model(
     principal: Principal, routes: RouteTable, name: str, *, pinned: tuple[str, str] | None = None
 ) -> Route:

@@ -8,9 +8,11 @@ import msgspec
 
 from app.domain.keys.principal import Principal
 from app.domain.prices import Price
+from app.domain.responses.schemas import KeptResponse
 from app.domain.usage.schemas import UsageSource
 from app.kernel.ids import uuid_of
 from app.pipeline.options import NO_OPTIONS
+from app.pipeline.references import Reference
 from app.routing.table import Route
 from app.routing.transform import NO_EDITS
 from app.routing.vocabulary import CHAT, Vocabulary
@@ -64,7 +66,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     the client's wire, and `renderer` says their answers in it; both are absent where only the wire's own providers can
     answer. `vocabulary` is how the wire names things. `generates` is whether tokens come out, so that a cap on them
     bounds what a request may cost. `estimate` answers on the gateway's own where a provider cannot, for what is an
-    estimate anyhow.
+    estimate anyhow. `keeps` is whether an answer may name state that later requests refer to, and `stores` whether the
+    answer itself is such state.
     """
 
     name: str
@@ -75,6 +78,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary: Vocabulary = CHAT
     generates: bool = True
     estimate: "Callable[[Mapping[str, Any]], bytes] | None" = None
+    keeps: bool = False
+    stores: bool = False
 
     @property
     def dialect(self) -> str:
@@ -109,6 +114,8 @@ class Exchange:
     `body` is what the client sent, of the type `content_type`, `document` the same decoded; `edits` are the operator's
     changes to it. `passed_headers` are the client's that go on to a provider of its own dialect. `dropped` names, in
     the client's words, what the provider that served was not told. `issued` are ids of what that provider now keeps.
+    `references` are those that the body makes. `is_kept` is whether the client may come back to the answer; what the
+    gateway keeps of it is `produced`, and it goes on from `previous_id` with `new_input`, where that was written out.
     """
 
     __slots__ = (
@@ -122,15 +129,20 @@ class Exchange:
         "dropped",
         "edits",
         "is_expired",
+        "is_kept",
         "is_reserved",
         "is_settled",
         "issued",
+        "new_input",
         "operation",
         "options",
         "output_cap",
         "overhead_ns",
         "passed_headers",
+        "previous_id",
         "principal",
+        "produced",
+        "references",
         "request_id",
         "route",
         "started_ns",
@@ -162,6 +174,11 @@ class Exchange:
         self.passed_headers: tuple[tuple[str, str], ...] = ()
         self.dropped: tuple[str, ...] = ()
         self.issued: list[str] = []
+        self.references: list[Reference] = []
+        self.is_kept = False
+        self.produced: KeptResponse | None = None
+        self.previous_id: str | None = None
+        self.new_input: list[dict[str, Any]] | None = None
         self.edits = NO_EDITS
         self.output_cap: int | None = None
         self.attempts: list[Attempt] = []

@@ -8,10 +8,21 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 _FIELDS = frozenset(
-    {"previous_response_id", "conversation", "container", "file_id", "file_ids", "cachedContent", "cached_content"}
+    {
+        "previous_response_id",
+        "conversation",
+        "container",
+        "file_id",
+        "file_ids",
+        "vector_store_ids",
+        "cachedContent",
+        "cached_content",
+    }
 )
 _TURNS = ("messages", "contents", "input")
 _PARTS = ("content", "parts", "output")
+_OF_CLIENT = frozenset({"function", "custom", "input", "args", "response", "parameters"})
+"""Objects whose members the client names as it likes."""
 _ITEM = "item_reference"
 _GOOGLE_FILES = "generativelanguage.googleapis.com"
 
@@ -26,7 +37,7 @@ class Reference(NamedTuple):
 
 def find_references(document: Mapping[str, Any]) -> list[Reference]:
     """Return the references that a body makes, in any dialect; none for nearly all bodies."""
-    found = [Reference(name, name, _id_of(document[name])) for name in _FIELDS & document.keys() if document[name]]
+    found = [reference for name in _FIELDS & document.keys() for reference in _named(name, name, document[name])]
     for name in _TURNS:
         if name in document:
             for path, turn in _objects_in(document[name], name):
@@ -40,7 +51,7 @@ def find_references(document: Mapping[str, Any]) -> list[Reference]:
 def _in_turn(turn: Mapping[str, Any], path: str) -> Iterator[Reference]:
     """Yield the references of a message, or of an item that is a reference itself."""
     if turn.get("type") == _ITEM:
-        yield Reference(f"{path}.id", _ITEM, _id_of(turn.get("id")))
+        yield from _named(f"{path}.id", _ITEM, turn.get("id"))
     for name in _PARTS:
         parts = turn.get(name)
         if type(parts) is list:
@@ -64,18 +75,35 @@ def _in_object(value: Mapping[str, Any], path: str) -> Iterator[Reference]:
     A function's parameters are a schema, whose words are the client's own.
     """
     for name, inner in value.items():
-        if name in _FIELDS and inner is not None:
-            yield Reference(f"{path}.{name}", name, _id_of(inner))
-        elif isinstance(inner, dict) and name not in {"function", "custom", "input", "args", "response"}:
+        if name in _FIELDS:
+            yield from _named(f"{path}.{name}", name, inner)
+        elif isinstance(inner, dict) and name not in _OF_CLIENT:
             yield from _in_inner(inner, f"{path}.{name}")
 
 
 def _in_inner(inner: Mapping[str, Any], path: str) -> Iterator[Reference]:
     for name, value in inner.items():
-        if name in _FIELDS and value is not None:
-            yield Reference(f"{path}.{name}", name, _id_of(value))
+        if name in _FIELDS:
+            yield from _named(f"{path}.{name}", name, value)
         elif name in {"fileUri", "file_uri"} and _is_google_file(value):
-            yield Reference(f"{path}.{name}", "file_id", _id_of(value))
+            yield Reference(f"{path}.{name}", "file_id", value)
+
+
+def _named(path: str, kind: str, value: Any) -> Iterator[Reference]:
+    """Yield what a field that refers names: an id, several, or an object that has one.
+
+    An object without an id asks for something new (`{"type": "auto"}`), perhaps out of files that it names.
+    """
+    if isinstance(value, str):
+        yield Reference(path, kind, value)
+    elif isinstance(value, list):
+        yield from (Reference(path, kind, item if isinstance(item, str) else None) for item in value)
+    elif isinstance(value, dict):
+        named = {name: value[name] for name in (_FIELDS | {"id"}) & value.keys()}
+        for name, inner in named.items():
+            yield from _named(f"{path}.{name}" if name != "id" else path, kind, inner)
+    elif value is not None:
+        yield Reference(path, kind, None)
 
 
 def _is_google_file(uri: Any) -> bool:
@@ -84,10 +112,3 @@ def _is_google_file(uri: Any) -> bool:
         return isinstance(uri, str) and (urlsplit(uri).hostname == _GOOGLE_FILES or uri.startswith("files/"))
     except ValueError:
         return False
-
-
-def _id_of(value: Any) -> str | None:
-    """Return the id in a reference: text, or an object that has one."""
-    if isinstance(value, dict):
-        value = value.get("id")
-    return value if isinstance(value, str) else None

@@ -1,10 +1,7 @@
-from uuid import UUID
-
-import msgspec
 import pytest
 
 from app.domain.keys.principal import Principal
-from app.guards.inference import requires_inference, requires_model, requires_own_state
+from app.guards.inference import requires_inference, requires_model
 from app.kernel.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
 from app.routing.table import ProviderRoute, Route, RouteTable, RouteTarget
 from providers.echo.adapter import EchoAdapter
@@ -128,22 +125,6 @@ def caller(**fields):
 def test_a_model_that_the_key_may_use_has_its_route():
     assert requires_model(caller(), TABLE, "mini") is MINI
     assert requires_model(caller(models=frozenset({"mini"})), TABLE, "mini") is MINI
-
-
-@pytest.mark.parametrize(
-    ("owners", "may"),
-    [([None], False), ([OTHER], False), ([OURS], True), ([OURS, OURS], True), ([OURS, None], False)],
-)
-def test_state_stored_at_a_vendor_is_for_the_organisation_that_owns_the_account(owners, may):
-    targets = [msgspec.structs.replace(target("a", "x"), dedicated_to=owner) for owner in owners]
-    asker = Principal(key_id=None, organization_id=UUID(OURS))
-    requires_own_state(asker, route("mini", *targets), None)
-    if may:
-        requires_own_state(asker, route("mini", *targets), "file_id")
-        return
-    with pytest.raises(NotFound) as caught:
-        requires_own_state(asker, route("mini", *targets), "file_id")
-    assert (caught.value.code, caught.value.param) == ("not_found", "file_id")
 
 
 def test_a_pin_narrows_the_route():

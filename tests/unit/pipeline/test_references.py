@@ -2,8 +2,9 @@
 
 import pytest
 
-from app.api.references import find_references
+from app.pipeline.references import find_references
 
+GOOGLE_FILE = "https://generativelanguage.googleapis.com/v1beta/files/abc"
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"file_id": {}}, "file_id": 1}}}
 
 
@@ -21,6 +22,18 @@ def said(*parts):
         (said({"type": "file", "file": {"file_id": "file-1"}}), "messages[1].content[0].file.file_id"),
         (said({"type": "text", "text": "a"}, {"type": "input_file", "file_id": "f"}), "messages[1].content[1].file_id"),
         ({"tools": [FUNCTION, {"type": "code_interpreter", "container": "cntr_1"}]}, "tools[1].container"),
+        ({"tools": [{"type": "x", "container": {"type": "auto", "file_ids": ["f"]}}]}, "tools[0].container.file_ids"),
+        ({"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, "tools[0].vector_store_ids"),
+        ({"input": [{"type": "item_reference", "id": "rs_1"}]}, "input[0].id"),
+        ({"input": [{"content": [{"type": "input_image", "file_id": "f"}]}]}, "input[0].content[0].file_id"),
+        (
+            {"contents": [{"parts": [{"fileData": {"fileUri": GOOGLE_FILE}}]}]},
+            "contents[0].parts[0].fileData.fileUri",
+        ),
+        (
+            said({"type": "tool_result", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]}),
+            "messages[1].content[0].content[0].source.file_id",
+        ),
     ],
 )
 def test_a_reference_is_found(document, path):
@@ -35,6 +48,10 @@ def test_a_reference_is_found(document, path):
         said({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:", "file_id": None}}),
         {"previous_response_id": None, "conversation": None},
         {"tools": [FUNCTION]},
+        {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]},
+        {"container": {"skills": [{"type": "anthropic", "skill_id": "pptx"}]}},
+        {"contents": [{"parts": [{"fileData": {"fileUri": "https://example.com/a.png"}}]}]},
+        said({"type": "tool_use", "id": "t", "name": "f", "input": {"file_id": "mine"}}),
         {"messages": "odd", "tools": {"file_id": "x"}, "input": ["file_id"]},
         {"messages": [1, {"content": [1]}], "tools": [1]},
     ],
