@@ -75,7 +75,8 @@ def origin_of(url: str) -> OriginKey:
     return parts.scheme, _host_of(parts), _DEFAULT_PORTS[parts.scheme] if port is None else port
 
 
-def _host_field(origin: OriginKey) -> str:
+def host_field(origin: OriginKey) -> str:
+    """Return the value of the `host` field for an origin; a default port is left out."""
     scheme, host, port = origin
     name = f"[{host}]" if ":" in host else host
     return name if port == _DEFAULT_PORTS[scheme] else f"{name}:{port}"
@@ -103,7 +104,7 @@ def encode_head(request: UpstreamRequest, *, origin: OriginKey) -> RequestHead:
     """Return the encoded head of `request`; raises `RequestRefused` for what cannot be sent as it is."""
     if not _TOKEN.fullmatch(request.method):
         raise RequestRefused("The request cannot be sent: its method is not a word.")
-    lines = [f"{request.method} {_target_of(request.url)} HTTP/1.1\r\n", f"host: {_host_field(origin)}\r\n"]
+    lines = [f"{request.method} {_target_of(request.url)} HTTP/1.1\r\n", f"host: {host_field(origin)}\r\n"]
     fields = [(name, value) for name, value in request.headers if name.lower() != "accept-encoding"]
     lines += [_field_line(name, value) for name, value in fields]
     lines.append("accept-encoding: identity\r\n")
