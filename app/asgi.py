@@ -19,6 +19,7 @@ from app.api.errors import headers_of, status_of
 from app.api.inference import InferenceEndpoint, Wire
 from app.api.inference_openapi import inference_document
 from app.api.llm.chat import LLM_CHAT_WIRE
+from app.api.openai.kept import kept_response_handlers
 from app.api.openai.models import model_handlers
 from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
 from app.api.probes import probe_handlers
@@ -107,6 +108,7 @@ class GatewayApplication:
             asgi(wire.route, copy_scope=False)(InferenceEndpoint(wire, gateway).__call__) for wire in _WIRES
         ]
         handlers += model_handlers(gateway)
+        handlers += kept_response_handlers(gateway)
         handlers += docs_handlers(lambda: document)
         handlers += self._probes(GATEWAY)
         return Litestar(

@@ -64,8 +64,13 @@ class Gateway:
         accounts = OpenAccounts(core.stores.usage, overflow=core.writer.accept, metrics=core.metrics)
         meter = Meter(accounts, clock=core.clock, supervisor=core.tasks)
         dispatch = Dispatch(self._prices, core.clock)
-        stored = Stored(core.responses, may_store=lambda: self._configuration.privacy.store_responses)
+        stored = Stored(core.responses, may_store=lambda: self.stores_responses)
         self._answer = compose([meter, stored, Admit(accounts, self._prices)], Routed(dispatch, core.clock))
+
+    @property
+    def stores_responses(self) -> bool:
+        """Whether the operator lets responses be kept."""
+        return self._configuration.privacy.store_responses
 
     async def answer(self, exchange: Exchange) -> Answer:
         """Answer a request that has been understood."""

@@ -76,6 +76,11 @@ class RouteTable:
         source = self._providers.get(provider)
         return source.route(route.name, model) if source is not None else None
 
+    def target_at(self, provider: str, operation: str) -> RouteTarget | None:
+        """Return a target at a provider whose account an operation can be asked of, whatever its model."""
+        targets = (target for route in self._routes.values() for target in route.targets)
+        return next((t for t in targets if t.provider == provider and operation in t.relays), None)
+
     def __iter__(self) -> Iterator[Route]:
         """Iterate over the routes, in the order of precedence."""
         return iter(self._routes.values())
