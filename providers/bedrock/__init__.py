@@ -1,0 +1,1 @@
+"""Amazon Bedrock: the Converse wire, embeddings by InvokeModel, and AWS's signatures."""

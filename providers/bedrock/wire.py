@@ -1,0 +1,79 @@
+"""What answers of Converse mean, whole or streamed.
+
+Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, read 2026-11;
+botocore 1.44.8: bedrock-runtime.StopReason.
+"""
+
+from typing import Any
+
+from providers.answers import count, fields, objects
+from providers.types import FinishReason, Usage
+
+FINISH_REASONS: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "stop_sequence": "stop",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+    "malformed_model_output": "other",
+    "malformed_tool_use": "other",
+    "model_context_window_exceeded": "length",
+}
+SERVER_TOOL = "server_tool_use"
+"""The type of a call that Bedrock has answered itself: it is not for the client."""
+
+
+def read_reason(reason: Any) -> FinishReason:
+    """Return why the answer ended."""
+    return FINISH_REASONS.get(reason, "other") if isinstance(reason, str) else "other"
+
+
+def read_ending(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the extras of a choice that ended: the stop sequence that the model met, if it says so."""
+    met = fields(answer.get("additionalModelResponseFields")).get("stop_sequence")
+    return {"stop_sequence": met} if isinstance(met, str) else {}
+
+
+def read_usage(value: Any) -> Usage | None:
+    """Return disjoint counts; `None` if the vendor's are missing or absurd, so that they must be estimated.
+
+    `inputTokens` are those that were neither read from a cache nor written to one, so that the total holds all four. A
+    total of input and output alone says that the cached ones are among the input.
+    """
+    wire = fields(value)
+    given, output = count(wire.get("inputTokens")), count(wire.get("outputTokens"))
+    if given is None or output is None:
+        return None
+    read, write = count(wire.get("cacheReadInputTokens")) or 0, count(wire.get("cacheWriteInputTokens")) or 0
+    if read + write and count(wire.get("totalTokens")) == given + output and read + write <= given:
+        given -= read + write
+    return Usage(input_tokens=given, output_tokens=output, cache_read_tokens=read, cache_write_tokens=write)
+
+
+def read_citation(citation: dict[str, Any], *, length: int) -> list[dict[str, Any]]:
+    """Return the annotation of a text of `length` characters; none for a source that is no web page."""
+    url = fields(fields(citation.get("location")).get("web")).get("url")
+    if not isinstance(url, str):
+        return []
+    title = citation.get("title")
+    cited = {"url": url, "title": title if isinstance(title, str) else url, "start_index": 0, "end_index": length}
+    return [{"type": "url_citation", "url_citation": cited}]
+
+
+def read_citations(block: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """Return the text of a block with citations, and its annotations."""
+    said = "".join(str(piece.get("text") or "") for piece in objects(block.get("content")))
+    cited = [note for citation in objects(block.get("citations")) for note in read_citation(citation, length=len(said))]
+    return said, cited
+
+
+__all__ = [
+    "FINISH_REASONS",
+    "SERVER_TOOL",
+    "read_citation",
+    "read_citations",
+    "read_ending",
+    "read_reason",
+    "read_usage",
+]
