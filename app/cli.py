@@ -91,6 +91,33 @@ def serve(*, config: Path | None, plane: str, workers: int | None) -> None:
 
 
 @cli.command(
+    epilog=_examples(
+        "llm-gateway adapter echo",
+        "OPENAI_API_KEY=sk-… llm-gateway adapter openai --port 3051",
+        "llm-gateway adapter claude --config gateway.yaml",
+        "GATEWAY_ADAPTER_TOKEN=… llm-gateway adapter openai --host 0.0.0.0",
+    )
+)
+@click.argument("name")
+@_config
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=3050, show_default=True, help="The TCP port; 0: any free one."
+)
+def adapter(*, name: str, config: Path | None, host: str, port: int) -> None:
+    """Serve one provider's adapter as a service of its own.
+
+    NAME is a provider of the settings, or else an adapter, whose key is read from its usual variable. A gateway calls
+    the service as a provider with `adapter: native`; the lines for its file are printed. The provider's credential
+    stays here. Beyond this machine the service answers only those who present GATEWAY_ADAPTER_TOKEN, which is the
+    gateway's `api_key` for it. SIGTERM drains, SIGHUP reads the settings again.
+    """
+    from app.commands import adapter as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    sys.exit(command.run(name, config, host=host, port=port, say=_say))
+
+
+@cli.command(
     epilog=_examples("llm-gateway check --config gateway.yaml", "llm-gateway check --schema > gateway.schema.json")
 )
 @_config
