@@ -35,7 +35,8 @@ REASONS: dict[FinishReason, str] = {
     "content_filter": "refusal",
     "other": "end_turn",
 }
-KNOWN_STOP_REASONS = frozenset({*STOP_REASONS, "pause_turn"})
+ANSWER_STOPS = frozenset({*STOP_REASONS, "pause_turn"})
+"""Every stop reason that clients know."""
 _PLAIN = frozenset({"end_turn", "max_tokens", "tool_use", "refusal"})
 """Stop reasons that the canonical one stands for without loss."""
 
