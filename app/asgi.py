@@ -33,7 +33,7 @@ from providers.registry import Registry
 
 GATEWAY, ADMIN = "gateway", "admin"
 _RING_ID = b"x-request-id"  # the ring itself puts it on every answer
-_WIRES: tuple[Wire, ...] = (CHAT_WIRE, EMBEDDINGS_WIRE, LLM_CHAT_WIRE)
+WIRES: tuple[Wire, ...] = (CHAT_WIRE, EMBEDDINGS_WIRE, LLM_CHAT_WIRE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class GatewayApplication:
             raise RuntimeError("the gateway plane needs a gateway")
         document = inference_document(version=release())
         handlers: list[Any] = [
-            asgi(wire.route, copy_scope=False)(InferenceEndpoint(wire, gateway).__call__) for wire in _WIRES
+            asgi(wire.route, copy_scope=False)(InferenceEndpoint(wire, gateway).__call__) for wire in WIRES
         ]
         handlers += model_handlers(gateway)
         handlers += kept_response_handlers(gateway)
@@ -169,7 +169,7 @@ def release() -> str:
 
 def refuse_inference(path: str, error: GatewayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return an error as the gateway plane says it: in the dialect of the path."""
-    wire = next((wire for wire in _WIRES if path.startswith(wire.route.partition("{")[0])), CHAT_WIRE)
+    wire = next((wire for wire in WIRES if path.startswith(wire.route.partition("{")[0])), CHAT_WIRE)
     ids = [(name, request_id.encode()) for name in wire.id_headers if name != _RING_ID]
     headers = [(b"content-type", b"application/json"), *ids, *headers_of(error)]
     return status_of(error), headers, wire.say_error(error, request_id)
