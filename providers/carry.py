@@ -27,6 +27,19 @@ HARMLESS = frozenset(
 )
 """Canonical fields that tune an answer or label it: without them it is still an answer to what was asked."""
 
+CANONICAL = HARMLESS | {
+    "logit_bias",
+    "logprobs",
+    "max_tokens",
+    "n",
+    "response_format",
+    "stop",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+}
+"""All canonical fields but the messages: of a wire with few words it is short to say that it cannot say the rest."""
+
 HARMLESS_EXTRAS = frozenset(
     {
         # OpenAI: who pays, how fast, what is kept, how the prompt is cached, how long the prose is.
@@ -192,4 +205,4 @@ def as_user_text(instructions: str) -> str:
     return f"<system>\n{instructions}\n</system>"
 
 
-__all__ = ["HARMLESS", "HARMLESS_EXTRAS", "as_user_text", "canonical", "carry", "functions_only", "refuse"]
+__all__ = ["CANONICAL", "HARMLESS", "HARMLESS_EXTRAS", "as_user_text", "canonical", "carry", "functions_only", "refuse"]
