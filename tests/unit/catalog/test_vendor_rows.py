@@ -2,6 +2,7 @@
 
 import tomllib
 from importlib.resources import files
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,7 +14,7 @@ CATALOG = load_catalog()
 ROWS = list(CATALOG.vendors.items())
 
 CLOUD = ["openai", "mistral", "groq", "together", "fireworks", "deepseek", "openrouter", "xai"]
-LOCAL = ["vllm", "sglang", "llamacpp", "lmstudio", "ollama", "ollama-openai"]
+LOCAL = ["vllm", "sglang", "llamacpp", "lmstudio", "ollama", "ollama-openai", "native"]
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,10 @@ def test_there_are_at_least_28_vendors():
 @pytest.mark.parametrize(("name", "row"), ROWS)
 def test_a_row_names_its_source_and_an_address(name: str, row: Vendor):
     source = urlsplit(row.source)
-    assert source.scheme == "https"
-    assert source.hostname
+    if row.wire == "native":
+        assert (Path(__file__).parents[3] / row.source).is_file()
+    else:
+        assert (source.scheme, bool(source.hostname)) == ("https", True)
     assert (row.base_url is None) != (row.base_url_example is None)
     address = urlsplit(row.base_url or row.base_url_example or "")
     assert address.scheme == ("http" if name in LOCAL else "https")
