@@ -4,7 +4,8 @@ Source: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 """
 
 import base64
-import struct
+import sys
+from array import array
 from collections.abc import Collection
 from typing import Any
 
@@ -261,4 +262,7 @@ def render_embeddings(embeddings: Embeddings, *, model: str, encoding: str) -> d
 
 
 def _pack(vector: list[float]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    packed = array("f", vector)  # which makes infinite what is past 32 bits, where `struct` would fail
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return base64.b64encode(packed).decode()
