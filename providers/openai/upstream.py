@@ -202,7 +202,7 @@ def read_embeddings(body: bytes) -> Embeddings:
     try:
         items = sorted(answer["data"], key=lambda item: integer(item.get("index")))
         vectors = [_read_vector(item["embedding"]) for item in items]
-    except (AttributeError, KeyError, TypeError, ValueError, struct.error):
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, struct.error):
         raise BadAnswer("the provider's answer holds no embeddings") from None
     return Embeddings(model=str(answer.get("model") or ""), vectors=vectors, usage=usage_of(answer))
 
