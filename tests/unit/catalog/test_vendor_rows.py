@@ -14,7 +14,7 @@ CATALOG = load_catalog()
 ROWS = list(CATALOG.vendors.items())
 
 CLOUD = ["openai", "mistral", "groq", "together", "fireworks", "deepseek", "openrouter", "xai"]
-LOCAL = ["vllm", "sglang", "llamacpp", "lmstudio", "ollama", "ollama-openai", "native"]
+LOCAL = ["vllm", "sglang", "llamacpp", "lmstudio", "ollama", "ollama-openai", "native", "tgi"]
 
 
 @pytest.fixture(scope="module")
