@@ -38,6 +38,7 @@ def behind():
     listener = socket.socket()
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.bind(("127.0.0.1", 0))
+    listener.listen(64)  # so that the first caller need not be later than the server
     listener.settimeout(0)
     made, ready = [], threading.Event()
 
