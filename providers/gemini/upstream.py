@@ -1,0 +1,124 @@
+"""Canonical requests in the words of generateContent, and its answers read back.
+
+Source: https://ai.google.dev/api/generate-content, read 2026-11.
+"""
+
+from typing import Any
+
+from providers.answers import objects, read_object
+from providers.carry import carry
+from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.framing import sse
+from providers.gemini.candidates import AnswerReader
+from providers.gemini.config import PREFIX, thinks, write_config
+from providers.gemini.errors import error_in_stream, error_object
+from providers.gemini.tools import CONFIG, write_choice, write_tools
+from providers.gemini.turns import write_turns
+from providers.gemini.wire import DIALECT
+from providers.stream import collect
+from providers.types import ChatEvent, ChatRequest, Completion, ImagePart
+
+_CANNOT = frozenset({"logit_bias", "parallel_tool_calls", "user", "metadata"})
+_SAFETY = {"safetySettings": "safetySettings", "safety_settings": "safetySettings"}
+
+
+def write_generate(request: ChatRequest, *, model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the body, and the names of what is left out. Raises `RequestRefused` (`providers.carry`)."""
+    cannot = _CANNOT if thinks(model) else _CANNOT | {"reasoning_effort"}
+    dropped = carry(request, dialect=DIALECT, cannot=cannot, reads=_SAFETY.keys())
+    instruction, contents = write_turns(request, model=model)
+    tools, hosted = write_tools(request)
+    body: dict[str, Any] = {
+        "systemInstruction": instruction,
+        "contents": contents,
+        "tools": tools or None,
+        CONFIG: write_choice(request),
+        "generationConfig": write_config(request, model=model) or None,
+        **_extras(request),
+    }
+    details = ("detail",) if _has_details(request) else ()
+    return {name: value for name, value in body.items() if value is not None}, (*dropped, *hosted, *details)
+
+
+def _extras(request: ChatRequest) -> dict[str, Any]:
+    """Return the fields beside those that are said canonically."""
+    if request.dialect != DIALECT:
+        return {_SAFETY[name]: value for name, value in request.extras.items() if name in _SAFETY}
+    return {name: value for name, value in request.extras.items() if name != CONFIG and not name.startswith(PREFIX)}
+
+
+def _has_details(request: ChatRequest) -> bool:
+    """Whether the request says how closely an image is to be looked at, which this wire cannot."""
+    images = (part for message in request.messages for part in message.content if isinstance(part, ImagePart))
+    return any(image.detail not in {None, "auto"} for image in images)
+
+
+def read_completion(body: bytes) -> Completion:
+    """Read an answer that was not streamed. Raises `BadAnswer`, or `ContentBlocked` if the prompt was refused."""
+    answer = read_object(body)
+    reader = AnswerReader()
+    events = reader.read(answer)
+    if not objects(answer.get("candidates")):
+        raise BadAnswer("the provider's answer has no candidates")
+    return collect([*events, *reader.close(is_whole=True)])
+
+
+class ChunkDecoder:
+    """Reads a streamed answer into events.
+
+    The wire has no terminator: an answer is complete when the body ends and every candidate has said why it ended. An
+    error in the stream is raised when what came before it is taken.
+    """
+
+    __slots__ = ("_failure", "_frames", "_has_ended", "_reader")
+
+    def __init__(self) -> None:
+        self._frames = sse.FrameSplitter()
+        self._reader = AnswerReader()
+        self._failure: ProviderError | None = None
+        self._has_ended = False
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the end, or an error, has been read: what follows does not matter."""
+        return self._has_ended or self._failure is not None
+
+    def feed(self, data: bytes) -> list[ChatEvent]:
+        """Take bytes in any cut; return the events that they complete."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            frames = self._frames.split(data)
+        except sse.FrameTooLarge:
+            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
+        events: list[ChatEvent] = []
+        for frame in frames:
+            try:
+                events += self._read_frame(frame)
+            except ProviderError as error:
+                if not events:
+                    raise
+                self._failure = error
+                break
+        return events
+
+    def finish(self) -> list[ChatEvent]:
+        """Return the ends of the candidates. Raises `StreamInterrupted`, or what the stream itself reported."""
+        if self._failure is not None:
+            raise self._failure
+        if rest := self._frames.rest.strip():
+            # An error may stand in the body as it is, without a frame around it.
+            error = error_object(rest)
+            raise error_in_stream(error) if error else StreamInterrupted
+        events = self._reader.close()
+        self._has_ended = True
+        return events
+
+    def _read_frame(self, frame: bytes) -> list[ChatEvent]:
+        data = sse.data_of(frame)
+        if not data:
+            return []
+        chunk = read_object(data)
+        if chunk.get("error") is not None:
+            raise error_in_stream(chunk["error"])
+        return self._reader.read(chunk)
