@@ -49,4 +49,9 @@ def unseal(text: str | None, dialect: str) -> str | None:
     return sign(dialect, text)
 
 
-__all__ = ["seal", "sign", "unseal", "value_for"]
+def holds_seal(body: bytes) -> bool:
+    """Whether a body may hold a sealed signature, which nobody but the gateway can read."""
+    return _SEALED.encode() in body
+
+
+__all__ = ["holds_seal", "seal", "sign", "unseal", "value_for"]

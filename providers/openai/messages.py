@@ -10,6 +10,7 @@ import msgspec
 from providers.catalog import Signs
 from providers.openai import thoughts
 from providers.openai.parts import if_set, parse_content, parse_tool_call, write_content, write_tool_call
+from providers.signatures import holds_seal
 from providers.types import (
     FilePart,
     ImagePart,
@@ -141,3 +142,17 @@ def _bare(part: Part) -> Part:
 def _write_result(part: ToolResultPart) -> dict[str, Any]:
     content = write_content(list(part.content)) or ""
     return {"role": "tool", "tool_call_id": part.id, "content": content} | if_set(name=part.name)
+
+
+def unsealed_messages(messages: list[Any], *, signs: Signs) -> list[Any]:
+    """Return messages that go to a vendor as they came, but for the signatures that the gateway sealed.
+
+    Those that the vendor itself made are bare again; those of another are left out, for it would refuse them.
+    """
+    return [_unsealed(message, signs) if holds_seal(msgspec.json.encode(message)) else message for message in messages]
+
+
+def _unsealed(message: Any, signs: Signs) -> Any:
+    if not isinstance(message, dict) or message.get("role") != "assistant":
+        return message
+    return write_message(parse_message(message), signs=signs)[0]

@@ -15,9 +15,15 @@ from providers.openai.chunks import ChunkDecoder
 from providers.openai.errors import decode_error
 from providers.openai.inspect import StreamInspector, WholeInspector
 from providers.openai.inspect_media import media_inspector
+from providers.openai.messages import unsealed_messages
+from providers.openai.responses import relay
+from providers.openai.responses.decoder import EventDecoder
+from providers.openai.responses.upstream import read_response, write_response
+from providers.openai.responses.wire import PATH, RESPONSES
 from providers.openai.wire import CHAT, COMPLETIONS, DIALECT, EMBEDDINGS, MODERATIONS, RERANK
 from providers.plugin import Plugin
 from providers.protocol import Adapter, ChatDecoder, Inspector, Sender
+from providers.signatures import holds_seal
 from providers.types import (
     ChatRequest,
     Completion,
@@ -28,10 +34,16 @@ from providers.types import (
     UpstreamRequest,
 )
 
-_PATHS = {CHAT: "/chat/completions", EMBEDDINGS: "/embeddings", COMPLETIONS: "/completions", **media.PATHS}
+_PATHS = {
+    CHAT: "/chat/completions",
+    EMBEDDINGS: "/embeddings",
+    COMPLETIONS: "/completions",
+    RESPONSES: PATH,
+    **media.PATHS,
+}
 Endpoint = Literal["responses", "completions"]
+ChatApi = Literal["chat", "responses"]
 _ALWAYS = frozenset({CHAT, EMBEDDINGS}) | media.OPERATIONS
-_SERVED: frozenset[Endpoint] = frozenset({"completions"})
 _JSON = ("content-type", "application/json")
 _CAPS = ("max_tokens", "max_completion_tokens")
 _AZURE_V1 = "v1"
@@ -42,21 +54,25 @@ class OpenAIOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `serves` says which of `/responses` and `/completions` a server has; requests to the others are said as chat
     completions. By default a vendor's own address has what its documentation says, and any other address neither.
+    `chat_api` is where requests of other dialects go: to `/chat/completions` or to `/responses`.
     """
 
     organization: str | None = None
     project: str | None = None
     serves: frozenset[Endpoint] | None = None
+    chat_api: ChatApi = "chat"
 
 
 class AzureOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an Azure provider may set.
 
     `api_version` is `v1` for the versionless API, or a date such as `2024-10-21`, which addresses each model as a
-    deployment. Source: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read 2026-11.
+    deployment and has no Responses API. `chat_api` is where requests of other dialects go.
+    Source: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read 2026-11.
     """
 
     api_version: str = _AZURE_V1
+    chat_api: ChatApi = "chat"
 
 
 class OpenAIDialect:
@@ -72,15 +88,18 @@ class OpenAIDialect:
         *,
         home: str | None = None,
         serves: frozenset[Endpoint] | None = None,
+        chat_api: ChatApi = "chat",
     ) -> None:
         """Make a dialect; `fixed_headers` go with every request, `home` is the vendor's own address.
 
-        `serves` are the endpoints that the operator says there are, in place of the quirks'.
+        `serves` are the endpoints that the operator says there are, in place of the quirks'; `chat_api` is the one that
+        canonical requests go to.
         """
         self._quirks = quirks
         self._elsewhere = msgspec.structs.replace(quirks, is_openai=False)
         self._home = home
         self._serves = serves
+        self._chat_api = chat_api
         self._fixed = (*fixed_headers, *((name.lower(), value) for name, value in quirks.headers.items()))
         self._headers: dict[str | None, tuple[tuple[str, str], ...]] = {}
 
@@ -89,7 +108,8 @@ class OpenAIDialect:
         serves = self._serves
         if serves is None:
             serves = self._quirks.serves if self._is_home(target) else frozenset()
-        return _ALWAYS | {f"{DIALECT}.{endpoint}" for endpoint in serves & _SERVED}
+        stored = relay.STORED if "responses" in serves and self._quirks.keeps_responses else frozenset()
+        return _ALWAYS | {f"{DIALECT}.{endpoint}" for endpoint in serves} | stored
 
     def _is_home(self, target: Target) -> bool:
         """Whether the target is the vendor itself, and not another server that speaks its wire."""
@@ -98,6 +118,10 @@ class OpenAIDialect:
     def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
         """Return the request for an answer."""
         quirks = self._quirks if self._is_home(target) else self._elsewhere
+        if self._chat_api == "responses":
+            body, dropped = write_response(request, model=target.model, quirks=quirks)
+            body |= {"stream": True} if request.stream else {}
+            return self._post(target, RESPONSES, msgspec.json.encode(body), dropped=dropped)
         body, dropped = upstream.write_chat(request, model=target.model, quirks=quirks)
         if self._quirks.stream_usage == "always":
             body.pop("stream_options", None)
@@ -109,11 +133,11 @@ class OpenAIDialect:
 
     def decode_chat(self, body: bytes) -> Completion:
         """Read an answer that was not streamed."""
-        return upstream.read_completion(body)
+        return read_response(body) if self._chat_api == "responses" else upstream.read_completion(body)
 
     def chat_decoder(self) -> ChatDecoder:
         """Return a decoder for one streamed answer."""
-        return ChunkDecoder()
+        return EventDecoder() if self._chat_api == "responses" else ChunkDecoder()
 
     def encode_embeddings(self, request: EmbeddingRequest, target: Target) -> UpstreamRequest:
         """Return the request for embeddings."""
@@ -128,9 +152,14 @@ class OpenAIDialect:
         """Return the request that carries the client's bytes."""
         if request.operation in media.OPERATIONS:
             return self._relay_media(request, target)
+        if request.operation in relay.OPERATIONS:
+            return self._relay_response(request, target)
         put, drop, rename = dict(request.edits.put), request.edits.drop, dict(request.edits.rename)
         if request.document.get("model") != target.model:
             put["model"] = msgspec.json.encode(target.model)
+        if request.operation == CHAT and holds_seal(request.body):
+            messages = unsealed_messages(request.document["messages"], signs=self._quirks.signs)
+            put["messages"] = msgspec.json.encode(messages)
         if request.stream:
             put |= self._ask_for_usage(request)
         if "stream_options" in request.document and self._quirks.stream_usage == "always":
@@ -157,6 +186,12 @@ class OpenAIDialect:
             answer_types=media.answer_types(request),
         )
 
+    def _relay_response(self, request: RelayRequest, target: Target) -> UpstreamRequest:
+        """Return the request for a response, or for one that the vendor has stored."""
+        method, path = relay.place_of(request)
+        body = relay.edited(request, model=target.model, keeps=self._quirks.keeps_responses)
+        return UpstreamRequest(method=method, url=self.url(target, path), headers=self._headers_for(target), body=body)
+
     def _ask_for_usage(self, request: RelayRequest) -> dict[str, bytes]:
         if request.keep_usage or self._quirks.stream_usage != "include_usage":
             return {}
@@ -175,6 +210,8 @@ class OpenAIDialect:
         """Return an inspector for the answer to `request`."""
         if request.operation in media.OPERATIONS:
             return media_inspector(request)
+        if request.operation in relay.OPERATIONS:
+            return relay.response_inspector(request)
         return StreamInspector(keep_usage=request.keep_usage) if request.stream else WholeInspector()
 
     def encode_models(self, target: Target) -> UpstreamRequest:
@@ -214,12 +251,13 @@ class AzureDialect(OpenAIDialect):
     """Azure OpenAI: another URL for each deployment, and the key in a header of its own."""
 
     def __init__(self, quirks: Quirks, options: AzureOptions) -> None:
-        super().__init__(quirks)
+        super().__init__(quirks, chat_api=options.chat_api)
         self._version = options.api_version
 
     def relays(self, target: Target) -> frozenset[str]:
         """Return what goes through unchanged: Azure has its own ways to moderate and to rank."""
-        return super().relays(target) - {MODERATIONS, RERANK}
+        lacks = {MODERATIONS, RERANK} if self._version == _AZURE_V1 else {MODERATIONS, RERANK, *relay.OPERATIONS}
+        return super().relays(target) - lacks
 
     def url(self, target: Target, path: str) -> str:
         """Return where `path` is served for the target's deployment; `base_url` is the resource's root."""
@@ -237,7 +275,8 @@ def openai_plugin(name: str, row: Vendor) -> Plugin:
     def open_adapter(sender: Sender, options: msgspec.Struct) -> Adapter:
         chosen = options if isinstance(options, OpenAIOptions) else OpenAIOptions()
         fixed = _organization_headers(chosen)
-        return HttpAdapter(OpenAIDialect(row.quirks, fixed, home=row.base_url, serves=chosen.serves), sender)
+        dialect = OpenAIDialect(row.quirks, fixed, home=row.base_url, serves=chosen.serves, chat_api=chosen.chat_api)
+        return HttpAdapter(dialect, sender)
 
     return Plugin(
         name=name,

@@ -55,7 +55,7 @@ def write_chat(request: ChatRequest, *, model: str, quirks: Quirks) -> tuple[dic
     )
     body = {"model": model, **_fields(request, tools=tools, quirks=quirks)}
     body |= request.extras if same_dialect else _shared(request, reads)
-    return body, (*dropped, *hosted, *_leave_out(body, quirks))
+    return body, (*dropped, *hosted, *leave_out(body, quirks))
 
 
 def _fields(request: ChatRequest, *, tools: list[Tool], quirks: Quirks) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _fields(request: ChatRequest, *, tools: list[Tool], quirks: Quirks) -> dict[
         "tool_choice": write_tool_choice(request.tool_choice, custom=custom),
         "parallel_tool_calls": request.parallel_tool_calls,
         "response_format": write_response_format(request.response_format),
-        "reasoning_effort": _effort(request),
+        "reasoning_effort": effort_word(request),
         quirks.max_tokens_field: request.max_output_tokens,
         "n": None if request.n == 1 else request.n,
         "user": request.user,
@@ -101,7 +101,7 @@ def _with_functions(message: Message) -> Message:
     return msgspec.structs.replace(message, content=content)
 
 
-def _effort(request: ChatRequest) -> str | None:
+def effort_word(request: ChatRequest) -> str | None:
     """Return how hard to think: OpenAI's own word as it came, another's as one that all of its models know."""
     options = request.reasoning
     if options is None or (options.effort is None and options.budget_tokens is None):
@@ -119,7 +119,7 @@ def _shared(request: ChatRequest, reads: Collection[str]) -> dict[str, Any]:
     return shared if verbosity is None else {**shared, "verbosity": verbosity}
 
 
-def _leave_out(body: dict[str, Any], quirks: Quirks) -> tuple[str, ...]:
+def leave_out(body: dict[str, Any], quirks: Quirks) -> tuple[str, ...]:
     """Take out of `body` what the vendor refuses and what is harmless to lose; return its names."""
     refused = sorted(quirks.unsupported & body.keys())
     for name in refused:

@@ -1,0 +1,1 @@
+"""OpenAI's Responses wire, both as a provider's dialect and as a client's."""
