@@ -180,10 +180,9 @@ class EventDecoder:
             return []
         if block.call is not None and not block.has_arguments:
             return [ToolCallDelta(index=block.call, arguments="{}")]
-        if block.redacted:
-            return [*self._begin(ThinkingDelta, index), ThinkingDelta(redacted=True, signature=signed(block.redacted))]
-        if block.signature:
-            return [*self._begin(ThinkingDelta, index), ThinkingDelta(signature=signed(block.signature))]
+        if signature := signed(block.redacted or block.signature):
+            before, self._last = self._begin(ThinkingDelta, index), None
+            return [*before, ThinkingDelta(redacted=bool(block.redacted), signature=signature)]
         notes = [note for citation in block.citations for note in read_citation(citation, length=block.length)]
         return [*self._begin(TextDelta, index), TextDelta(text="", extras={ANNOTATIONS: notes})] if notes else []
 

@@ -154,14 +154,14 @@ def _unsampled(request: ChatRequest, claude: Claude, *, is_thinking: bool) -> fr
     if not claude.samples:
         return frozenset({"temperature", "top_p", "top_k"})
     sampling, refused = request.sampling, set()
-    if claude.samples_once and sampling.temperature is not None and sampling.top_p is not None:
-        refused.add("top_p")
     if is_thinking:
         refused.add("top_k")
         if sampling.temperature != 1:
             refused.add("temperature")
         if sampling.top_p is not None and sampling.top_p < _LEAST_TOP_P_THINKING:
             refused.add("top_p")
+    if claude.samples_once and sampling.temperature is not None and "temperature" not in refused:
+        refused.add("top_p")
     return frozenset(refused)
 
 
