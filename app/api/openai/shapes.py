@@ -16,7 +16,7 @@ _MAX_MESSAGES = 10_000
 _MAX_NAME = 512
 _MAX_USER = 512
 _MAX_PAIRS, _MAX_PAIR_NAME, _MAX_PAIR_VALUE = 16, 64, 512
-_MAX_INPUTS = 2_048
+MAX_INPUTS = 2_048
 _REDIRECTS = frozenset({"api_base", "base_url", "api_key", "custom_llm_provider", "extra_headers"})
 _READ_BY_US = frozenset(
     {"model", "messages", "input", "n", "stream", "stream_options", "max_tokens", "max_completion_tokens", "gateway"}
@@ -27,7 +27,7 @@ _SCHEMES = frozenset({"http", "https"})
 _ODD_ADDRESS = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
-class _Rule(NamedTuple):
+class Rule(NamedTuple):
     """What a field must be, and how that is said."""
 
     holds: Callable[[Any], bool]
@@ -50,20 +50,25 @@ def _is_stream_options(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("include_usage"), bool | None)
 
 
-_NUMBER = _Rule(_is_number, "a number")
-_WHOLE = _Rule(_is_whole, "a whole number")
-_FLAG = _Rule(lambda value: isinstance(value, bool), "true or false")
-_SCALARS: dict[str, _Rule] = {
-    **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), _NUMBER),
-    **dict.fromkeys(("n", "max_tokens", "max_completion_tokens", "seed", "top_logprobs", "top_k"), _WHOLE),
-    **dict.fromkeys(("stream", "logprobs", "parallel_tool_calls", "store"), _FLAG),
-    "logit_bias": _Rule(lambda value: isinstance(value, dict), "an object"),
-    "stream_options": _Rule(_is_stream_options, "an object whose include_usage is true or false"),
-    "stop": _Rule(_is_stop, "text or a list of texts"),
+NUMBER = Rule(_is_number, "a number")
+WHOLE = Rule(_is_whole, "a whole number")
+FLAG = Rule(lambda value: isinstance(value, bool), "true or false")
+TEXT = Rule(lambda value: isinstance(value, str), "text")
+OBJECT = Rule(lambda value: isinstance(value, dict), "an object")
+STREAM_OPTIONS = Rule(_is_stream_options, "an object whose include_usage is true or false")
+STOP = Rule(_is_stop, "text or a list of texts")
+_SCALARS: dict[str, Rule] = {
+    **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), NUMBER),
+    **dict.fromkeys(("n", "max_tokens", "max_completion_tokens", "seed", "top_logprobs", "top_k"), WHOLE),
+    **dict.fromkeys(("stream", "logprobs", "parallel_tool_calls", "store"), FLAG),
+    "logit_bias": OBJECT,
+    "stream_options": STREAM_OPTIONS,
+    "stop": STOP,
 }
 
 
-def _wrong(param: str, want: str) -> InvalidRequest:
+def wrong(param: str, want: str) -> InvalidRequest:
+    """Return the refusal of a field that is something else than `want`."""
     return InvalidRequest(f"{param} must be {want}", param=param)
 
 
@@ -77,9 +82,9 @@ def check_common(document: Mapping[str, Any]) -> str:
     _check_user(document.get("user"))
     model = document.get("model")
     if not isinstance(model, str) or not model:
-        raise _wrong("model", "the name of a model")
+        raise wrong("model", "the name of a model")
     if len(model) > _MAX_NAME or not model.isprintable():
-        raise _wrong("model", f"printable text of at most {_MAX_NAME} characters")
+        raise wrong("model", f"printable text of at most {_MAX_NAME} characters")
     return model
 
 
@@ -87,30 +92,30 @@ def _check_metadata(metadata: Any) -> None:
     if metadata is None:
         return
     if not isinstance(metadata, dict):
-        raise _wrong("metadata", "an object")
+        raise wrong("metadata", "an object")
     for name, value in metadata.items():
         param = f"metadata.{name[:_MAX_PAIR_NAME]}"
         if name.startswith(_IMPERSONATES):
             raise InvalidRequest(f"{param} is not accepted here", code="unknown_parameter", param=param)
         if len(name) > _MAX_PAIR_NAME or not isinstance(value, str) or len(value) > _MAX_PAIR_VALUE:
-            raise _wrong(param, f"text of at most {_MAX_PAIR_VALUE} characters, its name of at most {_MAX_PAIR_NAME}")
+            raise wrong(param, f"text of at most {_MAX_PAIR_VALUE} characters, its name of at most {_MAX_PAIR_NAME}")
     if len(metadata) > _MAX_PAIRS:
-        raise _wrong("metadata", f"at most {_MAX_PAIRS} pairs")
+        raise wrong("metadata", f"at most {_MAX_PAIRS} pairs")
 
 
 def _check_user(user: Any) -> None:
     if user is not None and (not isinstance(user, str) or len(user) > _MAX_USER or not user.isprintable()):
-        raise _wrong("user", f"printable text of at most {_MAX_USER} characters")
+        raise wrong("user", f"printable text of at most {_MAX_USER} characters")
 
 
 def check_chat(document: Mapping[str, Any]) -> None:
     """Check the body of `POST /chat/completions`."""
-    _check_scalars(document)
+    check_fields(document, _SCALARS)
     messages = document.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise _wrong("messages", "a list of at least one message")
+        raise wrong("messages", "a list of at least one message")
     if len(messages) > _MAX_MESSAGES:
-        raise _wrong("messages", f"at most {_MAX_MESSAGES} messages")
+        raise wrong("messages", f"at most {_MAX_MESSAGES} messages")
     for position, message in enumerate(messages):
         if not _is_plain(message):
             _check_message(message, f"messages[{position}]")
@@ -119,11 +124,12 @@ def check_chat(document: Mapping[str, Any]) -> None:
     _check_response_format(document.get("response_format"))
 
 
-def _check_scalars(document: Mapping[str, Any]) -> None:
+def check_fields(document: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+    """Check the fields that have a rule; a null passes, and so does what has none."""
     for name, value in document.items():
-        rule = _SCALARS.get(name)
+        rule = rules.get(name)
         if rule is not None and value is not None and not rule.holds(value):
-            raise _wrong(name, rule.want)
+            raise wrong(name, rule.want)
 
 
 def _is_plain(message: Any) -> bool:
@@ -136,34 +142,34 @@ def _is_plain(message: Any) -> bool:
 
 def _check_message(message: Any, path: str) -> None:
     if not isinstance(message, dict):
-        raise _wrong(path, "an object")
+        raise wrong(path, "an object")
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
-        raise _wrong(f"{path}.role", "one of " + ", ".join(sorted(_ROLES)))
+        raise wrong(f"{path}.role", "one of " + ", ".join(sorted(_ROLES)))
     content = message.get("content")
     if isinstance(content, list):
         for position, part in enumerate(content):
             _check_part(part, f"{path}.content[{position}]")
     elif content is None:
         if role in {"user", "system", "developer"}:
-            raise _wrong(f"{path}.content", "text or a list of parts")
+            raise wrong(f"{path}.content", "text or a list of parts")
     elif not isinstance(content, str):
-        raise _wrong(f"{path}.content", "text or a list of parts")
+        raise wrong(f"{path}.content", "text or a list of parts")
     if "tool_calls" in message:
         _check_calls(message["tool_calls"], f"{path}.tool_calls")
 
 
 def _check_part(part: Any, path: str) -> None:
     if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-        raise _wrong(path, "an object with a type")
+        raise wrong(path, "an object with a type")
     kind = part["type"]
     if kind == "text" and not isinstance(part.get("text"), str):
-        raise _wrong(f"{path}.text", "text")
+        raise wrong(f"{path}.text", "text")
     if kind == "image_url":
         image = part.get("image_url")
         url = image.get("url") if isinstance(image, dict) else None
         if not isinstance(url, str):
-            raise _wrong(f"{path}.image_url.url", "a URL")
+            raise wrong(f"{path}.image_url.url", "a URL")
         check_media_url(url, f"{path}.image_url.url")
 
 
@@ -178,11 +184,11 @@ def check_media_url(url: str, path: str) -> None:
         parts = urlsplit(url)
         host = parts.hostname
     except ValueError:
-        raise _wrong(path, "a valid URL") from None
+        raise wrong(path, "a valid URL") from None
     if parts.scheme not in _SCHEMES or not host:
-        raise _wrong(path, "an http, https or data URL")
+        raise wrong(path, "an http, https or data URL")
     if not _is_public(host.rstrip(".")):
-        raise _wrong(path, "a URL with a public host")
+        raise wrong(path, "a URL with a public host")
 
 
 def _is_public(host: str) -> bool:
@@ -202,64 +208,65 @@ def _check_calls(calls: Any, path: str) -> None:
     if calls is None:
         return
     if not isinstance(calls, list):
-        raise _wrong(path, "a list")
+        raise wrong(path, "a list")
     for position, call in enumerate(calls):
         if not isinstance(call, dict) or not isinstance(call.get("function") or call.get("custom"), dict):
-            raise _wrong(f"{path}[{position}]", "an object with a function")
+            raise wrong(f"{path}[{position}]", "an object with a function")
 
 
 def _check_tools(document: Mapping[str, Any]) -> None:
     tools = document.get("tools")
     if tools is not None and not isinstance(tools, list):
-        raise _wrong("tools", "a list")
+        raise wrong("tools", "a list")
     for position, tool in enumerate(tools or []):
         path = f"tools[{position}]"
         if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
-            raise _wrong(path, "an object with a type")
+            raise wrong(path, "an object with a type")
         if tool["type"] == "function":
             function = tool.get("function")
             if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-                raise _wrong(f"{path}.function.name", "text")
+                raise wrong(f"{path}.function.name", "text")
             if not isinstance(function.get("parameters", {}), dict | None):
-                raise _wrong(f"{path}.function.parameters", "a JSON Schema object")
+                raise wrong(f"{path}.function.parameters", "a JSON Schema object")
     choice = document.get("tool_choice")
     if choice is not None and not isinstance(choice, str | dict):
-        raise _wrong("tool_choice", "a word or an object")
+        raise wrong("tool_choice", "a word or an object")
     if isinstance(choice, str) and choice not in {"auto", "none", "required"}:
-        raise _wrong("tool_choice", "auto, none, required or an object")
+        raise wrong("tool_choice", "auto, none, required or an object")
 
 
 def _check_response_format(value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-        raise _wrong("response_format", "an object with a type")
+        raise wrong("response_format", "an object with a type")
     if value["type"] == "json_schema":
         schema = value.get("json_schema")
         if not isinstance(schema, dict) or not isinstance(schema.get("schema", {}), dict | None):
-            raise _wrong("response_format.json_schema", "an object with a schema")
+            raise wrong("response_format.json_schema", "an object with a schema")
 
 
 def check_embeddings(document: Mapping[str, Any]) -> None:
     """Check the body of `POST /embeddings`."""
     given = document.get("input")
-    want = f"text, a list of 1 to {_MAX_INPUTS} texts, or lists of token ids"
+    want = f"text, a list of 1 to {MAX_INPUTS} texts, or lists of token ids"
     if isinstance(given, str):
         if not given:
-            raise _wrong("input", want)
-    elif not isinstance(given, list) or not given or not _are_inputs(given):
-        raise _wrong("input", want)
+            raise wrong("input", want)
+    elif not isinstance(given, list) or not given or not are_inputs(given):
+        raise wrong("input", want)
     dimensions = document.get("dimensions")
     if dimensions is not None and (isinstance(dimensions, bool) or not isinstance(dimensions, int)):
-        raise _wrong("dimensions", "a whole number")
+        raise wrong("dimensions", "a whole number")
     if document.get("encoding_format") not in (None, "float", "base64"):
-        raise _wrong("encoding_format", "float or base64")
+        raise wrong("encoding_format", "float or base64")
 
 
-def _are_inputs(items: list[Any]) -> bool:
+def are_inputs(items: list[Any]) -> bool:
+    """Whether a list is one of token ids, or of texts or lists of token ids, none empty and not too many."""
     if all(_is_token(item) for item in items):
         return True
-    if len(items) > _MAX_INPUTS:
+    if len(items) > MAX_INPUTS:
         return False
     return all(isinstance(item, str) and item for item in items) or all(
         isinstance(item, list) and item and all(_is_token(token) for token in item) for item in items
