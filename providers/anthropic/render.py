@@ -69,7 +69,7 @@ def render_part(part: Part) -> list[dict[str, Any]]:
             return _render_text(part)
         case RefusalPart():
             # What the vendor of this dialect says of its refusal stands beside the content, not in it.
-            return [] if STOP_DETAILS in part.extras else [{"type": "text", "text": part.text, CITATIONS: None}]
+            return [] if STOP_DETAILS in part.extras else [{"type": "text", "text": part.text}]
         case ThinkingPart():
             return [render_thinking(part)] if part.text or part.signature else []
         case ToolCallPart():
@@ -81,7 +81,8 @@ def render_part(part: Part) -> list[dict[str, Any]]:
 
 
 def _render_text(part: TextPart) -> list[dict[str, Any]]:
-    block = {"type": "text", "text": part.text, CITATIONS: citations_of(part.extras, part.annotations) or None}
+    citations = citations_of(part.extras, part.annotations)
+    block = {"type": "text", "text": part.text} | ({CITATIONS: citations} if citations else {})
     return [block, *render_signature(TEXT_SIGNATURE, part.signature)]
 
 
