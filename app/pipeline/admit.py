@@ -33,7 +33,7 @@ class Admit:
     def _bound_cost(self, exchange: Exchange, most: int) -> None:
         """Refuse a request whose dearest candidate could cost more than `most`, or cap its output so that none can."""
         prices = [self._price(exchange, target) for target in exchange.route.targets]
-        tokens_in = estimate_tokens(len(exchange.body))
+        tokens_in = estimate_tokens(exchange.text_bytes)
         vocabulary = exchange.operation.vocabulary
         choices = vocabulary.asked_choices(exchange.document)
         if not exchange.operation.generates:
@@ -72,7 +72,7 @@ class Admit:
         principal, targets = exchange.principal, exchange.route.targets
         prices = [target.price or self._prices.find(target.vendor, target.target.model) for target in targets]
         known = [price for price in prices if price is not None]
-        tokens_in = estimate_tokens(len(exchange.body))
+        tokens_in = estimate_tokens(exchange.text_bytes)
         vocabulary = exchange.operation.vocabulary
         tokens_out = vocabulary.asked_cap(exchange.document) or DEFAULT_OUTPUT_CAP
         tokens_out *= vocabulary.asked_choices(exchange.document)

@@ -8,7 +8,7 @@ import msgspec
 
 from app.domain.prices import PriceBook, cost
 from app.kernel.clock import Clock
-from app.pipeline.exchange import Answer, Attempt, Exchange, Outcome, StreamRenderer
+from app.pipeline.exchange import Answer, Attempt, Exchange, Operation, Outcome, StreamRenderer
 from app.pipeline.meter import estimate_tokens
 from app.routing.table import RouteTarget
 from app.routing.transform import apply_edits
@@ -27,6 +27,7 @@ from providers.types import (
     EmbeddingRequest,
     Finished,
     RelayRequest,
+    Target,
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
@@ -36,7 +37,12 @@ from providers.types import (
 )
 
 _NS_PER_S = 1_000_000_000
-_STREAM_TYPES = {"sse": b"text/event-stream; charset=utf-8", "array": b"application/json; charset=utf-8"}
+_JSON_TYPE = b"application/json"
+_STREAM_TYPES = {
+    "sse": b"text/event-stream; charset=utf-8",
+    "array": b"application/json; charset=utf-8",
+    "raw": b"application/octet-stream",
+}
 
 
 class Dispatch:
@@ -85,12 +91,14 @@ class Dispatch:
             content_type=exchange.content_type,
             framing=exchange.asked.framing,
         )
+        operation = exchange.operation
         if exchange.stream:
-            stream = await choice.adapter.relay(request, choice.target)
+            target = choice.whole_target if operation.is_media else choice.target
+            stream = await choice.adapter.relay(request, target)
             attempt.status = stream.status
             body = RelayedBody(self, exchange, attempt, stream)
-            await self._until_content(body, choice, attempt)
-            return Answer(live=body, content_type=_STREAM_TYPES[exchange.asked.framing])
+            await self._until_content(body, target, attempt)
+            return Answer(live=body, content_type=_type_of(stream, operation, _STREAM_TYPES[exchange.asked.framing]))
         stream = await choice.adapter.relay(request, choice.whole_target)
         attempt.status = stream.status
         try:
@@ -99,9 +107,9 @@ class Dispatch:
             stream.close()
         inspector = stream.inspector
         exchange.issued += inspector.issued
-        seen = inspector.output_tokens_seen if exchange.operation.generates else 0
+        seen = inspector.output_tokens_seen if operation.generates else 0
         self.end_well(exchange, attempt, inspector.usage, seen)
-        return Answer(body=whole)
+        return Answer(body=whole, content_type=_type_of(stream, operation, _JSON_TYPE))
 
     async def _translate(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:
         operation = exchange.operation
@@ -126,7 +134,7 @@ class Dispatch:
             completion = await self._gather(exchange, attempt, stream)
             return Answer(body=renderer.whole(exchange, completion))
         body = TranslatedBody(self, exchange, attempt, stream, renderer.stream(exchange))
-        await self._until_content(body, choice, attempt)
+        await self._until_content(body, target, attempt)
         return Answer(live=body, content_type=_STREAM_TYPES[exchange.asked.framing])
 
     def _estimate(self, exchange: Exchange, attempt: Attempt, estimate: Callable[[Mapping[str, Any]], bytes]) -> Answer:
@@ -148,10 +156,10 @@ class Dispatch:
         self.end_well(exchange, attempt, completion.usage, 0)
         return completion
 
-    async def _until_content(self, body: "RelayedBody | TranslatedBody", choice: RouteTarget, attempt: Attempt) -> None:
+    async def _until_content(self, body: "RelayedBody | TranslatedBody", target: Target, attempt: Attempt) -> None:
         """Hold lifecycle frames back until the first content; closes the call if none comes."""
         used_s = (self._clock.monotonic_ns() - attempt.started_ns) / _NS_PER_S
-        left_s = choice.target.timeouts.first_token_s - used_s
+        left_s = target.timeouts.first_token_s - used_s
         try:
             async with asyncio.timeout(max(left_s, 0.001)):
                 await body.open()
@@ -195,12 +203,18 @@ class Dispatch:
     @staticmethod
     def _charge(exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
         """Note what an attempt used, estimated where the provider did not say, and what that costs."""
-        attempt.usage_source = "provider" if usage is not None else "estimated"
+        attempt.usage_source = "estimated" if usage is None or usage.estimated else "provider"
         if usage is None:
-            tokens_in = estimate_tokens(len(exchange.body))
+            tokens_in = estimate_tokens(exchange.text_bytes)
             usage = Usage(input_tokens=tokens_in, output_tokens=tokens_seen, estimated=True)
         attempt.usage = usage
         attempt.cost_nusd = None if attempt.price is None else cost(attempt.price, usage)
+
+
+def _type_of(stream: RelayStream, operation: Operation, usual: bytes) -> bytes:
+    """Return the media type of a relayed answer: the provider's where it may be of several."""
+    given = stream.headers.get("content-type") if operation.is_media else None
+    return usual if given is None else given.encode("latin-1", "replace")
 
 
 def outcome_of(error: ProviderError) -> Outcome:

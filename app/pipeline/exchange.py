@@ -66,8 +66,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     the client's wire, and `renderer` says their answers in it; both are absent where only the wire's own providers can
     answer. `vocabulary` is how the wire names things. `generates` is whether tokens come out, so that a cap on them
     bounds what a request may cost. `estimate` answers on the gateway's own where a provider cannot, for what is an
-    estimate anyhow. `keeps` is whether an answer may name state that later requests refer to, and `stores` whether the
-    answer itself is such state.
+    estimate anyhow. `is_media` is whether the answer is something else than tokens as they come, such as a picture: it
+    has the media type that the provider gave it, and may be long in coming. `keeps` is whether an answer may name state
+    that later requests refer to, and `stores` whether the answer itself is such state.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary: Vocabulary = CHAT
     generates: bool = True
     estimate: "Callable[[Mapping[str, Any]], bytes] | None" = None
+    is_media: bool = False
     keeps: bool = False
     stores: bool = False
 
@@ -91,13 +93,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a body and its path ask for: which model, and in which form the answer is to come.
 
     `keep_usage` is whether the client wants the usage that a stream reports at its end; `framing` is how a stream's
-    events are told apart.
+    events are told apart; `raw` has none.
     """
 
     model: str
     stream: bool = False
     keep_usage: bool = False
-    framing: Literal["sse", "array"] = "sse"
+    framing: Literal["sse", "array", "raw"] = "sse"
 
 
 class Parse(Protocol):
@@ -111,11 +113,12 @@ class Parse(Protocol):
 class Exchange:
     """A request that has been understood: who asks what, and what has happened to it so far.
 
-    `body` is what the client sent, of the type `content_type`, `document` the same decoded; `edits` are the operator's
-    changes to it. `passed_headers` are the client's that go on to a provider of its own dialect. `dropped` names, in
-    the client's words, what the provider that served was not told. `issued` are ids of what that provider now keeps.
-    `references` are those that the body makes. `is_kept` is whether the client may come back to the answer; what the
-    gateway keeps of it is `produced`, and it goes on from `previous_id` with `new_input`, where that was written out.
+    `body` is what the client sent, of the type `content_type`, `document` the same decoded, and `text_bytes` how much
+    of it a model may read as text; `edits` are the operator's changes to it. `passed_headers` are the client's that go
+    on to a provider of its own dialect. `dropped` names, in the client's words, what the provider that served was not
+    told. `issued` are ids of what that provider now keeps. `references` are those that the body makes. `is_kept` is
+    whether the client may come back to the answer; what the gateway keeps of it is `produced`, and it goes on from
+    `previous_id` with `new_input`, where that was written out.
     """
 
     __slots__ = (
@@ -146,6 +149,7 @@ class Exchange:
         "request_id",
         "route",
         "started_ns",
+        "text_bytes",
         "upstream_ns",
     )
 
@@ -170,6 +174,7 @@ class Exchange:
         self.started_ns = started_ns
         self.asked = asked
         self.content_type = "application/json"
+        self.text_bytes = len(body)
         self.options = NO_OPTIONS
         self.passed_headers: tuple[tuple[str, str], ...] = ()
         self.dropped: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from providers.framing.members import DuplicateMember, splice
 from providers.types import Usage
 
 _BYTES_PER_TOKEN = 4
+_EVENTS, _JSON = b"text/event-stream", b"application/json"
 _NS_PER_MS = 1_000_000
 
 
@@ -51,10 +52,11 @@ class Meter:
             raise
         if answer.live is not None:
             metered = _MeteredBody(answer.live, self, exchange)
-            answer.live = NotedBody(metered, self, exchange) if exchange.options.includes_cost else metered
+            takes_note = exchange.options.includes_cost and answer.content_type.startswith(_EVENTS)
+            answer.live = NotedBody(metered, self, exchange) if takes_note else metered
             return answer
         await self.settle(exchange)
-        if exchange.options.includes_cost and answer.body is not None:
+        if exchange.options.includes_cost and answer.body is not None and answer.content_type.startswith(_JSON):
             answer.body = _with_note(answer.body, self.note(exchange))
         return answer
 

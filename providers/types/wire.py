@@ -42,7 +42,8 @@ class RelayRequest(msgspec.Struct, frozen=True, kw_only=True):
     edits: the upstream model's name, whatever makes a stream report its usage, and the `output_cap`, in tokens.
     `headers` are the client's headers that go on (`anthropic-beta`). `keep_usage` is whether the client asked for the
     usage that a stream reports at its end. `framing` is how the client wants a stream's events: as server-sent events,
-    or as the elements of one JSON array (Gemini without `alt=sse`). `subject` is the id of the stored object that is
+    as the elements of one JSON array (Gemini without `alt=sse`), or `raw`: as bytes of which it is no matter to anybody
+    here what they say, such as sound. `subject` is the id of the stored object that is
     asked for, where there is no body.
     """
 
@@ -55,5 +56,5 @@ class RelayRequest(msgspec.Struct, frozen=True, kw_only=True):
     keep_usage: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = "application/json"
-    framing: Literal["sse", "array"] = "sse"
+    framing: Literal["sse", "array", "raw"] = "sse"
     subject: str | None = None
