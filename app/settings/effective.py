@@ -93,5 +93,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(child) for key, child in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(child) for child in value]
+        shown = [_plain(child) for child in value]
+        return sorted(shown, key=str) if isinstance(value, (set, frozenset)) else shown
     return value

@@ -152,7 +152,7 @@ def _leaf(info: inspect.Type, text: str, *, origin: str) -> Node:
     is_json = text.lstrip()[:1] in {"{", "["} and not isinstance(inner, (inspect.StrType, inspect.CustomType))
     if is_json:
         return _json(text, origin)
-    if isinstance(inner, (inspect.VarTupleType, inspect.ListType)):
+    if isinstance(inner, (inspect.VarTupleType, inspect.ListType, inspect.FrozenSetType)):
         raise _Misplaced("must be a list, written as JSON", suggestion='such as ["a", "b"]')
     if isinstance(inner, inspect.AnyType):
         return _json_or_text(text, origin)

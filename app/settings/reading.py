@@ -44,6 +44,7 @@ class Reader:
             inspect.DictType: self._read_mapping,
             inspect.VarTupleType: self._read_list,
             inspect.ListType: self._read_list,
+            inspect.FrozenSetType: self._read_list,
             inspect.CustomType: self._read_custom,
         }
 
@@ -155,7 +156,9 @@ class Reader:
         values = {key: self.read(info.value_type, child, below(path, key)) for key, child in members.items()}
         return {key: value for key, value in values.items() if value is not FAILED}
 
-    def _read_list(self, info: inspect.VarTupleType | inspect.ListType, node: Node, path: str) -> Any:
+    def _read_list(
+        self, info: inspect.VarTupleType | inspect.ListType | inspect.FrozenSetType, node: Node, path: str
+    ) -> Any:
         items = [] if node.value is None else node.value
         if not isinstance(items, list):
             return self.fault(path, f"must be a list, not {scalars.named_kind(node)}", node=node)
@@ -163,6 +166,8 @@ class Reader:
             return self.fault(path, "must not be empty", node=node)
         values = [self.read(info.item_type, child, f"{path}[{index}]") for index, child in enumerate(items)]
         kept = [value for value in values if value is not FAILED]
+        if isinstance(info, inspect.FrozenSetType):
+            return frozenset(kept)
         return kept if isinstance(info, inspect.ListType) else tuple(kept)
 
     def _read_union(self, info: inspect.UnionType, node: Node, path: str) -> Any:

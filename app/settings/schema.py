@@ -74,7 +74,7 @@ class _Writer:
             return self.reference(info)
         if isinstance(info, inspect.DictType):
             return {"type": "object", "additionalProperties": self.schema(info.value_type)}
-        if isinstance(info, (inspect.VarTupleType, inspect.ListType)):
+        if isinstance(info, (inspect.VarTupleType, inspect.ListType, inspect.FrozenSetType)):
             least = {} if info.min_length is None else {"minItems": info.min_length}
             return {"type": "array", "items": self.schema(info.item_type), **least}
         if isinstance(info, inspect.UnionType):

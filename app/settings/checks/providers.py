@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import msgspec
+
 from app.settings.checks.findings import Findings
 from app.settings.document import below
 from app.settings.model import ProviderSettings
@@ -75,9 +77,16 @@ def _check_credentials(findings: Findings, path: str, provider: ProviderSettings
 def _check_has_credential(findings: Findings, path: str, provider: ProviderSettings) -> None:
     """Warn of a forgotten credential; `api_key: null` says that none is meant, another address may need none."""
     variables = findings.key_variables.get(provider.adapter)
-    is_silent = not provider.credentials and provider.base_url is None and not findings.is_set(below(path, "api_key"))
-    if variables and is_silent:
+    has_another = provider.base_url is not None or findings.is_set(below(path, "api_key")) or _has_secret(provider)
+    if variables and not provider.credentials and not has_another:
         findings.warn(path, "has no credential", suggestion=f'write `api_key: "env:{variables[0]}"`')
+
+
+def _has_secret(provider: ProviderSettings) -> bool:
+    """Whether the adapter's own options hold a credential, such as a key that signs."""
+    options = provider.options
+    fields = msgspec.structs.asdict(options).values() if isinstance(options, msgspec.Struct) else ()
+    return any(isinstance(value, Secret) for value in fields)
 
 
 def _check_header_text(findings: Findings, path: str, value: Secret) -> None:

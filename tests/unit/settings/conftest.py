@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -23,6 +23,7 @@ class CloudOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     profile: str | None = None
     secret_key: Secret | None = None
     api_version: str = "v1"
+    serves: frozenset[Annotated[str, msgspec.Meta(pattern="^[a-z]+$")]] | None = None
 
 
 ADAPTERS: dict[str, type[msgspec.Struct]] = {

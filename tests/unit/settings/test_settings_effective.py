@@ -8,7 +8,7 @@ from app.settings.effective import leaf_paths
 TEXT = """
 providers:
   openai: {}
-  c: {adapter: cloud, region: eu}
+  c: {adapter: cloud, region: eu, serves: [b, c, a]}
 models:
   m:
     targets: [{provider: openai, model: x}, {provider: c, model: y, weight: 2}]
@@ -38,6 +38,7 @@ def test_it_is_written_as_the_file_is(load_text):
     assert shown["models"]["n"]["hedge"] is False
     assert model["fallbacks"] == {"any": ["n"], "context_length": [], "content_policy": []}
     assert shown["providers"]["c"]["region"] == "eu"
+    assert shown["providers"]["c"]["serves"] == ["a", "b", "c"]
     assert shown["providers"]["openai"]["api_key"] == {"set": False}
     assert "origins" not in shown
     assert "warnings" not in shown

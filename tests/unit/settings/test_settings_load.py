@@ -219,6 +219,7 @@ def test_an_adapters_options_are_read_and_checked_with_the_provider(load_text, f
     assert (options.region, options.retries_on_throttle, options.api_version) == ("eu-west-1", 3, "v2")
     assert options.secret_key == Secret("canary-cloud")
     assert settings.providers["c"].api_version == "v2"
+    assert options.serves is None
     faults = faults_of(
         "providers:\n  c: {adapter: cloud, regoin: x}\n  d: {adapter: cloud, region: [], retries_on_throttle: many}\n"
         "  e: {adapter: cloud, secret_key: canary-literal}\n"
@@ -228,6 +229,18 @@ def test_an_adapters_options_are_read_and_checked_with_the_provider(load_text, f
     assert {"providers.d.region", "providers.d.retries_on_throttle"} <= faults.keys()
     assert faults["providers.e.region"].message == "is required"
     assert "secret is not written here" in faults["providers.e.secret_key"].message
+
+
+def test_an_option_may_be_kept_as_a_set(load_text, faults_of):
+    text = "providers: {c: {adapter: cloud, region: eu, serves: [b, a, b]}}"
+    assert load_text(text).providers["c"].options.serves == {"a", "b"}
+    in_environment = {"GATEWAY_PROVIDERS__C__SERVES": '["z"]'}
+    assert load_text(text, in_environment).providers["c"].options.serves == {"z"}
+    faults = faults_of(
+        "providers: {c: {adapter: cloud, region: eu, serves: [A]}, d: {adapter: cloud, region: eu, serves: a}}"
+    )
+    assert "must match" in faults["providers.c.serves[0]"].message
+    assert "must be a list" in faults["providers.d.serves"].message
 
 
 def test_an_adapter_is_the_providers_own_name_unless_given(load_text, faults_of):

@@ -72,9 +72,11 @@ def test_adapters_options_may_be_added_to_what_a_provider_may_have():
 
         region: str
         secret_key: Secret | None = None
+        serves: frozenset[str] = frozenset()
 
     provider = json_schema([Cloud])["$defs"]["ProviderSettings"]
     assert provider["properties"]["region"] == {"type": "string"}
     assert provider["properties"]["secret_key"]["default"] is None
+    assert provider["properties"]["serves"] == {"type": "array", "items": {"type": "string"}, "default": []}
     assert provider["additionalProperties"] is False
     assert json_schema()["$defs"]["ProviderSettings"]["additionalProperties"] is True
