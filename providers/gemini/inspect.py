@@ -182,9 +182,7 @@ def _read_chunk(data: bytes) -> _Chunk:
 
 def _read_odd_chunk(data: bytes) -> _Chunk:
     """Read as much as can be of a piece of which a field has another type than Google's."""
-    decoded = msgspec.json.decode(data)
-    if not isinstance(decoded, dict):
-        raise _no_answer()
+    decoded = read_object(data)
     candidates = decoded.get("candidates")
     read = [_converted(item, _Candidate) for item in candidates] if isinstance(candidates, list) else []
     return _Chunk(
