@@ -26,7 +26,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     settings: ProviderSettings
     base_url: str
     is_vendors_own: bool
-    """Whether it is the vendor's own address, so that the vendor's catalogue and prices hold."""
+    """Whether it is the vendor's own address, so that the vendor's catalogue and prices hold.
+
+    A vendor whose addresses belong to its customers is at all of them.
+    """
 
 
 def ca_files(settings: Settings, registry: Registry) -> dict[str, str]:
@@ -56,7 +59,7 @@ def _open(name: str, given: ProviderSettings, registry: Registry, sender: Sender
         adapter=plugin.open(sender, options),
         settings=given,
         base_url=base_url,
-        is_vendors_own=given.base_url is None or base_url == (plugin.base_url or "").rstrip("/"),
+        is_vendors_own=given.base_url is None or plugin.base_url is None or base_url == plugin.base_url.rstrip("/"),
     )
 
 

@@ -68,6 +68,21 @@ def test_the_echo_is_free(table):
     assert route.targets[0].price.rates.input_nusd == 0
 
 
+@pytest.mark.parametrize(
+    ("adapter", "where", "vendor"),
+    [
+        ("bedrock", "base_url: 'https://bedrock-runtime.eu-west-1.amazonaws.com'", "bedrock"),
+        ("bedrock", "region: eu-west-1", "bedrock"),
+        ("azure", "base_url: 'https://mine.openai.azure.com'", "azure"),
+        ("openai", "base_url: 'http://127.0.0.1:8000/v1'", ""),
+    ],
+)
+def test_prices_hold_at_the_addresses_of_a_vendors_customers(table, adapter, where, vendor):
+    cloud = f"providers: {{cloud: {{adapter: {adapter}, {where}, api_key: 'env:KEY'}}}}\n"
+    models = "models: {mini: {targets: [{provider: cloud, model: gpt-4o-mini}]}}\n"
+    assert table(cloud + models, KEY="k").find("mini").targets[0].vendor == vendor
+
+
 def test_whole_answers_wait_longer_unless_the_operator_says_otherwise(table):
     [patient] = table(LOCAL).find("local/x").targets
     assert patient.whole_target.timeouts.first_token_s == patient.target.timeouts.total_s
