@@ -47,7 +47,17 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_help_teaches_every_command(run):
-    for words in ([], ["serve"], ["check"], ["migrate"], ["keys"], ["keys", "create"], ["keys", "list"], ["openapi"]):
+    for words in (
+        [],
+        ["serve"],
+        ["check"],
+        ["migrate"],
+        ["keys"],
+        ["keys", "create"],
+        ["keys", "list"],
+        ["openapi"],
+        ["adapter"],
+    ):
         text = run(*words, "--help").stdout
         assert "Usage: llm-gateway" in text
         assert "$ llm-gateway" in text or "$ GATEWAY_" in text
