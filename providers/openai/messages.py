@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from providers.catalog import Signs
+from providers.custom_tools import CUSTOM
 from providers.openai import thoughts
 from providers.openai.parts import if_set, parse_content, parse_tool_call, write_content, write_tool_call
 from providers.signatures import holds_seal
@@ -136,7 +137,8 @@ def _bare(part: Part) -> Part:
     if isinstance(part, ToolResultPart):
         inner = [msgspec.structs.replace(piece, extras={}) for piece in part.content]
         return msgspec.structs.replace(part, content=inner, extras={})
-    return msgspec.structs.replace(part, extras={}) if part.extras else part
+    is_custom = isinstance(part, ToolCallPart) and part.extras.get("type") == "custom"
+    return msgspec.structs.replace(part, extras=CUSTOM if is_custom else {}) if part.extras else part
 
 
 def _write_result(part: ToolResultPart) -> dict[str, Any]:

@@ -208,12 +208,13 @@ class EventDecoder:
 class _Item:
     """One output item on its way: what of it has been said."""
 
-    __slots__ = ("_closed", "_place", "_said", "_thinks_in", "about", "call")
+    __slots__ = ("_closed", "_place", "_refuses", "_said", "_thinks_in", "about", "call")
 
     def __init__(self) -> None:
         self.about: dict[str, Any] = {}
         self.call: int | None = None
         self._place: int | None = None
+        self._refuses = False
         self._closed: set[int] = set()
         self._said = False
         self._thinks_in: tuple[str, int] | None = None
@@ -225,14 +226,14 @@ class _Item:
             return []
         events = self._close_other(place)
         extras = {} if self._said else self.about
-        self._said, self._place = True, place
+        self._said, self._place, self._refuses = True, place, refusal
         return [*events, TextDelta(text=text, refusal=refusal, logprobs=logprobs, extras=extras)]
 
     def _close_other(self, place: int) -> list[ChatEvent]:
         if self._place is None or self._place in {place, *self._closed}:
             return []
         self._closed.add(self._place)
-        return [TextDelta(text="", extras={CLOSES_PART: True})]
+        return [TextDelta(text="", refusal=self._refuses, extras={CLOSES_PART: True})]
 
     def end_part(self, part: dict[str, Any], *, place: int) -> list[ChatEvent]:
         """Close a part of a message; its citations are known by now."""
