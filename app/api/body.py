@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 
 from app.kernel.errors import ExpectationFailed, InvalidRequest, TooLarge, UnsupportedMediaType
+from providers.framing import multipart
 from providers.framing.members import DuplicateMember, refuse_duplicates
 
 JSON_TYPE = b"application/json"
+FORM_TYPE = b"multipart/form-data"
 MAX_DEPTH = 64
 MAX_FIELDS = 1_000
 MAX_MEMBERS = 50_000
@@ -108,6 +110,21 @@ def _invalid(message: str) -> InvalidRequest:
 
 def _too_deep() -> InvalidRequest:
     return _invalid(f"the request body is nested deeper than {MAX_DEPTH}")
+
+
+def read_form(body: bytes, content_type: str) -> dict[str, Any]:
+    """Return the text fields of a form by name, and for each file an object with its `filename`.
+
+    The field `gateway` is decoded, for it is an object. Raises `InvalidRequest`.
+    """
+    try:
+        form = multipart.parse(body, content_type)
+    except multipart.BadForm as error:
+        raise InvalidRequest(str(error), code="invalid_form") from None
+    document: dict[str, Any] = {**form.document, **{file.name: {"filename": file.filename} for file in form.files}}
+    if "gateway" in document:
+        document["gateway"] = decode_object(str(document["gateway"]).encode())
+    return document
 
 
 def check_head(headers: Mapping[bytes, bytes], *, limit_bytes: int, media_type: bytes = JSON_TYPE) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from app.api.body import JSON_TYPE, JsonReader, check_head
+from app.api.body import FORM_TYPE, JSON_TYPE, JsonReader, check_head, read_form
 from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
 from app.gateway import Gateway
@@ -41,6 +41,8 @@ _NS_PER_S = 1_000_000_000
 _GATEWAY_FIELD = "gateway"
 _SHOWN_NAMES, _SHOWN_NAME = 32, 64
 _LENGTH_DIGITS = 18
+_FORM_TENTHS = 13
+"""How large a form may be, in tenths of another body: a file is the larger part of it."""
 _DRAINED_BYTES = 256 * 1024
 """A refused request's body is still read up to here, so that the connection can be used again."""
 
@@ -146,9 +148,12 @@ class InferenceEndpoint:
     async def _understand(self, context: RequestContext, downstream: Downstream, call: Call) -> Exchange:
         gateway, wire = self._gateway, self._wire
         principal = await requires_inference(context.headers, gateway.directory, gateway.tokens)
-        check_head(context.headers, limit_bytes=gateway.body_limit_bytes, media_type=wire.media_type)
-        body = await downstream.read_body(gateway.body_limit_bytes)
-        document = await self._json.read(body)
+        is_form = wire.media_type == FORM_TYPE
+        limit_bytes = gateway.body_limit_bytes * _FORM_TENTHS // 10 if is_form else gateway.body_limit_bytes
+        check_head(context.headers, limit_bytes=limit_bytes, media_type=wire.media_type)
+        body = await downstream.read_body(limit_bytes)
+        content_type = context.headers[b"content-type"].decode("latin-1")
+        document = read_form(body, content_type) if is_form else await self._json.read(body)
         asked = wire.read(document, call)
         options = read_options(context.headers, document.get(_GATEWAY_FIELD))
         route = requires_model(principal, gateway.routes, asked.model, pinned=options.route)
@@ -156,13 +161,16 @@ class InferenceEndpoint:
             request_id=context.request_id,
             principal=principal,
             operation=wire.operation,
-            route=route,
+            route=_serving(route, wire.operation),
             body=body,
             document=document,
             started_ns=context.started_ns,
             asked=asked,
         )
         exchange.options = options
+        if is_form:
+            exchange.content_type = content_type
+            exchange.text_bytes = len(msgspec.json.encode(document))
         exchange.references = find_references(document)
         exchange.edits = _edits(route, document, wire.operation.vocabulary)
         if wire.passes:
@@ -170,7 +178,7 @@ class InferenceEndpoint:
         within_s = route.timeouts.total_s if options.timeout_s is None else options.timeout_s
         within_s = min(within_s, route.timeouts.total_s)
         exchange.deadline_ns = context.started_ns + int(within_s * _NS_PER_S)
-        keeps_alive = asked.stream and wire.keeps_alive
+        keeps_alive = asked.stream and wire.keeps_alive and asked.framing != "raw"
         downstream.expect(within_s=within_s, keeps_alive=keeps_alive, on_expiry=exchange.expire)
         return exchange
 
@@ -210,7 +218,9 @@ class InferenceEndpoint:
     ) -> None:
         """Say an error: as an answer, or inside the stream if it has begun."""
         if downstream.has_begun:
-            said = self._wire.say_late_error(error, context.request_id) if downstream.is_streaming else None
+            is_raw = exchange is not None and exchange.asked.framing == "raw"
+            may_speak = downstream.is_streaming and not is_raw
+            said = self._wire.say_late_error(error, context.request_id) if may_speak else None
             if said is not None:
                 await downstream.send_part(said, is_last=True)
             return
@@ -302,6 +312,17 @@ def _header_text(names: tuple[str, ...]) -> bytes:
     """Return a list of names, of which some are the client's own words, fit for a header."""
     shown = [name[:_SHOWN_NAME] for name in names[:_SHOWN_NAMES] if name.isascii() and name.isprintable()]
     return ", ".join(shown).encode()
+
+
+def _serving(route: Route, operation: Operation) -> Route:
+    """Return a route narrowed to the targets that can serve what no other wire has words for."""
+    if operation.parse is not None or operation.estimate is not None:
+        return route
+    targets = tuple(target for target in route.targets if operation.relay in target.relays)
+    if not targets:
+        message = f"the model {route.name[:100]!r} is served by no provider that has {operation.endpoint}"
+        raise InvalidRequest(message, code="unsupported_operation", param="model")
+    return route if len(targets) == len(route.targets) else msgspec.structs.replace(route, targets=targets)
 
 
 def _edits(route: Route, document: Mapping[str, Any], vocabulary: Vocabulary) -> Edits:

@@ -149,7 +149,7 @@ def _check_message(message: Any, path: str) -> None:
     content = message.get("content")
     if isinstance(content, list):
         for position, part in enumerate(content):
-            _check_part(part, f"{path}.content[{position}]")
+            check_part(part, f"{path}.content[{position}]")
     elif content is None:
         if role in {"user", "system", "developer"}:
             raise wrong(f"{path}.content", "text or a list of parts")
@@ -159,7 +159,8 @@ def _check_message(message: Any, path: str) -> None:
         _check_calls(message["tool_calls"], f"{path}.tool_calls")
 
 
-def _check_part(part: Any, path: str) -> None:
+def check_part(part: Any, path: str) -> None:
+    """Check a part of a message, or of what is to be moderated."""
     if not isinstance(part, dict) or not isinstance(part.get("type"), str):
         raise wrong(path, "an object with a type")
     kind = part["type"]
