@@ -14,6 +14,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 
 from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
 from app.api.admin.problems import spoken_problem
+from app.api.anthropic.paths import COUNT_TOKENS_WIRE, MESSAGES_WIRE
 from app.api.docs import docs_handlers
 from app.api.errors import headers_of, status_of
 from app.api.inference import InferenceEndpoint, Wire
@@ -49,6 +50,8 @@ WIRES: tuple[Wire, ...] = (
     TRANSCRIPTIONS_WIRE,
     TRANSLATIONS_WIRE,
     LLM_CHAT_WIRE,
+    MESSAGES_WIRE,
+    COUNT_TOKENS_WIRE,
 )
 
 

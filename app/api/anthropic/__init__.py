@@ -1,0 +1,1 @@
+"""Anthropic's paths of the inference API."""

@@ -1,0 +1,121 @@
+"""Anthropic's paths: messages, and the count of their tokens."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from app.api.anthropic.shapes import check_messages
+from app.api.errors import status_of
+from app.api.inference import Call, Wire
+from app.kernel.errors import GatewayError
+from app.pipeline.exchange import Asked, Exchange, Operation, StreamRenderer
+from app.routing.vocabulary import Vocabulary, prefix_text
+from providers.anthropic.downstream import parse_messages
+from providers.anthropic.errors import write_error, write_late_error
+from providers.anthropic.estimate import estimate_tokens
+from providers.anthropic.render import render_message
+from providers.anthropic.render_stream import MessageRenderer
+from providers.anthropic.wire import COUNT_TOKENS, MESSAGES
+from providers.types import ChatRequest, Completion
+
+
+class MessagesRenderer:
+    """Says canonical answers as messages."""
+
+    def whole(self, exchange: Exchange, answer: Completion) -> bytes:
+        """Return the body of an answer."""
+        return msgspec.json.encode(render_message(answer, model=exchange.route.name, request_id=_id_of(exchange)))
+
+    def stream(self, exchange: Exchange) -> StreamRenderer:
+        """Return a renderer for one stream, `message_stop` included."""
+        return MessageRenderer(model=exchange.route.name, request_id=_id_of(exchange))
+
+
+def _id_of(exchange: Exchange) -> str:
+    return exchange.request_id.replace("-", "")
+
+
+def _prefix_system(document: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {"system": prefix_text(document.get("system"), prefix)}
+
+
+_VOCABULARY = Vocabulary(
+    paths={
+        "max_completion_tokens": "max_tokens",
+        "reasoning_effort": "output_config.effort",
+        "response_format": "output_config.format",
+        "stop": "stop_sequences",
+        "user": "metadata.user_id",
+    },
+    caps=("max_tokens",),
+    choices=None,
+    system_prefix=_prefix_system,
+)
+
+
+def _read(document: Mapping[str, Any], call: Call) -> Asked:
+    del call
+    # A message tells its usage unasked.
+    return Asked(model=check_messages(document), stream=bool(document.get("stream")), keep_usage=True)
+
+
+def _read_count(document: Mapping[str, Any], call: Call) -> Asked:
+    del call
+    return Asked(model=check_messages(document))
+
+
+def _parse(document: Mapping[str, Any], asked: Asked) -> ChatRequest:
+    del asked
+    return parse_messages(document)
+
+
+def _estimate(document: Mapping[str, Any]) -> bytes:
+    """Return the body of a count that no provider made."""
+    return msgspec.json.encode({"input_tokens": estimate_tokens(parse_messages(document))})
+
+
+def anthropic_body(error: GatewayError, request_id: str) -> bytes:
+    """Return an error in Anthropic's form."""
+    return write_error(error.message, status=status_of(error), request_id=request_id)
+
+
+def late_error(error: GatewayError, request_id: str) -> bytes:
+    """Return an error as an event inside a stream: no `message_stop` follows it."""
+    return write_late_error(error.message, status=status_of(error), request_id=request_id)
+
+
+_PASSES = (b"anthropic-version", b"anthropic-beta")
+_IDS = (b"x-request-id", b"request-id")
+
+MESSAGES_WIRE = Wire(
+    operation=Operation(
+        name="chat",
+        relay=MESSAGES,
+        endpoint="/v1/messages",
+        parse=_parse,
+        renderer=MessagesRenderer(),
+        vocabulary=_VOCABULARY,
+        keeps=True,
+    ),
+    read=_read,
+    say_error=anthropic_body,
+    say_late_error=late_error,
+    passes=_PASSES,
+    id_headers=_IDS,
+)
+COUNT_TOKENS_WIRE = Wire(
+    operation=Operation(
+        name="count_tokens",
+        relay=COUNT_TOKENS,
+        endpoint="/v1/messages/count_tokens",
+        vocabulary=_VOCABULARY,
+        generates=False,
+        estimate=_estimate,
+    ),
+    read=_read_count,
+    say_error=anthropic_body,
+    say_late_error=late_error,
+    passes=_PASSES,
+    id_headers=_IDS,
+)
