@@ -13,9 +13,7 @@ import msgspec
 
 from providers.price_snapshot import CatalogModel, Snapshot, load_snapshot
 
-Wire = Literal[
-    "openai", "azure", "anthropic", "gemini", "vertex", "bedrock", "mistral", "cohere", "ollama", "tgi", "native"
-]
+Wire = Literal["openai", "azure", "anthropic", "gemini", "vertex", "bedrock", "cohere", "ollama", "tgi", "native"]
 """The wires that have code."""
 
 Signs = Literal["none", "google", "openrouter"]
@@ -35,6 +33,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     - `unsupported`: fields of a chat request that its documentation says are refused.
     - `is_openai`: it runs OpenAI's models behind OpenAI's own API, newest fields included: custom tools, `verbosity`,
       `prompt_cache_key`, `safety_identifier`, `service_tier`; but no `top_k`, which the servers of others take.
+    - `words`: whose words translated requests use, where they are not OpenAI's (`providers.openai.mistral`).
     - `signs`: whose form of signed reasoning it sends, and wants back: Google's `extra_content` of tool calls, or
       OpenRouter's `reasoning_details`.
     - `keeps_responses`: it stores responses, so that they can be read, deleted and gone on from.
@@ -49,6 +48,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     serves: frozenset[Literal["responses", "completions"]] = frozenset()
     unsupported: frozenset[str] = frozenset()
     is_openai: bool = False
+    words: Literal["openai", "mistral"] = "openai"
     signs: Signs = "none"
     keeps_responses: bool = False
     headers: dict[str, str] = {}

@@ -16,7 +16,6 @@ _WIRES: dict[Wire, str] = {
     "gemini": "providers.gemini.plugin:gemini_plugin",
     "vertex": "providers.gemini.vertex:vertex_plugin",
     "bedrock": "providers.bedrock.plugin:bedrock_plugin",
-    "mistral": "providers.mistral.plugin:mistral_plugin",
     "cohere": "providers.cohere.plugin:cohere_plugin",
     "ollama": "providers.ollama.plugin:ollama_plugin",
     "tgi": "providers.huggingface.plugin:tgi_plugin",

@@ -148,7 +148,7 @@ def _read_text(choice: int, content: Any, *, logprobs: Any, notes: Any) -> list[
     for piece in objects(content):
         thought = thoughts.read_thinking(piece)
         if thought is not None:
-            events.append(ThinkingDelta(choice=choice, text=thought))
+            events.append(ThinkingDelta(choice=choice, text=thought.text, signature=thought.signature))
         elif isinstance(text := piece.get("text"), str):
             events.append(TextDelta(choice=choice, text=text, logprobs=logprobs, extras=extras))
     return events

@@ -10,7 +10,7 @@ from providers.catalog import Quirks, Vendor
 from providers.errors import RequestRefused
 from providers.framing.members import splice
 from providers.http.adapter import HttpAdapter
-from providers.openai import media, upstream
+from providers.openai import media, mistral, upstream
 from providers.openai.chunks import ChunkDecoder
 from providers.openai.errors import decode_error
 from providers.openai.inspect import StreamInspector, WholeInspector
@@ -142,7 +142,8 @@ class OpenAIDialect:
     def encode_embeddings(self, request: EmbeddingRequest, target: Target) -> UpstreamRequest:
         """Return the request for embeddings."""
         body = upstream.write_embeddings(request, model=target.model)
-        return self._post(target, EMBEDDINGS, msgspec.json.encode(body))
+        dropped = mistral.rename_embedding_fields(body) if self._quirks.words == "mistral" else ()
+        return self._post(target, EMBEDDINGS, msgspec.json.encode(body), dropped=dropped)
 
     def decode_embeddings(self, body: bytes) -> Embeddings:
         """Read embeddings."""

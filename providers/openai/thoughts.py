@@ -16,6 +16,7 @@ from providers.signatures import seal, sign, unseal, value_for
 from providers.types import ThinkingPart
 
 GOOGLE = "gemini"
+MISTRAL = "mistral"
 EXTRA = "extra_content"
 DETAILS = "reasoning_details"
 FORMAT = "format"
@@ -129,12 +130,14 @@ def _detail(part: ThinkingPart, *, value: str | None, form: str) -> dict[str, An
     return {"type": _TEXT, "text": part.text, **signed, **rest, FORMAT: form}
 
 
-def read_thinking(piece: Mapping[str, Any]) -> str | None:
+def read_thinking(piece: Mapping[str, Any]) -> ThinkingPart | None:
     """Return the reasoning in a part of Mistral's form; `None` if it is another part.
 
-    Source: https://docs.mistral.ai/capabilities/reasoning, read 2026-11.
+    Source: https://docs.mistral.ai/capabilities/reasoning, read 2026-11; mistralai 3.7, `client.models.ThinkChunk`.
     """
     if piece.get("type") != "thinking":
         return None
-    said = piece.get("thinking")
-    return said if isinstance(said, str) else "".join(str(inner.get("text") or "") for inner in objects(said))
+    said, signature = piece.get("thinking"), piece.get("signature")
+    text = said if isinstance(said, str) else "".join(str(inner.get("text") or "") for inner in objects(said))
+    signed = sign(MISTRAL, signature) if isinstance(signature, str) and signature else None
+    return ThinkingPart(text=text, signature=signed)

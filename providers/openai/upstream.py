@@ -15,7 +15,7 @@ from providers.carry import HARMLESS, HARMLESS_EXTRAS, carry, functions_only, re
 from providers.catalog import Quirks
 from providers.custom_tools import as_function, names_of, wrap
 from providers.errors import BadAnswer
-from providers.openai import thoughts
+from providers.openai import mistral, thoughts
 from providers.openai.messages import take_signature, write_message
 from providers.openai.parts import parse_part, parse_tool_call
 from providers.openai.tools import write_tool, write_tool_choice
@@ -53,9 +53,13 @@ def write_chat(request: ChatRequest, *, model: str, quirks: Quirks) -> tuple[dic
     dropped = carry(
         request, dialect=DIALECT, cannot={"top_k"} if quirks.is_openai and not same_dialect else (), reads=reads
     )
-    body = {"model": model, **_fields(request, tools=tools, quirks=quirks)}
+    is_mistral = quirks.words == "mistral"
+    said, unsaid = mistral.reworded(request, model=model) if is_mistral else (request, ())
+    body = {"model": model, **_fields(said, tools=tools, quirks=quirks)}
     body |= request.extras if same_dialect else _shared(request, reads)
-    return body, (*dropped, *hosted, *leave_out(body, quirks))
+    if is_mistral:
+        mistral.rename_fields(body)
+    return body, (*dropped, *hosted, *unsaid, *leave_out(body, quirks))
 
 
 def _fields(request: ChatRequest, *, tools: list[Tool], quirks: Quirks) -> dict[str, Any]:
@@ -182,7 +186,7 @@ def _read_content(content: Any, *, notes: list[dict[str, Any]]) -> list[Part]:
     parts: list[Part] = []
     for piece in objects(content):
         thought = thoughts.read_thinking(piece)
-        parts.append(parse_part(piece) if thought is None else ThinkingPart(text=thought))
+        parts.append(parse_part(piece) if thought is None else thought)
     return parts
 
 
