@@ -9,8 +9,8 @@ https://platform.claude.com/docs/en/api/versioning, read 2026-11.
 
 from typing import Any, NamedTuple
 
-from providers.anthropic.models import Traits
 from providers.anthropic.wire import DIALECT
+from providers.claude import Traits
 from providers.reasoning import budget_of, effort_of
 from providers.signatures import value_for
 from providers.types import ChatRequest, Message, ReasoningOptions, ThinkingPart, ToolCallPart

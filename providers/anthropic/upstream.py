@@ -6,32 +6,17 @@ Source: https://platform.claude.com/docs/en/api/messages/create, read 2026-11; a
 from typing import Any, NamedTuple
 
 from providers.anthropic import thinking
-from providers.anthropic.models import Traits, traits_of
 from providers.anthropic.turns import READS, has_details, has_names, write_turns
 from providers.anthropic.wire import ANSWER_TOOL, DIALECT
 from providers.carry import carry, functions_only
+from providers.claude import Traits, fit_schema, traits_of
 from providers.custom_tools import as_function
-from providers.schemas import clean
 from providers.types import ChatRequest, ResponseFormat, Tool, ToolChoice
 
 _NO_WORDS_FOR = ("frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "seed", "n")
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 """The service tier of OpenAI's clients, and what it is here."""
 _READ_EXTRAS = frozenset({"cache_control", "service_tier"})
-_REFUSED_KEYWORDS = frozenset(
-    {
-        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-        *("minLength", "maxLength", "pattern", "format"),
-        *("minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains", "prefixItems"),
-        *("minProperties", "maxProperties", "patternProperties", "propertyNames", "dependentSchemas"),
-        *("not", "if", "then", "else", "$schema", "$id", "$comment", "examples", "deprecated"),
-    }
-)
-"""What schemas for structured outputs may not say. Source: the SDK's own cleaning, anthropic 2.14: lib._parse."""
-_KEPT_VALUES = {
-    "minItems": (0, 1),
-    "format": ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"),
-}
 _JSON_ONLY = "Answer with one valid JSON object and nothing else: no prose around it and no code fences."
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
@@ -146,25 +131,6 @@ def _answer_tool(form: ResponseFormat, schema: dict[str, Any]) -> dict[str, Any]
     return {"name": ANSWER_TOOL, "description": description, "input_schema": schema}
 
 
-def fit_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema as structured outputs take it: closed objects, and no keyword that cannot be enforced.
-
-    Source: https://platform.claude.com/docs/en/build-with-claude/structured-outputs, read 2026-11.
-    """
-    fitted: dict[str, Any] = _any_of(clean(schema, drop=_REFUSED_KEYWORDS, keep=_KEPT_VALUES, closes_objects=True))
-    return fitted
-
-
-def _any_of(node: Any) -> Any:
-    """Return a schema that says `anyOf` for `oneOf`, which is refused."""
-    if isinstance(node, list):
-        return [_any_of(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    renames = isinstance(node.get("oneOf"), list) and "anyOf" not in node
-    return {"anyOf" if renames and name == "oneOf" else name: _any_of(value) for name, value in node.items()}
-
-
 def _write_tools(request: ChatRequest, *, traits: Traits, is_own: bool) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """Return the declared tools, and the names of those, or of their promises, that are left out."""
     if is_own:
@@ -224,4 +190,4 @@ def _said(choice: ToolChoice | None) -> dict[str, Any]:
     return {"type": _CHOICES[choice.mode if choice is not None else "auto"]}
 
 
-__all__ = ["fit_schema", "write_messages"]
+__all__ = ["write_messages"]

@@ -5,8 +5,8 @@ import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 from pydantic import TypeAdapter
 
-from providers.anthropic.models import traits_of
 from providers.anthropic.plugin import AnthropicDialect, AnthropicOptions
+from providers.claude import traits_of
 from providers.errors import RequestRefused
 from providers.types import (
     AudioPart,

@@ -1,4 +1,4 @@
-"""What a model takes, known by its name. Law: a name that is not known is newer than all that are.
+"""What a Claude takes, known by its name, wherever it runs. Law: a name that is not known is newer than all that are.
 
 Sources: https://platform.claude.com/docs/en/build-with-claude/thinking,
 https://platform.claude.com/docs/en/build-with-claude/effort,
@@ -8,7 +8,9 @@ https://platform.claude.com/docs/en/about-claude/models/overview, read 2026-11.
 
 import re
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from providers.schemas import clean
 
 _NAME = re.compile(
     r"claude-(?:(?P<family>[a-z]+)-)?(?P<major>\d{1,2})(?:[.-](?P<minor>\d{1,2}))?(?=$|[^0-9])(?:-(?P<last>[a-z]+))?"
@@ -17,13 +19,27 @@ _NEWEST = (99, 0)
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _ALWAYS_THINK = {"fable": (5, 0), "mythos": (0, 0), "opus": (5, 5), "sonnet": (5, 5)}
 """Families whose thinking cannot be turned off, and since which version."""
+_REFUSED_KEYWORDS = frozenset(
+    {
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+        *("minLength", "maxLength", "pattern", "format"),
+        *("minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains", "prefixItems"),
+        *("minProperties", "maxProperties", "patternProperties", "propertyNames", "dependentSchemas"),
+        *("not", "if", "then", "else", "$schema", "$id", "$comment", "examples", "deprecated"),
+    }
+)
+"""What schemas for structured outputs may not say. Source: the SDK's own cleaning, anthropic 2.14: lib._parse."""
+_KEPT_VALUES = {
+    "minItems": (0, 1),
+    "format": ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"),
+}
 
 
 class Traits(NamedTuple):
     """How requests to a model must look.
 
     - `thinking`: `manual` has a budget of tokens, `adaptive` an effort, `none` cannot.
-    - `may_rest`: thinking can be turned off.
+    - `thinks_unasked`: it thinks unless it is told not to; `may_rest`: that can be done.
     - `efforts`: the words for an effort, weakest first; empty where there is no such setting.
     - `samples`: `temperature`, `top_p` and `top_k` are taken.
     - `samples_once`: only one of `temperature` and `top_p` is.
@@ -32,6 +48,7 @@ class Traits(NamedTuple):
     """
 
     thinking: Literal["none", "manual", "adaptive"]
+    thinks_unasked: bool
     may_rest: bool
     efforts: tuple[str, ...]
     samples: bool
@@ -46,6 +63,7 @@ def traits_of(model: str) -> Traits:
     family, version = _parse(model)
     return Traits(
         thinking="none" if version < (3, 7) else "manual" if version < (4, 6) else "adaptive",
+        thinks_unasked=version >= (5, 0),
         may_rest=version < _ALWAYS_THINK.get(family, _NEWEST),
         efforts=_efforts(family, version),
         samples=version < (4, 7),
@@ -77,3 +95,25 @@ def _max_output(family: str, version: tuple[int, int]) -> int:
     if version >= (3, 7):
         return 32_000 if family == "opus" and version < (4, 5) else 64_000
     return 8_192 if version >= (3, 5) else 4_096
+
+
+def fit_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema as structured outputs take it: closed objects, and no keyword that cannot be enforced.
+
+    Source: https://platform.claude.com/docs/en/build-with-claude/structured-outputs, read 2026-11.
+    """
+    fitted: dict[str, Any] = _any_of(clean(schema, drop=_REFUSED_KEYWORDS, keep=_KEPT_VALUES, closes_objects=True))
+    return fitted
+
+
+def _any_of(node: Any) -> Any:
+    """Return a schema that says `anyOf` for `oneOf`, which is refused."""
+    if isinstance(node, list):
+        return [_any_of(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    renames = isinstance(node.get("oneOf"), list) and "anyOf" not in node
+    return {"anyOf" if renames and name == "oneOf" else name: _any_of(value) for name, value in node.items()}
+
+
+__all__ = ["Traits", "fit_schema", "traits_of"]
