@@ -17,18 +17,18 @@ from app.api.admin.problems import spoken_problem
 from app.api.anthropic.paths import COUNT_TOKENS_WIRE, MESSAGES_WIRE
 from app.api.docs import docs_handlers
 from app.api.errors import headers_of, status_of
-from app.api.inference import InferenceEndpoint, Wire
+from app.api.inference import InferenceEndpoint
 from app.api.inference_openapi import inference_document
-from app.api.llm.chat import LLM_CHAT_WIRE
 from app.api.openai.audio import SPEECH_WIRE, TRANSCRIPTIONS_WIRE, TRANSLATIONS_WIRE
 from app.api.openai.completions import COMPLETIONS_WIRE
 from app.api.openai.images import IMAGES_WIRE
 from app.api.openai.kept import kept_response_handlers
 from app.api.openai.models import model_handlers
 from app.api.openai.moderations import MODERATIONS_WIRE
-from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
+from app.api.openai.paths import CHAT_WIRE
 from app.api.openai.rerank import RERANK_WIRE
 from app.api.probes import probe_handlers
+from app.api.wires import WIRES
 from app.gateway import Core, Gateway
 from app.kernel.clock import SystemClock
 from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
