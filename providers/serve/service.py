@@ -126,7 +126,9 @@ class AdapterService:
             raise RequestRefused("the path names another operation", status=400, param="request.operation")
         target = self._towards(ask.model, ask.timeouts)
         if operation not in self._adapter.relays(target):
-            raise RequestRefused(f"{self._name} does not relay {operation}", status=400, param="request.operation")
+            # The operator's mistake, so another target may still serve the caller.
+            said = f"the adapter {self._name} does not relay {operation}: take it out of the provider's `relays`"
+            raise ProviderOverloaded(said, status=501)
         stream = await self._adapter.relay(ask.request, target)
         try:
             told = wire.write_told(stream.headers, dropped=())

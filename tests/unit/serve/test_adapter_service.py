@@ -270,14 +270,14 @@ async def test_only_what_the_adapter_relays_is_relayed():
     relayed = RelayRequest(operation="openai.chat", body=b"{}", document={})
     body = wire.write_relay(relayed, model="m", timeouts=Timeouts())
     headers = [HOST, (b"content-type", b"application/octet-stream")]
-    for path, sent in (
-        ("/native/v1/relay/openai.chat", body),
-        ("/native/v1/relay/openai.images", body),
-        ("/native/v1/relay/openai.chat", b"{}"),
-        ("/native/v1/relay/openai.chat", body.replace(b"\n{}", b"\n{")),
+    for path, sent, status, kind in (
+        ("/native/v1/relay/openai.chat", body, 501, ProviderOverloaded),
+        ("/native/v1/relay/openai.images", body, 400, RequestRefused),
+        ("/native/v1/relay/openai.chat", b"{}", 400, RequestRefused),
+        ("/native/v1/relay/openai.chat", body.replace(b"\n{}", b"\n{"), 400, RequestRefused),
     ):
         caller = await ask(echo(), "POST", path, sent, headers=headers)
-        assert (caller.status, type(caller.error)) == (400, RequestRefused)
+        assert (caller.status, type(caller.error)) == (status, kind)
 
 
 # --- Those who leave
