@@ -14,19 +14,13 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 
 from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
 from app.api.admin.problems import spoken_problem
-from app.api.anthropic.paths import COUNT_TOKENS_WIRE, MESSAGES_WIRE
 from app.api.docs import docs_handlers
 from app.api.errors import headers_of, status_of
 from app.api.inference import InferenceEndpoint
 from app.api.inference_openapi import inference_document
-from app.api.openai.audio import SPEECH_WIRE, TRANSCRIPTIONS_WIRE, TRANSLATIONS_WIRE
-from app.api.openai.completions import COMPLETIONS_WIRE
-from app.api.openai.images import IMAGES_WIRE
 from app.api.openai.kept import kept_response_handlers
 from app.api.openai.models import model_handlers
-from app.api.openai.moderations import MODERATIONS_WIRE
 from app.api.openai.paths import CHAT_WIRE
-from app.api.openai.rerank import RERANK_WIRE
 from app.api.probes import probe_handlers
 from app.api.wires import WIRES
 from app.gateway import Core, Gateway
@@ -39,20 +33,6 @@ from providers.registry import Registry
 
 GATEWAY, ADMIN = "gateway", "admin"
 _RING_ID = b"x-request-id"  # the ring itself puts it on every answer
-WIRES: tuple[Wire, ...] = (
-    CHAT_WIRE,
-    COMPLETIONS_WIRE,
-    EMBEDDINGS_WIRE,
-    MODERATIONS_WIRE,
-    RERANK_WIRE,
-    IMAGES_WIRE,
-    SPEECH_WIRE,
-    TRANSCRIPTIONS_WIRE,
-    TRANSLATIONS_WIRE,
-    LLM_CHAT_WIRE,
-    MESSAGES_WIRE,
-    COUNT_TOKENS_WIRE,
-)
 
 
 @dataclass(frozen=True, slots=True)
