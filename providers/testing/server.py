@@ -18,6 +18,7 @@ from providers.testing.chat import CREATED, chat_reply
 from providers.testing.connection import Connection, Request
 from providers.testing.embeddings import embeddings_reply
 from providers.testing.journal import Entry, Journal
+from providers.testing.media import form_of, media_reply
 from providers.testing.reply import Frame, Reply, error_body, error_reply, json_reply
 from providers.testing.script import PRESETS, Script
 from providers.testing.tokens import text_of
@@ -107,7 +108,7 @@ class FakeProvider:
         entry = self.journal.open(method=request.method, path=request.path, headers=request.headers)
         entry.body = request.body
         entry.bytes_received = request.wire_bytes
-        body = entry.json
+        body = entry.json or form_of(request.body, request.headers.get("content-type", ""))
         entry.model = str(body.get("model") or "")
         try:
             script = self._script_for(request, body=body)
@@ -164,7 +165,8 @@ class FakeProvider:
             return chat_reply(body, script=script, number=number)
         if path.endswith("/embeddings"):
             return embeddings_reply(body)
-        return error_reply(404, f"Unknown request URL: {request.method} {path}.")
+        other = media_reply(path, body, script=script, number=number)
+        return other or error_reply(404, f"Unknown request URL: {request.method} {path}.")
 
     def _models_reply(self, path: str) -> Reply:
         cards = {name: {"id": name, "object": "model", "created": CREATED, "owned_by": "fake"} for name in self._models}
