@@ -5,6 +5,8 @@ Source: https://docs.ollama.com/api/introduction (port 11434; `GET /api/version`
 
 import socket
 
+# Not the adapter `ollama`: requests of OpenAI clients, which are most, reach the compatible API in the bytes that they
+# came in, and it takes what Ollama's own has no words for, such as a tool choice.
 OLLAMA_ADAPTER = "ollama-openai"
 
 _ADDRESS = ("127.0.0.1", 11434)

@@ -26,7 +26,8 @@ _REFUSED_KEYWORDS = frozenset(
 def write_chat(request: ChatRequest, *, model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the body of `POST /v2/chat`, and the names of the fields that it leaves out."""
     tools, hosted = functions_only(request)
-    dropped = carry(request, dialect=DIALECT, cannot=_CANNOT, reads=_READS)
+    own = {name: request.extras[name] for name in _READS if _is_said(request, name)}
+    dropped = carry(request, dialect=DIALECT, cannot=_CANNOT, reads=own)
     sampling = request.sampling
     fields: dict[str, Any] = {
         "model": model,
@@ -45,8 +46,8 @@ def write_chat(request: ChatRequest, *, model: str) -> tuple[dict[str, Any], tup
         "presence_penalty": sampling.presence_penalty,
         "logprobs": sampling.logprobs or None,
     }
-    fields |= {name: request.extras[name] for name in _READS if _is_said(request, name)}
-    return {name: value for name, value in fields.items() if value is not None}, (*hosted, *dropped)
+    said = {name: value for name, value in (fields | own).items() if value is not None}
+    return said, (*hosted, *dropped)
 
 
 def _is_said(request: ChatRequest, name: str) -> bool:

@@ -114,7 +114,11 @@ def test_thinking_in_coheres_words_goes_on_and_in_anthropics_does_not():
         "type": "enabled",
         "token_budget": 9,
     }
-    assert "thinking" not in _sent(_request(extras={"thinking": {"type": "enabled", "budget_tokens": 9}}))
+    asked = CohereDialect().encode_chat(
+        _request(extras={"thinking": {"type": "enabled", "budget_tokens": 9}, "safety_mode": None}), TARGET
+    )
+    assert "thinking" not in json.loads(asked.body)
+    assert asked.dropped == ("thinking",)
 
 
 def test_embeddings_are_asked_and_read():
