@@ -9,6 +9,7 @@ from app.api.openai.images import IMAGES_WIRE
 from app.api.openai.moderations import MODERATIONS_WIRE
 from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
 from app.api.openai.rerank import RERANK_WIRE
+from app.api.openai.responses import RESPONSES_WIRE
 
 WIRES: tuple[Wire, ...] = (
     CHAT_WIRE,
@@ -16,6 +17,7 @@ WIRES: tuple[Wire, ...] = (
     EMBEDDINGS_WIRE,
     MODERATIONS_WIRE,
     RERANK_WIRE,
+    RESPONSES_WIRE,
     IMAGES_WIRE,
     SPEECH_WIRE,
     TRANSCRIPTIONS_WIRE,

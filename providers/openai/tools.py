@@ -4,9 +4,10 @@ A custom tool's `format` is canonical in the flat shape of the Responses API; ch
 Source: https://platform.openai.com/docs/api-reference/chat/create, read 2026-11.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from providers.answers import fields, objects
 from providers.types import Tool, ToolChoice
 
 _FORMAT = "format"
@@ -37,6 +38,12 @@ def _parse_custom(tool: dict[str, Any], custom: dict[str, Any]) -> Tool:
         grammar = form.get("grammar") if isinstance(form, dict) else None
         extras[_FORMAT] = {"type": "grammar", **grammar} if isinstance(grammar, dict) else form
     return Tool(name=custom["name"], description=custom.get("description"), kind="custom", extras=extras)
+
+
+def custom_names_in(document: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the custom tools that the body of a chat request declares."""
+    customs = [fields(tool.get("custom")) for tool in objects(document.get("tools"))]
+    return frozenset(custom["name"] for custom in customs if isinstance(custom.get("name"), str))
 
 
 def parse_tool_choice(choice: Any) -> ToolChoice | None:

@@ -12,10 +12,16 @@ from app.kernel.errors import GatewayError
 from app.pipeline.exchange import Asked, Exchange, Operation, StreamRenderer
 from providers.framing import sse
 from providers.openai import downstream, render
+from providers.openai.tools import custom_names_in
 from providers.openai.wire import CHAT, EMBEDDINGS
 from providers.types import ChatEvent, ChatRequest, Completion, EmbeddingRequest, Embeddings
 
 _encode = msgspec.json.encode
+
+
+def _id_of(exchange: Exchange) -> str:
+    """Return the id of an answer to which its provider gave none."""
+    return "chatcmpl-" + exchange.request_uuid.hex
 
 
 class _ChatStream:
@@ -23,8 +29,13 @@ class _ChatStream:
 
     __slots__ = ("_chunks",)
 
-    def __init__(self, model: str, *, include_usage: bool) -> None:
-        self._chunks = render.ChunkRenderer(model=model, include_usage=include_usage)
+    def __init__(self, exchange: Exchange) -> None:
+        self._chunks = render.ChunkRenderer(
+            model=exchange.route.name,
+            id=_id_of(exchange),
+            include_usage=exchange.asked.keep_usage,
+            custom_names=custom_names_in(exchange.document),
+        )
 
     def feed(self, event: ChatEvent) -> bytes:
         """Return the chunks that say `event`."""
@@ -40,11 +51,14 @@ class ChatRenderer:
 
     def whole(self, exchange: Exchange, answer: Completion) -> bytes:
         """Return the body of an answer."""
-        return _encode(render.render_completion(answer, model=exchange.route.name))
+        names = custom_names_in(exchange.document)
+        if not answer.id:
+            answer = msgspec.structs.replace(answer, id=_id_of(exchange))
+        return _encode(render.render_completion(answer, model=exchange.route.name, custom_names=names))
 
     def stream(self, exchange: Exchange) -> StreamRenderer:
         """Return a renderer for one stream."""
-        return _ChatStream(exchange.route.name, include_usage=exchange.asked.keep_usage)
+        return _ChatStream(exchange)
 
 
 class EmbeddingsRenderer:

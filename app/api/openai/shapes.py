@@ -20,7 +20,8 @@ MAX_INPUTS = 2_048
 _REDIRECTS = frozenset({"api_base", "base_url", "api_key", "custom_llm_provider", "extra_headers"})
 _READ_BY_US = frozenset(
     {"model", "messages", "input", "n", "stream", "stream_options", "max_tokens", "max_completion_tokens", "gateway"}
-    | {"metadata", *_REDIRECTS}
+    | {"metadata", "instructions", "max_output_tokens", "previous_response_id", "conversation", "store", "background"}
+    | _REDIRECTS
 )
 _IMPERSONATES = "user_api_key_"
 _SCHEMES = frozenset({"http", "https"})

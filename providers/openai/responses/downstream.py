@@ -1,10 +1,10 @@
 """A client's request in the Responses dialect, read into the canonical one.
 
-The shape has been checked before (`app.api.openai`), and what refers to stored state is there in full: `continued` puts
-an earlier response before a new input. What is unknown goes into `extras` as it came.
+The shape has been checked before (`app.api.openai`), and what refers to stored state is there in full. What is unknown
+goes into `extras` as it came.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from providers.answers import fields, objects
@@ -78,23 +78,6 @@ def input_items(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     if isinstance(given, str):
         return [{"role": "user", "content": given}]
     return objects(given)
-
-
-def continued(
-    document: Mapping[str, Any], *, earlier: Iterable[dict[str, Any]], output: Iterable[dict[str, Any]] = ()
-) -> dict[str, Any]:
-    """Return a request that goes on from an earlier response: its `earlier` input items and its `output` come first.
-
-    References of the new input to items that are there already are left out. The instructions of the earlier response
-    do not hold any more.
-    """
-    before = [*earlier, *output]
-    known = {item["id"] for item in before if isinstance(item.get("id"), str)}
-    items = [
-        item for item in input_items(document) if not (item.get("type") == "item_reference" and item.get("id") in known)
-    ]
-    rest = {name: value for name, value in document.items() if name != "previous_response_id"}
-    return rest | {"input": before + items}
 
 
 def _parse_instructions(instructions: Any) -> list[Message]:

@@ -115,14 +115,6 @@ class ResponseAnswer:
         }
         return [{"type": INCOMPLETE if reason else COMPLETED, "response": self.response}]
 
-    def fail(self, code: str, message: str) -> list[Event]:
-        """Return the event that ends a broken answer; `code` is the gateway's."""
-        if not self.response["id"]:
-            return [{"type": "error", "code": code, "message": message, "param": None}]
-        error = {"code": _CODES.get(code, _OTHER_CODE), "message": message}
-        self.response |= {"status": "failed", "error": error, "output": self._builder.output}
-        return [{"type": FAILED, "response": self.response}]
-
 
 class EventRenderer:
     """Renders the events of one answer as the typed events of a response, each a server-sent event with its number.
@@ -141,11 +133,6 @@ class EventRenderer:
         """The response as it stands."""
         return self._answer.response
 
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens that were reported."""
-        return self._answer.usage
-
     def feed(self, event: ChatEvent) -> bytes:
         """Return the frames that say `event`: perhaps none."""
         return self._encode(self._answer.feed(event))
@@ -154,23 +141,27 @@ class EventRenderer:
         """Return the frame that ends a complete answer."""
         return self._encode(self._answer.finish())
 
-    def fail(self, code: str, message: str) -> bytes:
-        """Return the frame that ends a broken answer: a failed response, or a bare error if none has begun."""
-        return self._encode(self._answer.fail(code, message))
-
     def _encode(self, events: list[Event]) -> bytes:
-        frames = []
-        for event in events:
-            data = msgspec.json.encode({**event, "sequence_number": self._number})
-            frames.append(sse.encode(data, event=event["type"].encode()))
-            self._number += 1
-        return b"".join(frames)
+        first = self._number
+        self._number += len(events)
+        return b"".join([_frame(event, first + place) for place, event in enumerate(events)])
 
 
-def render_error(code: str, message: str, *, param: str | None = None) -> bytes:
-    """Return the frame of an error in a stream of which no response has begun."""
-    event = {"type": "error", "code": code, "message": message, "param": param, "sequence_number": 0}
-    return sse.encode(msgspec.json.encode(event), event=b"error")
+def _frame(event: Event, number: int) -> bytes:
+    data = msgspec.json.encode({**event, "sequence_number": number})
+    return sse.encode(data, event=event["type"].encode())
+
+
+def render_failure(code: str, message: str, *, param: str | None, id: str) -> bytes:  # noqa: A002 - the wire's word
+    """Return the frames of an answer that broke: an `error` event, and the response as failed.
+
+    The SDKs raise at the error; agents that read events themselves wait for the failed response.
+    """
+    said = {"code": code, "message": message, "param": param}
+    error = {"type": "error", **said, "error": {"type": _OTHER_CODE, **said}}
+    failure = {"code": _CODES.get(code, _OTHER_CODE), "message": message}
+    response = {**_echo({}, ""), "id": id, "status": "failed", "error": failure}
+    return _frame(error, 0) + _frame({"type": FAILED, "response": response}, 1)
 
 
 def _custom_names(document: Mapping[str, Any]) -> frozenset[str]:
