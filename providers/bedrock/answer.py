@@ -9,7 +9,7 @@ import msgspec
 
 from providers.answers import fields, objects, read_object
 from providers.bedrock.tuning import SIGNER
-from providers.bedrock.wire import SERVER_TOOL, read_citations, read_ending, read_reason, read_usage
+from providers.bedrock.wire import ANSWER_TOOL, SERVER_TOOL, read_citations, read_ending, read_reason, read_usage
 from providers.errors import BadAnswer
 from providers.signatures import sign
 from providers.types import Choice, Completion, Part, TextPart, ThinkingPart, ToolCallPart
@@ -21,10 +21,12 @@ def read_completion(body: bytes) -> Completion:
     content = fields(fields(answer.get("output")).get("message")).get("content")
     if not isinstance(content, list):
         raise BadAnswer("the provider's answer holds no message")
+    parts = [part for block in objects(content) for part in _read_block(block)]
+    has_calls = any(isinstance(part, ToolCallPart) for part in parts)
     choice = Choice(
         index=0,
-        content=[part for block in objects(content) for part in _read_block(block)],
-        finish_reason=read_reason(answer.get("stopReason")),
+        content=parts,
+        finish_reason=read_reason(answer.get("stopReason"), has_calls=has_calls),
         extras=read_ending(answer),
     )
     return Completion(id="", model="", created=0, choices=[choice], usage=read_usage(answer.get("usage")))
@@ -52,6 +54,8 @@ def _read_call(call: dict[str, Any]) -> list[Part]:
     if call.get("type") == SERVER_TOOL:
         return []
     arguments = msgspec.json.encode(call.get("input") or {}).decode()
+    if call.get("name") == ANSWER_TOOL:
+        return [TextPart(text=arguments)]
     return [ToolCallPart(id=str(call.get("toolUseId") or ""), name=str(call.get("name") or ""), arguments=arguments)]
 
 

@@ -79,13 +79,25 @@ class ConversationWriter:
 
 
 def _append(turns: Blocks, role: str, blocks: Blocks) -> None:
-    """Add a turn, or go on with the last one if it is of the same role."""
+    """Add a turn, or go on with the last one if it is of the same role. Results of tools stand first in their turn."""
     if not blocks:
         return
     if turns and turns[-1]["role"] == role:
-        turns[-1]["content"] += blocks
+        turns[-1]["content"] = _results_first([*turns[-1]["content"], *blocks])
     else:
         turns.append({"role": role, "content": blocks})
+
+
+def _results_first(blocks: Blocks) -> Blocks:
+    """Return the blocks with results of tools, and the cache points behind them, before all others."""
+    results: Blocks = []
+    others: Blocks = []
+    last = others
+    for block in blocks:
+        if "cachePoint" not in block:
+            last = results if "toolResult" in block else others
+        last.append(block)
+    return results + others
 
 
 def _with_text(turn: dict[str, Any]) -> dict[str, Any]:

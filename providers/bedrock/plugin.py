@@ -38,7 +38,7 @@ _SERVICE = "bedrock"
 _JSON = ("content-type", "application/json")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+")
 _HOST = re.compile(
-    r"bedrock-runtime(?P<fips>-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<suffix>amazonaws\.com(\.cn)?|api\.aws)"
+    r"bedrock(?P<runtime>-runtime)?(?P<fips>-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<suffix>amazonaws\.com(\.cn)?|api\.aws)"
 )
 _CHINA = "cn-"
 _SHOWN = frozenset({"TEXT", "EMBEDDING"})
@@ -128,7 +128,7 @@ class BedrockDialect:
     def encode_models(self, target: Target) -> UpstreamRequest:
         """Return the request that lists the models, which goes to another host; only AWS's own address tells which."""
         host = _HOST.fullmatch(urlsplit(self._base_url(target)).netloc)
-        if host is None:
+        if host is None or not host["runtime"]:
             raise RequestRefused("the models can be listed only at an address of AWS's own", status=404)
         url = f"https://bedrock{host['fips'] or ''}.{host['region']}.{host['suffix']}/foundation-models"
         return UpstreamRequest(method="GET", url=url, headers=self._headers(target))
@@ -151,7 +151,7 @@ class BedrockDialect:
 
     def scope_of(self, url: str) -> Scope:
         """Return what a signature must be good for at `url`. Raises `ConnectFailed` where the region is not known."""
-        host = _HOST.fullmatch(urlsplit(url).netloc.replace("bedrock.", "bedrock-runtime.", 1))
+        host = _HOST.fullmatch(urlsplit(url).netloc)
         region = self._options.region or (host["region"] if host else None)
         if region is None:
             raise ConnectFailed("This provider has no region to sign requests for.")

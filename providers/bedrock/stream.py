@@ -9,7 +9,7 @@ from typing import Any
 from providers.answers import fields, integer, read_object
 from providers.bedrock.answer import signed
 from providers.bedrock.errors import error_in_stream
-from providers.bedrock.wire import SERVER_TOOL, read_citation, read_ending, read_reason, read_usage
+from providers.bedrock.wire import ANSWER_TOOL, SERVER_TOOL, read_citation, read_ending, read_reason, read_usage
 from providers.errors import BadAnswer, ProviderError, StreamInterrupted
 from providers.framing import eventstream
 from providers.framing.eventstream import Frame
@@ -29,10 +29,11 @@ from providers.types import (
 class _Block:
     """A content block that is open."""
 
-    __slots__ = ("call", "citations", "has_arguments", "is_ignored", "length", "redacted", "signature")
+    __slots__ = ("call", "citations", "has_arguments", "is_answer", "is_ignored", "length", "redacted", "signature")
 
-    def __init__(self, *, call: int | None = None, is_ignored: bool = False) -> None:
+    def __init__(self, *, call: int | None = None, is_answer: bool = False, is_ignored: bool = False) -> None:
         self.call = call
+        self.is_answer = is_answer
         self.is_ignored = is_ignored
         self.has_arguments = False
         self.length = 0
@@ -126,7 +127,8 @@ class EventDecoder:
     def _stop(self, event: dict[str, Any]) -> list[ChatEvent]:
         events = [told for index in sorted(self._blocks) for told in self._end_block(index)]
         self._has_stopped = True
-        return [*events, Finished(reason=read_reason(event.get("stopReason")), extras=read_ending(event))]
+        reason = read_reason(event.get("stopReason"), has_calls=self._calls > 0)
+        return [*events, Finished(reason=reason, extras=read_ending(event))]
 
     def _read_block(self, name: str, event: dict[str, Any]) -> list[ChatEvent]:
         index = integer(event.get("contentBlockIndex"))
@@ -142,6 +144,9 @@ class EventDecoder:
         if not isinstance(call, dict) or call.get("type") == SERVER_TOOL:
             self._blocks[index] = _Block(is_ignored=bool(start))
             return []
+        if call.get("name") == ANSWER_TOOL:
+            self._blocks[index] = _Block(is_answer=True)
+            return []
         number, self._calls = self._calls, self._calls + 1
         self._blocks[index] = _Block(call=number)
         self._last = None
@@ -151,8 +156,9 @@ class EventDecoder:
     def _read_delta(self, index: int, block: _Block, delta: dict[str, Any]) -> list[ChatEvent]:
         match delta:
             case {"text": str(text)}:
-                block.length += len(text)
-                return [*self._begin(TextDelta, index), TextDelta(text=text)]
+                return self._say(index, block, text)
+            case {"toolUse": {"input": str(text)}} if block.is_answer:
+                return self._say(index, block, text)
             case {"toolUse": {"input": str(piece)}} if block.call is not None and piece:
                 block.has_arguments = True
                 return [ToolCallDelta(index=block.call, arguments=piece)]
@@ -165,6 +171,10 @@ class EventDecoder:
             case {"citation": dict(citation)}:
                 block.citations.append(citation)
         return []
+
+    def _say(self, index: int, block: _Block, text: str) -> list[ChatEvent]:
+        block.length += len(text)
+        return [*self._begin(TextDelta, index), TextDelta(text=text)] if text else []
 
     def _begin(self, kind: type[ChatEvent], index: int) -> list[ChatEvent]:
         """Return what ends the part before, if a block of the same kind follows it without anything between them."""

@@ -8,17 +8,19 @@ botocore 1.44.8: bedrock-runtime.OutputConfig.
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from providers.bedrock.families import Claude, claude_of, family_of
+from providers.bedrock.families import family_of
+from providers.claude import Traits, traits_of
 from providers.errors import RequestRefused
 from providers.reasoning import budget_of, effort_of
 from providers.signatures import value_for
-from providers.types import ChatRequest, ReasoningOptions, ThinkingPart, ToolCallPart
+from providers.types import ChatRequest, Message, ReasoningOptions, ThinkingPart, ToolCallPart
 
 SIGNER = "anthropic"
 _LEAST_BUDGET = 1_024
 _LEAST_TOP_P_THINKING = 0.95
 _CLAUDES_OWN = ("context_management", "output_config", "thinking")
 """Fields of a client in Anthropic's dialect that say what has no canonical form."""
+_DISPLAYS = {True: "summarized", False: "omitted"}
 _BETAS = ("anthropic_beta", "betas")
 
 
@@ -35,11 +37,14 @@ class Tuning(NamedTuple):
     reads: frozenset[str] = frozenset()
 
 
-def tune(request: ChatRequest, *, model: str) -> Tuning:
-    """Return how `model` is asked for what the request says."""
+def tune(request: ChatRequest, *, model: str, forces_tool: bool) -> Tuning:
+    """Return how `model` is asked for what the request says.
+
+    `forces_tool` is whether it must call a tool, before which a Claude cannot think.
+    """
     match family_of(model):
         case "claude":
-            return _tune_claude(request, claude_of(model))
+            return _tune_claude(request, traits_of(model), forces_tool=forces_tool)
         case "nova":
             return _tune_nova(request, has_reasoning="nova-2" in model.lower())
         case "gpt-oss":
@@ -69,89 +74,93 @@ def _tune_nova(request: ChatRequest, *, has_reasoning: bool) -> Tuning:
     return Tuning(fields | config)
 
 
-def _tune_claude(request: ChatRequest, claude: Claude) -> Tuning:
-    thinking, effort = _think(request, claude)
-    cannot = _unsampled(request, claude, is_thinking=thinking.get("type") in {"enabled", "adaptive"})
-    if not thinking and effort is None and not _rests_anyhow(request.reasoning, claude):
-        cannot |= {"reasoning_effort"}
+def _tune_claude(request: ChatRequest, traits: Traits, *, forces_tool: bool) -> Tuning:
+    wish, thought = request.reasoning, _Thought()
+    if wish is not None:
+        thought = _think(request, wish, traits=traits, forces_tool=forces_tool)
+    cannot = _unsampled(request, traits, is_thinking=thought.is_on) | {"parallel_tool_calls"}
     fields = _if_set(
-        thinking=thinking or None,
+        thinking=thought.thinking,
         top_k=None if "top_k" in cannot else request.sampling.top_k,
         anthropic_beta=_betas(request.extras) or None,
     )
-    own = {name: request.extras[name] for name in _CLAUDES_OWN if name in request.extras}
-    if request.dialect != SIGNER:
-        own = {}
-    return Tuning(own | fields, effort, cannot | {"parallel_tool_calls"}, frozenset({*own, *_BETAS}))
+    is_own = request.dialect == SIGNER
+    own = {name: request.extras[name] for name in _CLAUDES_OWN if is_own and name in request.extras}
+    cannot |= frozenset() if thought.is_granted else {"reasoning_effort"}
+    return Tuning(own | fields, thought.effort, cannot, frozenset({*own, *_BETAS}))
 
 
-def _rests_anyhow(options: ReasoningOptions | None, claude: Claude) -> bool:
-    """Whether not to think is asked of a Claude that does not think unasked."""
-    return options is not None and options.effort == "none" and not claude.thinks_unasked
+class _Thought(NamedTuple):
+    """What is said of thinking: Claude's field, the word for the effort, and whether that is what was wished for."""
+
+    thinking: dict[str, Any] | None = None
+    effort: str | None = None
+    is_granted: bool = True
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it is turned on in so many words."""
+        return self.thinking is not None and self.thinking["type"] != "disabled"
 
 
-def _think(request: ChatRequest, claude: Claude) -> tuple[dict[str, Any], str | None]:
-    """Return Claude's `thinking`, empty if there shall be none, and the word for the effort."""
-    options = request.reasoning
-    if options is None or claude.thinking == "none":
-        return {}, None
-    if options.effort == "none":
-        return _rest(claude)
-    if not claude.may_rest or not _is_forced(request):
-        if claude.thinking == "manual":
-            return _think_within_budget(request, options), None
-        words = options.effort is not None or options.budget_tokens is not None
-        display = {None: {}, True: {"display": "summarized"}, False: {"display": "omitted"}}[options.include]
-        effort = effort_of(options, known=claude.efforts) if words else None
-        return {"type": "adaptive", **display}, effort
-    return {}, None
+def _think(request: ChatRequest, wish: ReasoningOptions, *, traits: Traits, forces_tool: bool) -> _Thought:
+    if traits.thinking == "none":
+        return _Thought(is_granted=wish.effort == "none")
+    if wish.effort == "none":
+        return _rest(traits)
+    if traits.thinking == "manual":
+        thinking = None if forces_tool else _think_within_budget(request, wish)
+        return _Thought(thinking, is_granted=thinking is not None)
+    if forces_tool and traits.may_rest:
+        return _rest(traits)._replace(is_granted=False)
+    has_words = wish.effort is not None or wish.budget_tokens is not None
+    effort = effort_of(wish, known=traits.efforts) if has_words else None
+    if request.dialect == SIGNER and wish.effort is not None and not wish.adaptive and wish.budget_tokens is None:
+        return _Thought(effort=effort)  # an effort alone, which also says how much is written
+    display = {} if wish.include is None else {"display": _DISPLAYS[wish.include]}
+    return _Thought({"type": "adaptive", **display}, effort)
 
 
-def _rest(claude: Claude) -> tuple[dict[str, Any], str | None]:
-    """Return how Claude is asked not to think, or as little as it can."""
-    if not claude.may_rest:
-        return {}, claude.efforts[0]
-    return ({"type": "disabled"} if claude.thinks_unasked else {}), None
+def _rest(traits: Traits) -> _Thought:
+    """Return how a Claude is asked not to think, or as little as it can."""
+    if not traits.may_rest:
+        return _Thought(effort=traits.efforts[0], is_granted=False)
+    return _Thought({"type": "disabled"} if traits.thinks_unasked else None)
 
 
-def _think_within_budget(request: ChatRequest, options: ReasoningOptions) -> dict[str, Any]:
-    """Return thinking with a budget below the output's cap, which it counts towards.
-
-    There is none where the cap leaves no room for the least budget, or where the turn is half over: a Claude that
-    thinks refuses tool calls of its own that do not begin with its signed thoughts.
-    """
-    if _has_calls_without_thoughts(request):
-        return {}
-    budget, cap = options.budget_tokens, request.max_output_tokens
+def _think_within_budget(request: ChatRequest, wish: ReasoningOptions) -> dict[str, Any] | None:
+    """Return thinking with a budget below the output's cap, which it counts towards; `None` where there is no room."""
+    if not _may_think_on(request.messages):
+        return None
+    budget, cap = wish.budget_tokens, request.max_output_tokens
     if budget is None:
-        budget = max(budget_of(options), _LEAST_BUDGET)
+        budget = max(budget_of(wish), _LEAST_BUDGET)
         budget = budget if cap is None else min(budget, cap - 1)
         if budget < _LEAST_BUDGET:
-            return {}
+            return None
     return {"type": "enabled", "budget_tokens": budget}
 
 
-def _has_calls_without_thoughts(request: ChatRequest) -> bool:
-    """Whether the last turn of the assistant calls tools without thoughts that Claude signed, and is still open."""
-    for message in reversed(request.messages):
-        if message.role == "user":
-            return False
+def _may_think_on(messages: list[Message]) -> bool:
+    """Whether a turn that has called tools began with thoughts that Claude signed.
+
+    With a budget, it refuses a turn that goes on from tool calls without them.
+    """
+    turn: list[Message] = []
+    for message in reversed(messages):
         if message.role == "assistant":
-            calls = any(isinstance(part, ToolCallPart) for part in message.content)
-            return calls and not any(
-                isinstance(part, ThinkingPart) and value_for(part.signature, SIGNER) for part in message.content
-            )
-    return False
+            turn.append(message)
+        elif message.role != "tool":
+            break
+    if not turn or not any(isinstance(part, ToolCallPart) for part in turn[0].content):
+        return True
+    first = next(iter(turn[-1].content), None)
+    return isinstance(first, ThinkingPart) and value_for(first.signature, SIGNER) is not None
 
 
-def _is_forced(request: ChatRequest) -> bool:
-    """Whether a tool must be called, which excludes thinking."""
-    return request.tool_choice is not None and request.tool_choice.mode in {"required", "named"}
-
-
-def _unsampled(request: ChatRequest, claude: Claude, *, is_thinking: bool) -> frozenset[str]:
+def _unsampled(request: ChatRequest, traits: Traits, *, is_thinking: bool) -> frozenset[str]:
     """Return the parameters of sampling that this Claude refuses, as it thinks or does not."""
-    if not claude.samples:
+    if not traits.samples:
         return frozenset({"temperature", "top_p", "top_k"})
     sampling, refused = request.sampling, set()
     if is_thinking:
@@ -160,7 +169,7 @@ def _unsampled(request: ChatRequest, claude: Claude, *, is_thinking: bool) -> fr
             refused.add("temperature")
         if sampling.top_p is not None and sampling.top_p < _LEAST_TOP_P_THINKING:
             refused.add("top_p")
-    if claude.samples_once and sampling.temperature is not None and "temperature" not in refused:
+    if traits.samples_once and sampling.temperature is not None and "temperature" not in refused:
         refused.add("top_p")
     return frozenset(refused)
 

@@ -20,13 +20,16 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "malformed_tool_use": "other",
     "model_context_window_exceeded": "length",
 }
+ANSWER_TOOL = "answer_in_json"
+"""A tool that stands for JSON output on models that have none: its arguments are the answer's text."""
 SERVER_TOOL = "server_tool_use"
 """The type of a call that Bedrock has answered itself: it is not for the client."""
 
 
-def read_reason(reason: Any) -> FinishReason:
-    """Return why the answer ended."""
-    return FINISH_REASONS.get(reason, "other") if isinstance(reason, str) else "other"
+def read_reason(reason: Any, *, has_calls: bool) -> FinishReason:
+    """Return why the answer ended; one whose only call was the answer itself just ended."""
+    known = FINISH_REASONS.get(reason, "other") if isinstance(reason, str) else "other"
+    return "stop" if known == "tool_calls" and not has_calls else known
 
 
 def read_ending(answer: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +72,7 @@ def read_citations(block: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
 
 
 __all__ = [
+    "ANSWER_TOOL",
     "FINISH_REASONS",
     "SERVER_TOOL",
     "read_citation",

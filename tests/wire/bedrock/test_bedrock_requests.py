@@ -105,7 +105,6 @@ def test_a_model_is_one_segment_of_the_path():
         (STRICT, {"adaptive": True, "include": True}, None, {"type": "adaptive", "display": "summarized"}, None),
         (STRICT, {"effort": "low", "include": False}, None, {"type": "adaptive", "display": "omitted"}, "low"),
         (STRICT, {"effort": "none"}, None, {"type": "disabled"}, None),
-        (ALWAYS, {"effort": "none"}, None, None, "low"),
     ],
 )
 def test_each_kind_of_claude_is_asked_to_think_in_its_way(model, options, cap, thinking, effort):
@@ -127,6 +126,24 @@ def test_where_there_is_no_word_or_no_room_for_it_reasoning_is_left_out(model, c
 def test_open_models_of_openai_take_the_word():
     body, left = asked("openai.gpt-oss-20b-1:0", reasoning=ReasoningOptions(effort="minimal"))
     assert (body["additionalModelRequestFields"], left) == ({"reasoning_effort": "low"}, ())
+
+
+def test_a_claude_that_always_thinks_thinks_little_where_it_shall_not():
+    body, left = asked(ALWAYS, reasoning=ReasoningOptions(effort="none"))
+    assert (body["outputConfig"], left) == ({"effort": "low"}, ("reasoning_effort",))
+
+
+def test_an_effort_of_anthropics_clients_alone_turns_no_thinking_on():
+    body, left = asked(ADAPTIVE, dialect="anthropic", reasoning=ReasoningOptions(effort="max"))
+    assert (body["outputConfig"], left) == ({"effort": "max"}, ())
+    assert "additionalModelRequestFields" not in body
+
+
+def test_a_tool_that_must_be_called_turns_thinking_off_where_it_is_on_unasked():
+    choice = ToolChoice(mode="required")
+    body, left = asked(STRICT, tools=[TOOL], tool_choice=choice, reasoning=ReasoningOptions(effort="high"))
+    assert body["additionalModelRequestFields"] == {"thinking": {"type": "disabled"}}
+    assert left == ("reasoning_effort",)
 
 
 @pytest.mark.parametrize("model", [MANUAL, ADAPTIVE])
@@ -180,6 +197,32 @@ def test_what_only_anthropics_clients_say_reaches_claude():
     assert left == ()
 
 
+# --- The form of the answer
+
+
+@pytest.mark.parametrize("model", [OLD, "amazon.nova-pro-v1:0"])
+def test_a_model_without_schemas_answers_by_a_tool(model):
+    form = ResponseFormat(kind="json_schema", name="x", schema={"type": "object"}, description="The answer")
+    answer = {"toolSpec": {"name": "answer_in_json", "description": "The answer", "inputSchema": {"json": form.schema}}}
+    body, _ = asked(model, response_format=form)
+    assert body["toolConfig"] == {"tools": [answer], "toolChoice": {"tool": {"name": "answer_in_json"}}}
+    body, _ = asked(model, response_format=form, tools=[TOOL], tool_choice=ToolChoice(mode="none"))
+    assert body["toolConfig"] == {"tools": [answer], "toolChoice": {"tool": {"name": "answer_in_json"}}}
+    body, _ = asked(model, response_format=form, tools=[TOOL], tool_choice=ToolChoice(mode="auto"))
+    assert body["toolConfig"]["toolChoice"] == {"any": {}}
+    assert body["toolConfig"]["tools"][1:] == [answer]
+    body, _ = asked(model, response_format=form, tools=[TOOL], tool_choice=ToolChoice(mode="required"))
+    assert [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == ["clock"]
+
+
+def test_a_model_with_schemas_needs_no_tool():
+    form = ResponseFormat(kind="json_schema", name="x", schema={"oneOf": [{"type": "object"}, {"type": "null"}]})
+    body, _ = asked(STRICT, response_format=form)
+    schema = json.loads(body["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"])
+    assert schema == {"anyOf": [{"type": "object", "additionalProperties": False}, {"type": "null"}]}
+    assert "toolConfig" not in body
+
+
 # --- What cannot be carried
 
 
@@ -189,7 +232,6 @@ def test_what_only_anthropics_clients_say_reaches_claude():
         ("n", {"n": 2}),
         ("logprobs", {"sampling": Sampling(logprobs=True)}),
         ("logit_bias", {"sampling": Sampling(logit_bias={"1": 1.0})}),
-        ("response_format", {"response_format": ResponseFormat(kind="json_object")}),
         ("audio", {"extras": {"audio": {"voice": "x"}}}),
         ("guardrailConfig", {"extras": {"guardrailConfig": "gr1"}}),
         ("additionalModelResponseFieldPaths", {"extras": {"additionalModelResponseFieldPaths": "/x"}}),

@@ -203,6 +203,9 @@ async def test_the_region_to_sign_for_is_read_from_the_address_or_said_to_be_mis
     headers = dict((await sent(lambda to: caller.chat(chat(), to), own, sender)).headers)
     assert "/us-west-2/bedrock/aws4_request" in headers["authorization"]
     caller, sender = adapter(**key)
+    headers = dict((await sent(caller.models, own, sender)).headers)
+    assert "/us-west-2/bedrock/aws4_request" in headers["authorization"]
+    caller, sender = adapter(**key)
     with pytest.raises(ConnectFailed, match="no region to sign"):
         await caller.chat(chat(), Target(provider="p", model="m", base_url="https://vpce.example.com"))
     assert not sender.requests
