@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _NOTES = frozenset(
-    {"title", "description", "examples", "default", "deprecated", "discriminator", "writeOnly", "readOnly"}
+    {
+        *("title", "description", "examples", "default", "deprecated", "discriminator", "writeOnly", "readOnly"),
+        *("contentMediaType", "contentEncoding"),
+    }
 )
 _TYPES: dict[str, Callable[[Any], bool]] = {
     "null": lambda value: value is None,
@@ -93,6 +96,11 @@ def _all_of(value: Any, wanted: list[Any], *, document: Any, path: str, **_: Any
         yield from _faults(value, schema, document, path)
 
 
+def _not(value: Any, wanted: Any, *, document: Any, path: str, **_: Any) -> Iterator[str]:
+    if not faults_of(value, wanted, document=document, path=path):
+        yield f"{path} is what it must not be"
+
+
 def _properties(value: Any, wanted: dict[str, Any], *, document: Any, path: str, **_: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for name in wanted.keys() & value.keys():
@@ -136,6 +144,7 @@ _CHECKS: dict[str, Callable[..., Iterator[str]]] = {
     "anyOf": _any_of,
     "oneOf": _one_of,
     "allOf": _all_of,
+    "not": _not,
     "properties": _properties,
     "required": _required,
     "additionalProperties": _additional,

@@ -10,6 +10,18 @@ from documents.json_schema import KEYWORDS, faults_of, resolve
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 _EVENTS = "text/event-stream"
 _DONE = b"[DONE]"
+_LAST: dict[str, frozenset[str]] = {
+    "ResponseEvent": frozenset({"response.completed", "response.incomplete", "response.failed"}),
+    "AnthropicEvent": frozenset({"message_stop"}),
+    "ImageEvent": frozenset({"image_generation.completed"}),
+    "SpeechEvent": frozenset({"speech.audio.done"}),
+    "TranscriptEvent": frozenset({"transcript.text.done"}),
+}
+"""The types of the events that end a stream, by what its events are; streams of others end with `[DONE]`."""
+_UNENDED = frozenset({"GeminiAnswer"})
+"""What says in itself why it is the last."""
+_NAMED = frozenset({"ResponseEvent", "AnthropicEvent"})
+"""Events whose clients read their names as well."""
 
 
 def check_answer(
@@ -25,7 +37,7 @@ def check_answer(
     """Return what an answer has that the document does not promise, or lacks; nothing if all is well.
 
     `path` is the one that was asked, or its template. Without a `content_type` the body tells it. The document must
-    know every `x-` and `retry-after` header among `headers`. A streamed answer is checked event by event.
+    know every `x-`, `request-id` and `retry-after` header among `headers`. A streamed answer is checked event by event.
     """
     operation = _operation(document, path, method)
     if operation is None:
@@ -37,21 +49,33 @@ def check_answer(
     kind = (content_type or _kind_of(body)).partition(";")[0].strip()
     content = promised.get("content", {})
     faults = _unknown_headers(headers or {}, promised)
-    if kind not in content and (body or content):
+    found = content.get(kind) or content.get(kind.partition("/")[0] + "/*")
+    if found is None and (body or content):
         return [*faults, f"{kind} is not promised, only {sorted(content)}"]
     if kind == _EVENTS:
-        return faults + _check_events(body, content[kind]["schema"], document)
+        refused = _follow(operation["responses"]["400"], document)["content"]["application/json"]["schema"]
+        return faults + _check_events(body, content[kind]["schema"], error=refused, document=document)
     if kind.endswith("json"):
         return faults + faults_of(json.loads(body), content[kind]["schema"], document=document)
     return faults
 
 
-def check_request(document: Mapping[str, Any], path: str, method: str, body: Any) -> list[str]:
-    """Return what is wrong with a decoded JSON body according to the document."""
+def check_request(
+    document: Mapping[str, Any], path: str, method: str, body: Any, *, content_type: str = "application/json"
+) -> list[str]:
+    """Return what is wrong with a decoded body according to the document; of a form, its fields by name."""
     operation = _operation(document, path, method)
     if operation is None:
         return [f"{method} {path} is not described"]
-    return faults_of(body, operation["requestBody"]["content"]["application/json"]["schema"], document=document)
+    return faults_of(body, operation["requestBody"]["content"][content_type]["schema"], document=document)
+
+
+def examples_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield every example of a request: the path, what the example shows, and the body."""
+    for path, _, operation in _operations(document):
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            for about, example in content.get("examples", {}).items():
+                yield path, about, example["value"]
 
 
 def check_document(document: Mapping[str, Any]) -> list[str]:
@@ -122,28 +146,45 @@ def _kind_of(body: bytes) -> str:
 
 
 def _unknown_headers(headers: Mapping[str, str], promised: Any) -> list[str]:
-    ours = {name.lower() for name in headers if name.lower().startswith(("x-", "retry-after"))}
+    ours = {name.lower() for name in headers if name.lower().startswith(("x-", "request-id", "retry-after"))}
     return [f"the header {name} is not described" for name in sorted(ours - promised.get("headers", {}).keys())]
 
 
-def _check_events(body: bytes, schema: Any, document: Mapping[str, Any]) -> list[str]:
-    """Check each event's data; the last is `[DONE]`, or says an error."""
-    data = [line[len(b"data:") :].strip() for line in body.split(b"\n") if line.startswith(b"data:")]
-    if not data:
+def _check_events(body: bytes, schema: Any, *, error: Any, document: Mapping[str, Any]) -> list[str]:
+    """Check each event; the last ends the stream in the manner of its dialect, or says an error."""
+    events = [event for frame in body.replace(b"\r\n", b"\n").split(b"\n\n") if (event := _event_of(frame)) is not None]
+    if not events:
         return ["there is no event"]
-    faults, last = [], data.pop()
-    if last != _DONE:
-        error = document["components"]["schemas"]["Error"]
-        is_error = not faults_of(json.loads(last), error, document=document)
-        faults = [] if is_error else faults_of(json.loads(last), schema, document=document)
-        faults += [] if is_error or _says_error(json.loads(last)) else ["the stream has no end"]
-    for number, item in enumerate(data):
-        faults += faults_of(json.loads(item), schema, document=document, path=f"event[{number}]")
+    kind = schema["$ref"].rpartition("/")[2]
+    name, last = events.pop()
+    faults = []
+    if last == _DONE:
+        faults += [f"{kind} does not end with [DONE]"] if kind in _LAST or kind in _UNENDED else []
+    else:
+        said = json.loads(last)
+        is_error = not faults_of(said, error, document=document)
+        events += [] if is_error else [(name, last)]
+        faults += [] if is_error or _ends(said, kind) else ["the stream has no end"]
+    for number, (name, data) in enumerate(events):
+        said = json.loads(data)
+        faults += faults_of(said, schema, document=document, path=f"event[{number}]")
+        if kind in _NAMED and name != said["type"]:
+            faults.append(f"event[{number}] is named {name}, not {said['type']}")
     return faults
 
 
-def _says_error(event: Any) -> bool:
-    return isinstance(event, dict) and "error" in event
+def _event_of(frame: bytes) -> tuple[str | None, bytes] | None:
+    """Return the name and the data of an event; nothing for a comment."""
+    fields = [line.partition(b":")[::2] for line in frame.split(b"\n")]
+    data = [value.strip() for field, value in fields if field == b"data"]
+    names = [value.strip().decode() for field, value in fields if field == b"event"]
+    return (names[0] if names else None, b"\n".join(data)) if data else None
+
+
+def _ends(event: Any, kind: str) -> bool:
+    if kind in _UNENDED:
+        return "promptFeedback" in event or any("finishReason" in item for item in event.get("candidates", []))
+    return event.get("type") in _LAST.get(kind, ()) or "error" in event or event.get("type") == "error"
 
 
 # -- the document in itself -------------------------------------------------------------------------------------------
@@ -203,7 +244,7 @@ def _nested(schema: Any, where: str) -> Iterator[tuple[str, Any]]:
     yield where, schema
     for name, value in schema.get("properties", {}).items():
         yield from _nested(value, f"{where}/properties/{name}")
-    for keyword in ("items", "additionalProperties"):
+    for keyword in ("items", "additionalProperties", "not"):
         yield from _nested(schema.get(keyword), f"{where}/{keyword}")
     for keyword in ("anyOf", "oneOf", "allOf"):
         for position, value in enumerate(schema.get(keyword, [])):

@@ -43,6 +43,7 @@ _MINIMAL: dict[str, Any] = {
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, None, 1),
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, 1.5, 1),
         ({"allOf": [{"type": "string"}, {"minLength": 2}]}, "ab", "a"),
+        ({"not": {"enum": ["a", "b"]}}, "c", "a"),
         ({"properties": {"a": {"type": "string"}}}, {"b": 1}, {"a": 1}),
         ({"required": ["a"]}, {"a": None}, {}),
         ({"properties": {"a": {}}, "additionalProperties": False}, {"a": 1}, {"b": 1}),

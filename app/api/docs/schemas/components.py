@@ -4,44 +4,57 @@ from typing import Any
 
 import msgspec
 
-from app.api.docs.schemas import chat, embeddings, gateway, llm, messages, models
+from app.api.docs.schemas import (
+    anthropic,
+    anthropic_blocks,
+    anthropic_events,
+    chat,
+    completions,
+    embeddings,
+    gateway,
+    gemini,
+    images,
+    llm,
+    messages,
+    models,
+    moderations,
+    rerank,
+    response_events,
+    response_items,
+    responses,
+    speech,
+    transcripts,
+)
 from app.api.docs.schemas.references import TEMPLATE
+from app.api.docs.schemas.unions import unions
 
 _MODELS = (
     *chat.MODELS,
     *messages.MODELS,
+    *completions.MODELS,
+    *responses.MODELS,
+    *response_items.MODELS,
+    *response_events.SHAPES,
     *embeddings.MODELS,
+    *moderations.MODELS,
+    *rerank.MODELS,
+    *images.MODELS,
+    *speech.MODELS,
+    *transcripts.MODELS,
     *models.MODELS,
+    *anthropic.MODELS,
+    *anthropic_blocks.MODELS,
+    *anthropic_events.MODELS,
+    *gemini.MODELS,
     *llm.MODELS,
-    gateway.Error,
-    gateway.Health,
-    gateway.Readiness,
+    *gateway.MODELS,
 )
-
-
-def reference(name: str) -> dict[str, Any]:
-    """Return what stands where the shape `name` is meant."""
-    return {"$ref": TEMPLATE.format(name=name)}
 
 
 def schemas() -> dict[str, Any]:
     """Return the schemas of all shapes."""
     _, found = msgspec.json.schema_components(_MODELS, ref_template=TEMPLATE)
-    return {**{name: _without_null_defaults(schema) for name, schema in sorted(found.items())}, "LlmEvent": _event()}
-
-
-def _event() -> dict[str, Any]:
-    """Return the schema of an event of the gateway's own dialect: its `type` says which."""
-    references = {kind: reference(shape.__name__) for kind, shape in llm.EVENTS.items()}
-    return {
-        "title": "LlmEvent",
-        "description": "The data of one event of a streamed answer; the last event is `[DONE]`.",
-        "oneOf": list(references.values()),
-        "discriminator": {
-            "propertyName": "type",
-            "mapping": {kind: found["$ref"] for kind, found in references.items()},
-        },
-    }
+    return {name: _without_null_defaults(schema) for name, schema in sorted(found.items())} | unions()
 
 
 def _without_null_defaults(schema: Any) -> Any:

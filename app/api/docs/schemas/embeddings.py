@@ -7,16 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.api.docs.schemas.chat import ModelName, UserName
 from app.api.docs.schemas.gateway import GatewayNote, GatewayOptions
-
-_MAX_INPUTS = 2_048
-_TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
-_TOKENS: dict[str, Any] = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
-_INPUTS = [
-    _TEXT,
-    {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": _MAX_INPUTS},
-    _TOKENS,
-    {"type": "array", "items": _TOKENS, "minItems": 1, "maxItems": _MAX_INPUTS},
-]
+from app.api.docs.schemas.references import TEXT_OR_TOKENS
 
 
 class EmbeddingRequest(msgspec.Struct, kw_only=True):
@@ -28,7 +19,7 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True):
         Meta(
             description="A text, up to 2,048 texts, or token ids in their place.",
             examples=["hello"],
-            extra_json_schema={"anyOf": _INPUTS},
+            extra_json_schema={"anyOf": TEXT_OR_TOKENS},
         ),
     ]
     dimensions: int | None = None

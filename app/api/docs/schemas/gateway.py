@@ -78,3 +78,6 @@ class Readiness(msgspec.Struct, kw_only=True):
 
     status: Literal["ready", "not ready"]
     degraded: Annotated[list[str], Meta(description="The stores that do not answer now.")]
+
+
+MODELS = (Error, Health, Readiness)

@@ -7,6 +7,7 @@ _COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
 _DURATION: dict[str, Any] = {"type": "string", "examples": ["6s", "1m30s", "12ms"]}
 _CACHE_STATUS: dict[str, Any] = {"type": "string", "enum": ["miss", "exact", "semantic", "coalesced", "bypass", "off"]}
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "request-id": ("The same as `x-request-id`, as Anthropic calls it.", TEXT),
     "x-request-id": ("The request's id; it finds the request in logs and usage.", TEXT),
     "x-gateway-provider": ("The provider that served, or that failed last.", TEXT),
     "x-gateway-model": ("The public name of the model that served.", TEXT),
