@@ -153,6 +153,9 @@ class Dispatch:
             stream.close()
         if not completion.choices:
             raise BadAnswer("the provider's answer is empty")
+        if not completion.created:
+            # Several vendors do not date their answers.
+            completion = msgspec.structs.replace(completion, created=exchange.created_s)
         self.end_well(exchange, attempt, completion.usage, 0)
         return completion
 
@@ -343,6 +346,8 @@ class TranslatedBody:
             self._usage = event.usage
         elif isinstance(event, _CONTENT):
             self._tokens_seen += 1
+        elif not event.created:
+            event = msgspec.structs.replace(event, created=self._exchange.created_s)
         return self._renderer.feed(event)
 
     def _finish(self) -> bytes:

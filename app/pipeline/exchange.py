@@ -207,6 +207,11 @@ class Exchange:
             self._request_uuid = uuid_of(self.request_id)
         return self._request_uuid
 
+    @property
+    def created_s(self) -> int:
+        """When the request came, in seconds since the Unix epoch; its id, a UUIDv7, says so."""
+        return (self.request_uuid.int >> 80) // 1_000
+
     def note_dropped(self, names: tuple[str, ...]) -> None:
         """Note which fields the provider is not told, by their names in OpenAI's chat completions."""
         self.dropped = tuple(self.operation.vocabulary.path(name) for name in names) if names else ()

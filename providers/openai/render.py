@@ -120,8 +120,11 @@ class ChunkRenderer:
 
     __slots__ = ("_begun", "_calls", "_custom_names", "_head", "_include_usage", "_signed", "_thoughts", "usage")
 
-    def __init__(self, *, model: str, include_usage: bool, custom_names: Collection[str] = frozenset()) -> None:
-        self._head: dict[str, Any] = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": model}
+    def __init__(
+        self, *, model: str, include_usage: bool, custom_names: Collection[str] = frozenset(), answer_id: str = ""
+    ) -> None:
+        """Make one; `answer_id` is for an answer to which its provider gives none."""
+        self._head: dict[str, Any] = {"id": answer_id, "object": "chat.completion.chunk", "created": 0, "model": model}
         self._include_usage = include_usage
         self._custom_names = custom_names
         self._begun: set[int] = set()
@@ -153,7 +156,7 @@ class ChunkRenderer:
         if isinstance(event, UsageReported):
             self.usage = event.usage
         else:
-            self._head |= {"id": event.id, "created": event.created}
+            self._head |= {"id": event.id or self._head["id"], "created": event.created}
 
     def _say_delta(self, choice: int, delta: dict[str, Any]) -> bytes:
         return self._frame(choice, delta) if delta else b""

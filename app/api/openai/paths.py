@@ -32,7 +32,7 @@ class _ChatStream:
     def __init__(self, exchange: Exchange) -> None:
         self._chunks = render.ChunkRenderer(
             model=exchange.route.name,
-            id=_id_of(exchange),
+            answer_id=_id_of(exchange),
             include_usage=exchange.asked.keep_usage,
             custom_names=custom_names_in(exchange.document),
         )

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import time
 
 import pytest
 from scripted_pipeline import (
@@ -457,3 +458,14 @@ def test_a_wait_that_a_provider_asks_for_is_bounded(asked, said):
 
 def test_events_of_one_choice_are_content():
     assert {type(event) for event in ANSWER} == {Started, TextDelta, Finished, UsageReported}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_without_id_and_date_gets_those_of_the_request(pipeline, stream):
+    bare = [Started(id="", model="", created=0), *ANSWER[1:]]
+    asked = pipeline.exchange(CHAT, translating(bare), stream=stream)
+    answer = await pipeline.call(asked)
+    body = await read_out(answer) if stream else answer.body
+    said = json.loads(body.split(b"\n\n")[0].removeprefix(b"data: "))
+    assert said["id"] == "chatcmpl-" + asked.request_uuid.hex
+    assert abs(said["created"] - time.time()) < 60
