@@ -38,12 +38,12 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
 
     `paths` maps a name in OpenAI's chat completions to the path of the same in this dialect's bodies, a dot before each
     inner member (`generationConfig.topK`); names that are not there are the same. `caps` are the paths of the fields
-    that cap the output, the usual one first, and `choices` of the one that asks for several answers.
+    that cap the output, the usual one first, and `choices` of those that ask for several answers.
     """
 
     paths: Mapping[str, str] = {}
     caps: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
-    choices: str | None = "n"
+    choices: tuple[str, ...] = ("n",)
     system_prefix: SystemPrefix = prefix_messages
 
     def path(self, name: str) -> str:
@@ -61,9 +61,9 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
         return next((path for path, value in values.items() if isinstance(value, int) and value <= 0), None)
 
     def asked_choices(self, document: Mapping[str, Any]) -> int:
-        """Return how many answers are asked for."""
-        value = member(document, self.choices) if self.choices else None
-        return max(1, value) if isinstance(value, int) else 1
+        """Return how many answers are asked for; the most, if its fields disagree."""
+        values = [member(document, path) for path in self.choices]
+        return max((value for value in values if _is_count(value)), default=1)
 
 
 def _is_count(value: Any) -> bool:

@@ -49,7 +49,7 @@ _VOCABULARY = Vocabulary(
         "user": "metadata.user_id",
     },
     caps=("max_tokens",),
-    choices=None,
+    choices=(),
     system_prefix=_prefix_system,
 )
 

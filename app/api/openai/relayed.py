@@ -14,7 +14,7 @@ def _no_prefix(document: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {}
 
 
-_VOCABULARY = Vocabulary(caps=(), choices=None, system_prefix=_no_prefix)
+_VOCABULARY = Vocabulary(caps=(), choices=(), system_prefix=_no_prefix)
 
 
 def relayed_operation(name: str, *, relay: str, endpoint: str) -> Operation:

@@ -115,7 +115,7 @@ RESPONSES_WIRE = Wire(
                 "response_format": "text.format",
             },
             caps=("max_output_tokens",),
-            choices=None,
+            choices=(),
             system_prefix=_prefix_instructions,
         ),
         keeps=True,
