@@ -161,7 +161,7 @@ class InferenceEndpoint:
             request_id=context.request_id,
             principal=principal,
             operation=wire.operation,
-            route=_serving(route, wire.operation),
+            route=narrowed(route, wire.operation),
             body=body,
             document=document,
             started_ns=context.started_ns,
@@ -314,7 +314,7 @@ def _header_text(names: tuple[str, ...]) -> bytes:
     return ", ".join(shown).encode()
 
 
-def _serving(route: Route, operation: Operation) -> Route:
+def narrowed(route: Route, operation: Operation) -> Route:
     """Return a route narrowed to the targets that can serve what no other wire has words for."""
     if operation.parse is not None or operation.estimate is not None:
         return route
