@@ -233,7 +233,7 @@ def test_streams_a_transcript(client: OpenAI):
 
 
 def test_translates(client: OpenAI, fake_provider: FakeProvider):
-    with pytest.warns(DeprecationWarning, match="deprecated"):  # the SDK's: its own models that translate are on their way out
+    with pytest.warns(DeprecationWarning, match="deprecated"):  # the SDK's own
         answer = client.audio.translations.create(model="fake-model", file=("x.wav", b"12345"))
     assert answer.text == "a recording of 5 bytes"
     assert fake_provider.journal.last.path == "/v1/audio/translations"

@@ -54,8 +54,7 @@ class _Words(Vocabulary, frozen=True, kw_only=True):
         """Return how many answers the provider makes."""
         prompt = document.get("prompt")
         prompts = len(prompt) if isinstance(prompt, list) and not isinstance(prompt[0], int) else 1
-        answers = (document.get("n"), document.get("best_of"))
-        return prompts * max(1, *(value for value in answers if isinstance(value, int)))
+        return prompts * super().asked_choices(document)
 
 
 def _prefix_prompt(document: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -123,7 +122,12 @@ COMPLETIONS_WIRE = Wire(
         endpoint="/v1/completions",
         parse=_parse,
         renderer=TextRenderer(),
-        vocabulary=_Words(paths={"top_logprobs": "logprobs"}, caps=("max_tokens",), system_prefix=_prefix_prompt),
+        vocabulary=_Words(
+            paths={"top_logprobs": "logprobs"},
+            caps=("max_tokens",),
+            choices=("n", "best_of"),
+            system_prefix=_prefix_prompt,
+        ),
     ),
     read=_read,
     say_error=openai_body,
