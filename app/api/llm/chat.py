@@ -16,8 +16,7 @@ from app.kernel.money import format_usd
 from app.pipeline.exchange import Asked, Attempt, Exchange, Operation, StreamRenderer
 from providers.framing import sse
 from providers.openai import downstream
-from providers.openai.parts import write_tool_call
-from providers.openai.render import DONE, write_reason
+from providers.openai.render import DONE, render_message, write_reason
 from providers.stream import Collector
 from providers.types import (
     ChatEvent,
@@ -25,14 +24,10 @@ from providers.types import (
     Choice,
     Completion,
     Finished,
-    RefusalPart,
     Started,
     TextDelta,
-    TextPart,
     ThinkingDelta,
-    ThinkingPart,
     ToolCallDelta,
-    ToolCallPart,
     ToolCallStarted,
     Usage,
     UsageReported,
@@ -108,19 +103,16 @@ def write_usage(usage: Usage) -> dict[str, int]:
 
 
 def _output(choice: Choice) -> dict[str, Any]:
-    texts = [part.text for part in choice.content if isinstance(part, TextPart)]
-    thoughts = [part.text for part in choice.content if isinstance(part, ThinkingPart)]
-    refusals = [part.text for part in choice.content if isinstance(part, RefusalPart)]
-    calls = [write_tool_call(part) for part in choice.content if isinstance(part, ToolCallPart)]
-    output: dict[str, Any] = {
-        "role": "assistant",
-        "content": "".join(texts) if texts else None,
-        "tool_calls": calls,
-        "finish_reason": write_reason(choice.finish_reason),
-    }
-    if thoughts:
-        output["reasoning"] = "".join(thoughts)
-    return output | ({"refusal": "".join(refusals)} if refusals else {})
+    """Return the assistant's turn: OpenAI's message, with the reasoning and its end in words of this dialect.
+
+    Sent back as a turn of the conversation, it keeps what vendors sign.
+    """
+    message = render_message(choice)
+    thoughts = message.pop("reasoning_content", None)
+    output = {"tool_calls": [], **message, "finish_reason": write_reason(choice.finish_reason)}
+    if output["refusal"] is None:
+        del output["refusal"]
+    return output | ({"reasoning": thoughts} if thoughts else {})
 
 
 def _attempt(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
