@@ -68,7 +68,7 @@ def _choice(turn: _Turn, index: int) -> dict[str, Any]:
 
 def _turn(body: dict[str, Any], *, script: Script, index: int) -> _Turn:
     calls = _wanted_calls(body, script=script)
-    turn = _calling(calls) if calls else _speaking(body, script=script, index=index)
+    turn = _calling(calls, script=script) if calls else _speaking(body, script=script, index=index)
     if script.finish_reason is None:
         return turn
     return msgspec.structs.replace(turn, finish_reason=script.finish_reason)
@@ -85,16 +85,17 @@ def _speaking(body: dict[str, Any], *, script: Script, index: int) -> _Turn:
     is_cut = isinstance(cap, int) and len(pieces) > cap and not script.ignores_output_cap
     pieces = pieces[:cap] if is_cut else pieces
     logprobs = [_logprob(piece, body) for piece in pieces] if body.get("logprobs") else None
-    deltas = [_Delta({"role": "assistant", "content": "", "refusal": None})]
-    thoughts = pieces_of(script.reasoning or "")
-    deltas += [_Delta({"reasoning_content": thought}, 1) for thought in thoughts]
+    thoughts = _thinking(script)
+    deltas = [_Delta({"role": "assistant", "content": "", "refusal": None}), *thoughts]
     deltas += [
         _Delta({field: piece}, 1, {"content": [logprobs[at]], "refusal": None} if logprobs else None)
         for at, piece in enumerate(pieces)
     ]
-    message = {"role": "assistant", "content": None, "refusal": None, field: "".join(pieces)}
-    if script.reasoning is not None:
-        message["reasoning_content"] = script.reasoning
+    signed = _signed(script)
+    if signed:
+        deltas.append(_Delta(signed))
+    said = {"role": "assistant", "content": None, "refusal": None, field: "".join(pieces)}
+    message = said | _thoughts_whole(script) | signed
     return _Turn(
         message=message,
         deltas=deltas,
@@ -130,6 +131,23 @@ def _logprob(piece: str, body: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "top_logprobs": alternatives}
 
 
+# --- Thinking
+
+
+def _thinking(script: Script) -> list[_Delta]:
+    """Return the reasoning, one token a chunk."""
+    return [_Delta({"reasoning_content": thought}, 1) for thought in pieces_of(script.reasoning or "")]
+
+
+def _thoughts_whole(script: Script) -> dict[str, Any]:
+    return {} if script.reasoning is None else {"reasoning_content": script.reasoning}
+
+
+def _signed(script: Script) -> dict[str, Any]:
+    """Return the signature as Google's endpoint for OpenAI's clients says it."""
+    return {} if script.signature is None else {"extra_content": {"google": {"thought_signature": script.signature}}}
+
+
 # --- Calling tools
 
 
@@ -148,19 +166,21 @@ def _wanted_calls(body: dict[str, Any], *, script: Script) -> list[dict[str, Any
     return [] if body["messages"][-1].get("role") == "tool" else tools[:1]
 
 
-def _calling(tools: list[dict[str, Any]]) -> _Turn:
-    """Call each tool with example arguments, a few characters of them a chunk."""
-    deltas = [_Delta({"role": "assistant", "content": None})]
-    calls, tokens = [], 0
+def _calling(tools: list[dict[str, Any]], *, script: Script) -> _Turn:
+    """Call each tool with example arguments, a few characters of them a chunk; only the first call is signed."""
+    thoughts = _thinking(script)
+    deltas = [_Delta({"role": "assistant", "content": None}), *thoughts]
+    calls, tokens = [], len(thoughts)
     for index, tool in enumerate(tools):
         arguments = _json(example_of(tool.get("parameters") or {"type": "object"}))
         call = {"id": f"call_fake_{index}", "type": "function", "function": {"name": tool["name"], "arguments": ""}}
+        call |= {} if index else _signed(script)
         deltas.append(_Delta({"tool_calls": [{"index": index, **call}]}, 1))
         pieces = [arguments[at : at + _ARGUMENT_PIECE] for at in range(0, len(arguments), _ARGUMENT_PIECE)]
         deltas += [_Delta({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}, 1) for piece in pieces]
         calls.append({**call, "function": {"name": tool["name"], "arguments": arguments}})
         tokens += 1 + len(pieces)
-    message = {"role": "assistant", "content": None, "refusal": None, "tool_calls": calls}
+    message = {"role": "assistant", "content": None, "refusal": None, "tool_calls": calls} | _thoughts_whole(script)
     return _Turn(message=message, deltas=deltas, finish_reason="tool_calls", tokens=tokens)
 
 

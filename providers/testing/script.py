@@ -12,8 +12,9 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How one request is answered. The defaults are a well-behaved OpenAI-compatible server.
 
     What is said: `text` replaces the echo of the last user text, `output_tokens` asks for that many words instead;
-    `reasoning` goes before it; `tool_calls` is the number of calls, by default one if tools were offered and no result
-    came back yet. `ignores_output_cap` is the vendor that overshoots. `pad_bytes` fattens the answer.
+    `reasoning` goes before it, and `signature` with it or with the first call, as Google signs; `tool_calls` is the
+    number of calls, by default one if tools were offered and no result came back yet. `ignores_output_cap` is the
+    vendor that overshoots. `pad_bytes` fattens the answer.
 
     What replaces it: `body` is sent verbatim under `status` (an error body is made up for 400 and above); `frames` are
     the verbatim pieces of a stream; `raw` are all bytes on the wire, in Latin-1, head included.
@@ -37,6 +38,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     text: str | None = None
     output_tokens: int | None = None
     reasoning: str | None = None
+    signature: str | None = None
     refusal: str | None = None
     tool_calls: int | None = None
     finish_reason: str | None = None
@@ -108,6 +110,7 @@ PRESETS: dict[str, Script] = {
     "fake-one-write": Script(joins_frames=True),
     "fake-until-close": Script(framing="close"),
     "fake-reasoning": Script(reasoning="Let me think about it"),
+    "fake-signed": Script(reasoning="Let me think about it", signature="c2lnbmVkIGJ5IHRoZSBmYWtl"),
     "fake-refusal": Script(refusal="I cannot help with that"),
     "fake-tools": Script(tool_calls=2),
     "fake-long": Script(output_tokens=2000),

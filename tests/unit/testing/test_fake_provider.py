@@ -164,6 +164,20 @@ def test_images_are_accepted_and_counted(client):
     assert answer.usage.prompt_tokens == 3 + 85 + 1
 
 
+@pytest.mark.parametrize("tools", [[], [TOOL]])
+def test_signs_what_it_says_or_calls(client, tools):
+    """A stream says the same signature and reasoning as the whole answer, before text and before calls."""
+    asked = {"model": "fake-signed", "messages": HELLO, **({"tools": tools} if tools else {})}
+    message = client.chat.completions.create(**asked).choices[0].message
+    assert message.reasoning_content == "Let me think about it"
+    signed = message.tool_calls[0] if tools else message
+    deltas = [chunk.choices[0].delta for chunk in client.chat.completions.create(**asked, stream=True)]
+    assert "".join(getattr(delta, "reasoning_content", "") for delta in deltas) == message.reasoning_content
+    pieces = [call for delta in deltas for call in delta.tool_calls or []] if tools else deltas
+    said = [piece.extra_content for piece in pieces if hasattr(piece, "extra_content")]
+    assert said == [signed.extra_content] == [{"google": {"thought_signature": PRESETS["fake-signed"].signature}}]
+
+
 def test_reasoning_and_refusals_have_their_own_fields(client):
     thinking = client.chat.completions.create(model="fake-reasoning", messages=HELLO)
     assert thinking.choices[0].message.reasoning_content == "Let me think about it"
