@@ -43,17 +43,24 @@ def _nested(document: Mapping[str, Any], values: Mapping[str, Any], *, drops: se
     """Return top-level members only: those with a path inside become whole objects with that member changed."""
     flat = {name: value for name, value in values.items() if "." not in name}
     for path in [*drops, *(name for name in values if "." in name)]:
-        outer, _, inner = path.partition(".")
+        outer, *inner = path.split(".")
         there = flat.get(outer, document.get(outer))
-        changed = dict(there) if isinstance(there, Mapping) else {}
         if path in values:
-            changed[inner] = values[path]
-        elif inner in changed:
-            del changed[inner]
-        else:
-            continue
-        flat[outer] = changed
+            flat[outer] = _with_member(there, inner, {inner[-1]: values[path]})
+        elif isinstance(there, Mapping) and (left := _with_member(there, inner, {})) != there:
+            flat[outer] = left
     return flat
+
+
+def _with_member(there: Any, path: list[str], last: dict[str, Any]) -> dict[str, Any]:
+    """Return an object in which the member at a path is what `last` says, or is gone."""
+    kept: dict[str, Any] = dict(there) if isinstance(there, Mapping) else {}
+    if len(path) == 1:
+        kept.pop(path[0], None)
+        return kept | last
+    if not last and path[0] not in kept:
+        return kept
+    return kept | {path[0]: _with_member(kept.get(path[0]), path[1:], last)}
 
 
 def _renames(wanted: Mapping[str, str], document: Mapping[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.routing.transform import apply_edits, transform_edits
-from app.routing.vocabulary import prefix_messages
+from app.routing.vocabulary import Vocabulary, prefix_messages
 from app.settings.model import Transform
 from providers.framing.members import splice
 
@@ -94,3 +94,35 @@ def test_the_prefix_goes_before_the_first_system_text(messages, wanted):
     before = json.dumps(messages)
     assert prefix_messages({"messages": messages}, "P") == {"messages": wanted}
     assert json.dumps(messages) == before
+
+
+DEEP = Vocabulary(paths={"effort": "config.thinking.level", "heat": "config.heat"})
+
+
+@pytest.mark.parametrize(
+    ("transform", "document", "changed"),
+    [
+        (Transform(set={"effort": "low"}), {"a": 1}, {"a": 1, "config": {"thinking": {"level": "low"}}}),
+        (
+            Transform(set={"effort": "low", "heat": 1}),
+            {"config": {"thinking": {"kept": 1}, "x": 2}},
+            {"config": {"thinking": {"kept": 1, "level": "low"}, "x": 2, "heat": 1}},
+        ),
+        (
+            Transform(default={"effort": "low"}),
+            {"config": {"thinking": {"level": "high"}}},
+            {"config": {"thinking": {"level": "high"}}},
+        ),
+        (
+            Transform(drop=["effort"]),
+            {"config": {"thinking": {"level": None, "kept": 1}}},
+            {"config": {"thinking": {"kept": 1}}},
+        ),
+        (Transform(drop=["effort", "heat"]), {"config": {"x": 2}}, {"config": {"x": 2}}),
+        (Transform(drop=["effort"]), {"config": 7}, {"config": 7}),
+    ],
+)
+def test_a_member_may_be_several_objects_deep(transform, document, changed):
+    edits = transform_edits(transform, document, DEEP)
+    assert apply_edits(document, edits) == changed
+    assert bool(edits.put) == (changed != document)
