@@ -63,7 +63,8 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     `path` is where it is served, if not at the operation's endpoint: it may end in `{rest:path}`. `read` refuses bodies
     of the wrong shape and returns what they ask. `say_error` renders an error that comes instead of an answer,
     `say_late_error` one that comes inside a stream; both are given the request's id too. A late error of `None` tears
-    the stream, where nothing could be said in it. `media_type` is that of the bodies. `passes` are the client's headers
+    the stream, where nothing could be said in it. `say_late_element` says one behind the elements of an array that has
+    begun; without it such an array is torn. `media_type` is that of the bodies. `passes` are the client's headers
     that go on to a provider of the same dialect. `id_headers` carry the request's id back. `keeps_alive` is whether a
     quiet stream may be kept open with comments.
     """
@@ -72,6 +73,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     read: Callable[[Mapping[str, Any], Call], Asked]
     say_error: Callable[[GatewayError, str], bytes]
     say_late_error: Callable[[GatewayError, str], bytes | None]
+    say_late_element: Callable[[GatewayError, str], bytes] | None = None
     path: str = ""
     media_type: bytes = JSON_TYPE
     passes: tuple[bytes, ...] = ()
@@ -218,9 +220,9 @@ class InferenceEndpoint:
     ) -> None:
         """Say an error: as an answer, or inside the stream if it has begun."""
         if downstream.has_begun:
-            is_raw = exchange is not None and exchange.asked.framing == "raw"
-            may_speak = downstream.is_streaming and not is_raw
-            said = self._wire.say_late_error(error, context.request_id) if may_speak else None
+            framing = exchange.asked.framing if exchange is not None and downstream.is_streaming else "raw"
+            say = {"sse": self._wire.say_late_error, "array": self._wire.say_late_element}.get(framing)
+            said = say(error, context.request_id) if say is not None else None
             if said is not None:
                 await downstream.send_part(said, is_last=True)
             return

@@ -102,7 +102,7 @@ class StreamInspector:
         "usage",
     )
 
-    def __init__(self, *, framing: Literal["sse", "array"] = "sse") -> None:
+    def __init__(self, *, framing: Literal["sse", "array", "raw"] = "sse") -> None:
         self._frames = sse.FrameSplitter()
         self._is_array = framing == "array"
         self._has_begun = False

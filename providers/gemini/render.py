@@ -50,12 +50,15 @@ _REASONS: dict[FinishReason, str] = {
 _MALFORMED = "MALFORMED_FUNCTION_CALL"
 
 
-def render_completion(completion: Completion, *, model: str) -> dict[str, Any]:
-    """Return the body of an answer; `model` is the name that the client asked for."""
+def render_completion(completion: Completion, *, model: str, answer_id: str | None = None) -> dict[str, Any]:
+    """Return the body of an answer.
+
+    `model` is the name that the client asked for, `answer_id` an id in place of the one that the provider gave.
+    """
     body: dict[str, Any] = {"candidates": [_render_choice(choice) for choice in completion.choices]}
     if completion.usage is not None:
         body["usageMetadata"] = write_usage(completion.usage)
-    return body | _names(completion.id, model=model)
+    return body | _names(completion.id if answer_id is None else answer_id, model=model)
 
 
 def _names(answer_id: str, *, model: str) -> dict[str, Any]:
@@ -137,14 +140,30 @@ class _OpenChoice:
         self.text: list[str] = []
         self.end: Finished | None = None
 
-    def take_calls(self) -> list[dict[str, Any]]:
-        """Return the calls that are whole by now, which they all are when anything else is said."""
+    def take(
+        self, event: TextDelta | ThinkingDelta | ToolCallStarted | ToolCallDelta | Finished
+    ) -> list[dict[str, Any]]:
+        """Return the parts that can be said now. Calls are whole when anything else comes."""
+        match event:
+            case ToolCallStarted():
+                self.calls[event.index] = (event, [])
+                return []
+            case ToolCallDelta():
+                self.calls[event.index][1].append(event.arguments)
+                return []
+            case Finished():
+                self.end = event
+                return self._take_calls()
+            case _:
+                return [*self._take_calls(), *self._say(event)]
+
+    def _take_calls(self) -> list[dict[str, Any]]:
         calls = [_whole(started, pieces) for _, (started, pieces) in sorted(self.calls.items())]
         self.calls.clear()
         self.said_calls += calls
         return [wire for call in calls for wire in _render_part(call)]
 
-    def say(self, event: TextDelta | ThinkingDelta) -> list[dict[str, Any]]:
+    def _say(self, event: TextDelta | ThinkingDelta) -> list[dict[str, Any]]:
         """Return the parts that say more text or more thoughts; citations are told at the end."""
         if isinstance(event, ThinkingDelta):
             is_said = event.text or event.signature
@@ -176,15 +195,19 @@ def _whole(started: ToolCallStarted, pieces: list[str]) -> ToolCallPart:
 class ChunkRenderer:
     """Renders the events of one answer as pieces of it, in server-sent events or as the elements of one JSON array.
 
-    Function calls are said whole. The last piece holds why each candidate ended, and the usage.
+    Function calls are said whole. The last piece holds why each candidate ended, and the usage. What the provider
+    begins with is said at once, if only by an empty text, so that an array has begun wherever it may break.
     """
 
-    __slots__ = ("_choices", "_has_begun", "_is_array", "_model", "_names", "usage")
+    __slots__ = ("_answer_id", "_choices", "_has_begun", "_is_array", "_model", "_names", "usage")
 
-    def __init__(self, *, model: str, framing: Literal["sse", "array"] = "sse") -> None:
+    def __init__(
+        self, *, model: str, framing: Literal["sse", "array", "raw"] = "sse", answer_id: str | None = None
+    ) -> None:
         self._model = model
+        self._answer_id = answer_id
         self._is_array = framing == "array"
-        self._names = _names("", model=model)
+        self._names = _names(answer_id or "", model=model)
         self._choices: dict[int, _OpenChoice] = {}
         self._has_begun = False
         self.usage: Usage | None = None
@@ -193,24 +216,15 @@ class ChunkRenderer:
         """Return the pieces that say `event`: perhaps none yet."""
         match event:
             case Started():
-                self._names = _names(event.id, model=self._model)
+                if self._answer_id is None:
+                    self._names = _names(event.id, model=self._model)
                 return b""
             case UsageReported():
                 self.usage = event.usage
                 return b""
         choice = self._choices.setdefault(event.choice, _OpenChoice())
-        match event:
-            case ToolCallStarted():
-                choice.calls[event.index] = (event, [])
-                return b""
-            case ToolCallDelta():
-                choice.calls[event.index][1].append(event.arguments)
-                return b""
-            case Finished():
-                choice.end = event
-                return self._piece(event.choice, choice.take_calls())
         logprobs = write_logprobs(event.logprobs) if isinstance(event, TextDelta) else None
-        return self._piece(event.choice, [*choice.take_calls(), *choice.say(event)], logprobs=logprobs)
+        return self._piece(event.choice, choice.take(event), logprobs=logprobs)
 
     def finish(self) -> bytes:
         """Return the last piece, and the end of the array."""
@@ -220,15 +234,13 @@ class ChunkRenderer:
         return self._encode(last) + (ARRAY_CLOSES if self._is_array else b"")
 
     def _piece(self, index: int, parts: list[dict[str, Any]], *, logprobs: dict[str, Any] | None = None) -> bytes:
-        if not parts and logprobs is None:
+        if not parts and logprobs is None and self._has_begun:
             return b""
         candidate = _candidate(index, parts) | ({"logprobsResult": logprobs} if logprobs else {})
         return self._encode({"candidates": [candidate]})
 
     def _encode(self, piece: dict[str, Any]) -> bytes:
         data = msgspec.json.encode(piece | self._names)
-        if not self._is_array:
-            return sse.encode(data)
         between = ARRAY_GOES_ON if self._has_begun else ARRAY_OPENS
         self._has_begun = True
-        return between + data
+        return between + data if self._is_array else sse.encode(data)

@@ -198,7 +198,8 @@ def test_calls_are_said_whole_and_in_order():
         ToolCallDelta(index=1, arguments="{}"),
         ToolCallDelta(index=0, arguments="1}"),
     ]
-    assert b"".join(map(renderer.feed, events)) == b""
+    begun = json.loads(b"".join(map(renderer.feed, events)).removeprefix(b"data: "))
+    assert begun["candidates"] == [{"content": {"parts": [{"text": ""}], "role": "model"}, "index": 0}]
     said = renderer.feed(TextDelta(text="Then."))
     parts = json.loads(said.removeprefix(b"data: "))["candidates"][0]["content"]["parts"]
     assert parts == [
@@ -210,6 +211,21 @@ def test_calls_are_said_whole_and_in_order():
     last = json.loads(renderer.finish().removeprefix(b"data: "))
     assert last["candidates"][0]["finishReason"] == "STOP"
     assert "usageMetadata" not in last
+
+
+def test_an_answer_may_have_another_id():
+    assert render_completion(ANSWERS["text"], model="m", answer_id="q1")["responseId"] == "q1"
+    renderer = ChunkRenderer(model="m", answer_id="q1")
+    said = [renderer.feed(event) for event in replay(ANSWERS["text"])]
+    assert all(b'"responseId":"q1"' in piece for piece in [*filter(None, said), renderer.finish()])
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_array_has_begun_with_the_first_event(name):
+    renderer = ChunkRenderer(model="m", framing="array")
+    said = [renderer.feed(event) for event in replay(ANSWERS[name])]
+    assert said[0] == b""
+    assert said[1].startswith(b"[{")
 
 
 def test_an_array_that_never_ends_is_never_closed():
