@@ -36,6 +36,9 @@ class Admit:
         tokens_in = estimate_tokens(exchange.text_bytes)
         vocabulary = exchange.operation.vocabulary
         choices = vocabulary.asked_choices(exchange.document)
+        if exchange.operation.generates and not vocabulary.caps:
+            what = exchange.operation.endpoint
+            raise InvalidRequest(f"the cost of {what} cannot be bounded beforehand", param="x-gateway-max-cost")
         if not exchange.operation.generates:
             worst = max(bound(price, input_tokens=tokens_in, output_tokens=0) for price in prices)
         else:

@@ -43,7 +43,7 @@ def _read_form(document: Mapping[str, Any], call: Call) -> Asked:
 
 
 SPEECH_WIRE = Wire(
-    operation=relayed_operation("speech", relay=SPEECH, endpoint="/v1/audio/speech"),
+    operation=relayed_operation("speech", relay=SPEECH, endpoint="/v1/audio/speech", generates=True),
     read=_read_speech,
     say_error=openai_body,
     say_late_error=late_error,
@@ -51,7 +51,7 @@ SPEECH_WIRE = Wire(
 # A model that cannot stream a transcript sends it whole, and no comment may stand before that.
 TRANSCRIPTIONS_WIRE, TRANSLATIONS_WIRE = (
     Wire(
-        operation=relayed_operation(name, relay=relay, endpoint=f"/v1/audio/{name}"),
+        operation=relayed_operation(name, relay=relay, endpoint=f"/v1/audio/{name}", generates=True),
         read=_read_form,
         say_error=openai_body,
         say_late_error=late_error,

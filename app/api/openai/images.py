@@ -26,7 +26,7 @@ def _read(document: Mapping[str, Any], call: Call) -> Asked:
 
 
 IMAGES_WIRE = Wire(
-    operation=relayed_operation("images", relay=IMAGES, endpoint="/v1/images/generations"),
+    operation=relayed_operation("images", relay=IMAGES, endpoint="/v1/images/generations", generates=True),
     read=_read,
     say_error=openai_body,
     say_late_error=late_error,

@@ -33,7 +33,7 @@ def _check_input(given: Any) -> None:
 
 
 MODERATIONS_WIRE = Wire(
-    operation=relayed_operation("moderations", relay=MODERATIONS, endpoint="/v1/moderations"),
+    operation=relayed_operation("moderations", relay=MODERATIONS, endpoint="/v1/moderations", generates=False),
     read=_read,
     say_error=openai_body,
     say_late_error=late_error,

@@ -17,9 +17,11 @@ def _no_prefix(document: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 _VOCABULARY = Vocabulary(caps=(), choices=(), system_prefix=_no_prefix)
 
 
-def relayed_operation(name: str, *, relay: str, endpoint: str) -> Operation:
-    """Return an operation that is relayed or not served at all."""
-    return Operation(name=name, relay=relay, endpoint=endpoint, vocabulary=_VOCABULARY, generates=False, is_media=True)
+def relayed_operation(name: str, *, relay: str, endpoint: str, generates: bool) -> Operation:
+    """Return an operation that is relayed or not served at all; `generates` is whether its answer is made of tokens."""
+    return Operation(
+        name=name, relay=relay, endpoint=endpoint, vocabulary=_VOCABULARY, generates=generates, is_media=True
+    )
 
 
 def check_needed(document: Mapping[str, Any], rules: Mapping[str, Rule], needs: tuple[str, ...]) -> None:

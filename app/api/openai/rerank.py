@@ -32,7 +32,7 @@ def _read(document: Mapping[str, Any], call: Call) -> Asked:
 
 
 RERANK_WIRE = Wire(
-    operation=relayed_operation("rerank", relay=RERANK, endpoint="/v1/rerank"),
+    operation=relayed_operation("rerank", relay=RERANK, endpoint="/v1/rerank", generates=False),
     read=_read,
     say_error=openai_body,
     say_late_error=late_error,

@@ -101,7 +101,7 @@ def test_what_is_no_conversation_is_given_no_instructions_and_no_caps(wire):
     assert not edits.put
     assert vocabulary.asked_choices({"n": 3}) == 1
     assert vocabulary.asked_cap({"max_tokens": 3}) is None
-    assert not wire.operation.generates
+    assert wire.operation.is_media
 
 
 @pytest.mark.parametrize(
