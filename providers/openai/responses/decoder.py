@@ -12,7 +12,7 @@ from providers.answers import fields, integer, objects, read_object
 from providers.errors import BadAnswer, ProviderError, StreamInterrupted
 from providers.framing import sse
 from providers.openai.responses.content import read_annotation
-from providers.openai.responses.items import parse_call, parse_output, parse_output_message
+from providers.openai.responses.items import parse_call, parse_output, parse_output_message, parse_reasoning
 from providers.openai.responses.upstream import completion_of, logprobs_of, reason_of
 from providers.openai.responses.wire import (
     COMPLETED,
@@ -138,6 +138,8 @@ class EventDecoder:
         kind = said.get("type")
         if kind == "message":
             item.about = parse_output_message({**said, "content": []}, state=False)[0].extras
+        if kind == "reasoning":
+            item.about = parse_reasoning({"id": said.get("id")}, state=False).extras
         if kind in {"function_call", "custom_tool_call"}:
             return self._begin_call(item, parse_call(said, state=False))
         return []
@@ -265,9 +267,10 @@ class _Item:
         )
         if not text or (self._thinks_in is not None and self._thinks_in[0] != where[0]):
             return []
-        is_next = self._thinks_in is not None and self._thinks_in != where
-        self._thinks_in = where
-        return [ThinkingDelta(text=_PARAGRAPH + text if is_next else text)]
+        begun, self._thinks_in = self._thinks_in, where
+        if begun is None:
+            return [ThinkingDelta(text=text, extras=self.about)]
+        return [ThinkingDelta(text=text if begun == where else _PARAGRAPH + text)]
 
     def end_thinking(self, part: ThinkingPart) -> ChatEvent:
         """Close reasoning: sign it, and say it if no delta did."""

@@ -31,6 +31,7 @@ _READ = frozenset(
         "max_output_tokens",
         "stream",
         "store",
+        "background",
         "user",
         "metadata",
     }
@@ -41,7 +42,7 @@ _SCHEMA = frozenset({"type", "name", "schema", "strict", "description"})
 def parse_response_request(document: Mapping[str, Any]) -> ChatRequest:
     """Return the canonical form of the body of `POST /responses`.
 
-    Whether the answer is stored is for whoever stores it, not for the provider that is asked.
+    Whether the answer is stored, or comes in the background, is not for the provider that is asked.
     """
     tools = parse_tools(objects(document.get("tools")))
     choice, tools = parse_choice(document.get("tool_choice"), tools)

@@ -41,7 +41,6 @@ _SHARED = frozenset(
     }
 )
 """Fields of OpenAI's chat completions that mean the same here."""
-_KEPT_BY_GATEWAY = frozenset({"background", "store"})
 
 
 def write_response(request: ChatRequest, *, model: str, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -76,7 +75,7 @@ def write_response(request: ChatRequest, *, model: str, quirks: Quirks) -> tuple
     body = {name: value for name, value in said.items() if value is not None}
     body |= {name: request.extras[name] for name in sorted(shared) if request.extras.get(name) is not None}
     if same_dialect:
-        body = {name: value for name, value in request.extras.items() if name not in _KEPT_BY_GATEWAY} | body
+        body = request.extras | body
     body["store"] = False
     return body, (*dropped, *hosted, *leave_out(body, quirks))
 
