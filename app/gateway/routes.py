@@ -15,6 +15,9 @@ from providers.types import Target, Timeouts, UpstreamRequest
 _FREE = PriceSettings(input_nusd=0, output_nusd=0)
 _ECHO = "echo"
 _NO_TRANSFORM = Transform()
+_RELAYED_KINDS = frozenset({"image", "audio", "moderation", "rerank"})
+_MEDIA = frozenset({"openai.images", "openai.speech", "openai.transcriptions", "openai.moderations", "openai.rerank"})
+"""The operations of the kinds of models that are not listed, for they do not chat."""
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,11 +108,23 @@ class RouteBuilder:
             routes = {name: self._configured(name) for name in self._settings.models}
         else:
             routes = dict(self._unasked(known))
-        openings = {
-            name: ProviderRoute(known[name], template=self._template(provider))
-            for name, provider in self._providers.items()
-        }
+        openings = {name: self._opening(provider, known[name]) for name, provider in self._providers.items()}
         return RouteTable(routes, openings)
+
+    def _opening(self, provider: Provider, known: Mapping[str, Route]) -> ProviderRoute:
+        """Return what a provider serves by the names of its own: any, or those of its models that do not chat."""
+        template = self._template(provider)
+        if template is not None or self._settings.models or not provider.is_vendors_own:
+            return ProviderRoute(known, template=template)
+        template = self._any(provider)
+        vendor, find = provider.plugin.catalog or "", self._registry.catalog.find
+
+        def recognises(model: str) -> bool:
+            found = find(vendor, model)
+            return found is not None and found.kind in _RELAYED_KINDS
+
+        has_media = not _MEDIA.isdisjoint(template.targets[0].relays)
+        return ProviderRoute(known, template=template if has_media else None, recognises=recognises)
 
     def _configured(self, name: str) -> Route:
         model = self._settings.models[name]
@@ -173,6 +188,10 @@ class RouteBuilder:
         is_known = provider.is_vendors_own and self._registry.catalog.models(provider.plugin.catalog or "")
         if self._settings.models or provider.plugin.name == _ECHO or is_known:
             return None
+        return self._any(provider)
+
+    def _any(self, provider: Provider) -> Route:
+        """Return a route of a provider whose model is still to be named."""
         name = f"{provider.name}/*"
         return msgspec.structs.replace(self._plain(provider, "*", kind="chat", price=None), name=name, label=name)
 

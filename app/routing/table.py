@@ -1,6 +1,6 @@
 """The routes: every public model name and the targets behind it, as one immutable snapshot."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -60,13 +60,19 @@ class RouteTable:
         self._providers = dict(providers or {})
 
     def find(self, name: str) -> Route | None:
-        """Return the route of a public name, or of `provider/model` for a provider that takes any name."""
+        """Return the route of a public name, or of `provider/model` for a provider that takes the name.
+
+        A bare name that is no route may be that of a vendor's model that does not chat; the first provider wins.
+        """
         route = self._routes.get(name)
         if route is not None:
             return route
         provider, slash, model = name.partition("/")
         source = self._providers.get(provider) if slash else None
-        return source.unlisted(name, model) if source is not None else None
+        if source is not None:
+            return source.unlisted(name, model)
+        found = (source.recognised(name, name) for source in self._providers.values())
+        return next((route for route in found if route is not None), None)
 
     def pinned(self, route: Route, provider: str, model: str) -> Route | None:
         """Return `route` narrowed to one of its targets, or the provider's own model; for `x-gateway-route`."""
@@ -95,10 +101,16 @@ class ProviderRoute:
     It takes any name if it has a template: so for servers that the catalogue does not know.
     """
 
-    def __init__(self, known: Mapping[str, Route], *, template: Route | None) -> None:
-        """Make one; `known` are its models by upstream name, `template` serves the others if given."""
+    def __init__(
+        self, known: Mapping[str, Route], *, template: Route | None, recognises: Callable[[str], bool] | None = None
+    ) -> None:
+        """Make one; `known` are its models by upstream name, `template` serves the others if given.
+
+        With `recognises`, it serves only those others that it is true of, and those also by their bare names.
+        """
         self._known = dict(known)
         self._template = template
+        self._recognises = recognises
 
     def route(self, name: str, model: str) -> Route | None:
         """Return the route for an upstream model, under the public name `name`."""
@@ -106,8 +118,10 @@ class ProviderRoute:
         return known if known is not None else self.unlisted(name, model)
 
     def unlisted(self, name: str, model: str) -> Route | None:
-        """Return the route for an upstream model that nobody has listed, if the provider takes any name."""
+        """Return the route for an upstream model that nobody has listed, if the provider takes its name."""
         if self._template is None or not _is_plain_name(model):
+            return None
+        if self._recognises is not None and not self._recognises(model):
             return None
         first = self._template.targets[0]
         target = msgspec.structs.replace(
@@ -116,6 +130,10 @@ class ProviderRoute:
             whole_target=msgspec.structs.replace(first.whole_target, model=model),
         )
         return msgspec.structs.replace(self._template, name=name, targets=(target,))
+
+    def recognised(self, name: str, model: str) -> Route | None:
+        """Return the route for an upstream model that nobody has listed, if the provider is known to have it."""
+        return None if self._recognises is None else self.unlisted(name, model)
 
 
 _MAX_NAME = 200

@@ -42,6 +42,22 @@ def test_without_models_the_catalogue_is_served_bare_and_by_provider(table):
     assert routes.find("openai/no-such-model") is None
 
 
+@pytest.mark.parametrize("model", ["gpt-image-1", "whisper-1", "tts-1", "omni-moderation-latest"])
+def test_a_vendors_models_that_do_not_chat_are_served_by_name_and_not_listed(table, model):
+    routes = table(OPENAI, **KEY)
+    listed = {route.name for route in routes}
+    for name in (model, f"openai/{model}"):
+        route = routes.find(name)
+        assert (route.name, route.targets[0].target.model, route.label) == (name, model, "openai/*")
+        assert name not in listed
+    assert routes.find(f"openai/../{model}") is None
+
+
+def test_with_models_those_that_do_not_chat_are_named_too(table):
+    models = "models: {mini: {targets: [{provider: openai, model: gpt-4o-mini}]}}\n"
+    assert table(OPENAI + models, **KEY).find("gpt-image-1") is None
+
+
 def test_with_models_only_those_are_served(table):
     models = "models: {mini: {targets: [{provider: openai, model: gpt-4o-mini}]}}\n"
     routes = table(OPENAI + models, **KEY)
