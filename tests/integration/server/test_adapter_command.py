@@ -1,63 +1,21 @@
 """`llm-gateway adapter NAME` as a process of its own, and a gateway that calls it."""
 
 import json
-import os
 import re
 import signal
-import sys
 import threading
 
 import httpx
 import pytest
 import yaml
-from servers.gateway import ADMIN_KEY, MASTER_SECRET, REPOSITORY, GatewayProcess
-from servers.process import ServerFailed, ServerProcess, Workspace, free_port, wait_until
+from servers.adapter import AdapterProcess
+from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
+from servers.process import ServerFailed, wait_until
 
 TOKEN = "a-token-of-the-adapter-0123456789"
 VENDOR_KEY = "sk-of-the-vendor-and-of-nobody-else"
 PRESETS = ("fake-400", "fake-401", "fake-429", "fake-500", "fake-slow-chunks", "fake-cut", "fake-tools", "fake-model")
 HELLO = [{"role": "user", "content": "say this again"}]
-
-
-class Adapter:
-    """One running adapter service."""
-
-    def __init__(self, *words, config=None, port=None, **environ):
-        self.workspace = Workspace("adapter")
-        self.port = port or free_port()
-        arguments = list(words)
-        if config is not None:
-            self.file = self.workspace.path / "gateway.yaml"
-            self.file.write_text(yaml.safe_dump(config))
-            arguments += ["--config", str(self.file)]
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        self.process = ServerProcess(
-            [sys.executable, "-W", "error", "-m", "app", "adapter", *arguments, "--port", str(self.port)],
-            log=self.workspace.path / "log",
-            cwd=self.workspace.path,
-            environ={**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", **environ},
-        )
-        self.process.start()
-        if not wait_until(lambda: "Ready." in self.log, within_s=30, process=self.process):
-            log = self.log
-            self.close()
-            raise ServerFailed(log)
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def log(self):
-        return self.process.log.read_text(errors="replace")
-
-    def wait_for(self, pattern):
-        assert wait_until(lambda: re.search(pattern, self.log) is not None, within_s=20), self.log
-
-    def close(self):
-        if self.process.is_alive:
-            self.process.kill()
-        self.workspace.close()
 
 
 def vendor(fake_url, **fields):
@@ -66,7 +24,7 @@ def vendor(fake_url, **fields):
 
 @pytest.fixture(scope="module")
 def echo():
-    adapter = Adapter("echo")
+    adapter = AdapterProcess("echo")
     yield adapter
     adapter.close()
 
@@ -75,7 +33,7 @@ def echo():
 def remote(session_provider):
     """An adapter of the fake provider, reached only with a token; the credential is in its own file."""
     config = {"providers": {"far": vendor(session_provider.url)}}
-    adapter = Adapter("far", config=config, GATEWAY_ADAPTER_TOKEN=TOKEN, VENDOR_KEY=VENDOR_KEY)
+    adapter = AdapterProcess("far", config=config, GATEWAY_ADAPTER_TOKEN=TOKEN, VENDOR_KEY=VENDOR_KEY)
     yield adapter
     adapter.close()
 
@@ -206,7 +164,7 @@ def test_the_service_introduces_itself_to_who_has_the_token(remote):
 
 def test_a_reload_is_served_and_a_bad_file_is_not(fake_provider):
     first = {"providers": {"far": vendor(fake_provider.url)}}
-    adapter = Adapter("far", config=first, VENDOR_KEY="sk-first", OTHER_KEY="sk-second")
+    adapter = AdapterProcess("far", config=first, VENDOR_KEY="sk-first", OTHER_KEY="sk-second")
     try:
         request = {"model": "fake-model", "dialect": "openai", "messages": []}
         calling = {"json": {"model": "fake-model", "request": request}, "timeout": 20}
@@ -230,7 +188,9 @@ def test_a_reload_is_served_and_a_bad_file_is_not(fake_provider):
 
 
 def test_sigterm_lets_the_calls_in_flight_end(fake_provider):
-    adapter = Adapter("openai", config={"providers": {"openai": vendor(fake_provider.url)}}, VENDOR_KEY=VENDOR_KEY)
+    adapter = AdapterProcess(
+        "openai", config={"providers": {"openai": vendor(fake_provider.url)}}, VENDOR_KEY=VENDOR_KEY
+    )
     try:
         message = {"role": "user", "content": [{"type": "text", "text": "word " * 40}]}
         request = {"model": "x", "dialect": "openai", "stream": True, "messages": [message]}
@@ -259,7 +219,7 @@ def test_sigterm_lets_the_calls_in_flight_end(fake_provider):
 )
 def test_what_is_missing_is_said_with_what_to_do(words, environ, said):
     with pytest.raises(ServerFailed) as caught:
-        Adapter(*words, **environ).close()
+        AdapterProcess(*words, **environ).close()
     (line,) = str(caught.value).splitlines()
     assert line.startswith("Error: ")
     assert said in line
@@ -267,12 +227,12 @@ def test_what_is_missing_is_said_with_what_to_do(words, environ, said):
 
 def test_an_address_in_use_is_said_with_the_options_that_choose_another(echo):
     with pytest.raises(ServerFailed) as caught:
-        Adapter("echo", port=echo.port).close()
+        AdapterProcess("echo", port=echo.port).close()
     assert "with --port and --host" in str(caught.value)
 
 
 def test_a_usual_key_is_enough_and_beyond_this_machine_a_token_is():
-    adapter = Adapter("groq", "--host", "0.0.0.0", GROQ_API_KEY=VENDOR_KEY, GATEWAY_ADAPTER_TOKEN=TOKEN)
+    adapter = AdapterProcess("groq", "--host", "0.0.0.0", GROQ_API_KEY=VENDOR_KEY, GATEWAY_ADAPTER_TOKEN=TOKEN)
     try:
         told = httpx.get(f"{adapter.url}/native/v1/", headers={"authorization": f"Bearer {TOKEN}"}).json()
         assert told["adapter"] == "groq"
