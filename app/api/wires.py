@@ -1,6 +1,7 @@
 """Every wire of the inference API. Law: an endpoint is served, described and tried in tests because it stands here."""
 
 from app.api.anthropic.paths import COUNT_TOKENS_WIRE, MESSAGES_WIRE
+from app.api.gemini.paths import GENERATE_WIRE
 from app.api.inference import Wire
 from app.api.llm.chat import LLM_CHAT_WIRE
 from app.api.openai.audio import SPEECH_WIRE, TRANSCRIPTIONS_WIRE, TRANSLATIONS_WIRE
@@ -25,4 +26,5 @@ WIRES: tuple[Wire, ...] = (
     LLM_CHAT_WIRE,
     MESSAGES_WIRE,
     COUNT_TOKENS_WIRE,
+    GENERATE_WIRE,
 )

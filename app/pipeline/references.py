@@ -20,9 +20,12 @@ _FIELDS = frozenset(
     }
 )
 _TURNS = ("messages", "contents", "input")
+_INSTRUCTIONS = ("systemInstruction", "system_instruction")
 _PARTS = ("content", "parts", "output")
 _OF_CLIENT = frozenset({"function", "custom", "input", "args", "response", "parameters"})
 """Objects whose members the client names as it likes."""
+_ANSWERS = frozenset({"functionResponse", "function_response"})
+"""Parts of Google's that hold parts themselves."""
 _ITEM = "item_reference"
 _GOOGLE_FILES = "generativelanguage.googleapis.com"
 
@@ -42,6 +45,9 @@ def find_references(document: Mapping[str, Any]) -> list[Reference]:
         if name in document:
             for path, turn in _objects_in(document[name], name):
                 found += _in_turn(turn, path)
+    for name in _INSTRUCTIONS:
+        if isinstance(instruction := document.get(name), dict):
+            found += _in_turn(instruction, name)
     if document.get("tools"):
         for path, tool in _objects_in(document["tools"], "tools"):
             found += _in_object(tool, path)
@@ -59,6 +65,9 @@ def _in_turn(turn: Mapping[str, Any], path: str) -> Iterator[Reference]:
                 yield from _in_object(part, place)
                 if type(part.get("content")) is list:
                     yield from _in_turn(part, place)
+                for answer in _ANSWERS & part.keys():
+                    if isinstance(part[answer], dict):
+                        yield from _in_turn(part[answer], f"{place}.{answer}")
 
 
 def _objects_in(items: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -107,8 +116,9 @@ def _named(path: str, kind: str, value: Any) -> Iterator[Reference]:
 
 
 def _is_google_file(uri: Any) -> bool:
-    """Whether a URI names a file that was uploaded to Gemini's Files API, where the key owns it."""
+    """Whether a URI names a file of Gemini's Files API, or of Cloud Storage, where the gateway's account reads it."""
     try:
-        return isinstance(uri, str) and (urlsplit(uri).hostname == _GOOGLE_FILES or uri.startswith("files/"))
+        is_stored = isinstance(uri, str) and uri.startswith(("files/", "gs://"))
+        return is_stored or (isinstance(uri, str) and urlsplit(uri).hostname == _GOOGLE_FILES)
     except ValueError:
         return False

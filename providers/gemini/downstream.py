@@ -10,7 +10,7 @@ from typing import Any
 from providers.gemini.config import Config
 from providers.gemini.tools import CONFIG, Choice, read_tools
 from providers.gemini.turns import read_system, read_turns
-from providers.gemini.wire import DIALECT, named
+from providers.gemini.wire import DIALECT, camel, named
 from providers.types import ChatRequest
 
 _READ = frozenset({"model", "contents", "systemInstruction", "tools", CONFIG, "generationConfig"})
@@ -18,7 +18,7 @@ _READ = frozenset({"model", "contents", "systemInstruction", "tools", CONFIG, "g
 
 def parse_generate(document: Mapping[str, Any], *, model: str, stream: bool) -> ChatRequest:
     """Return the canonical form of the body of `:generateContent`; the model and the method are in the path."""
-    body = named(dict(document))
+    body = _body(document)
     config = Config(body.get("generationConfig"))
     choice = Choice(body.get(CONFIG))
     return ChatRequest(
@@ -35,3 +35,14 @@ def parse_generate(document: Mapping[str, Any], *, model: str, stream: bool) -> 
         stream=stream,
         extras={name: value for name, value in body.items() if name not in _READ} | choice.extras | config.extras,
     )
+
+
+def _body(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a body; two objects under the two names of one field are one, as edits may leave them."""
+    fields = named(dict(document))
+    for name, value in document.items():
+        known = fields[camel(name)]
+        if known is not value and isinstance(known, dict) and isinstance(value, dict):
+            first, second = (value, known) if "_" in name else (known, value)
+            fields[camel(name)] = named(first) | second
+    return fields

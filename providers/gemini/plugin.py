@@ -11,7 +11,7 @@ from providers.framing.members import splice
 from providers.gemini import embeddings, upstream
 from providers.gemini.errors import decode_error
 from providers.gemini.inspect import StreamInspector, WholeInspector
-from providers.gemini.wire import GENERATE
+from providers.gemini.wire import GENERATE, named
 from providers.http.adapter import HttpAdapter
 from providers.plugin import NoOptions, Plugin
 from providers.protocol import Adapter, ChatDecoder, Inspector, Sender
@@ -74,11 +74,11 @@ class GeminiDialect:
 
     def encode_relay(self, request: RelayRequest, target: Target) -> UpstreamRequest:
         """Return the request that carries the client's bytes."""
-        put, drop = dict(request.edits.put), request.edits.drop
+        put, drop = _one_config(request)
         if "model" in request.document:
             drop |= {"model"}
         if request.output_cap is not None:
-            put |= _cap_output(request, request.output_cap)
+            put |= _cap_output(request.document, request.output_cap, put=put, drop=drop)
         body = request.body
         if put or drop or request.edits.rename:
             body = splice(body, put=put, drop=drop, rename=request.edits.rename)
@@ -121,15 +121,24 @@ def _resource(model: str) -> str:
     return model if model.partition("/")[0] in _COLLECTIONS and "/" in model else f"models/{model}"
 
 
-def _cap_output(request: RelayRequest, cap: int) -> dict[str, bytes]:
+def _one_config(request: RelayRequest) -> tuple[dict[str, bytes], frozenset[str]]:
+    """Return the operator's edits; a config that the client calls by its other name is joined to theirs."""
+    put, drop = dict(request.edits.put), request.edits.drop
+    ours, other = _CONFIGS
+    given = request.document.get(other)
+    if ours in put and isinstance(given, dict) and other not in drop:
+        put[ours] = msgspec.json.encode(named(given) | msgspec.json.decode(put[ours]))
+        drop |= {other}
+    return put, drop
+
+
+def _cap_output(
+    document: Mapping[str, Any], cap: int, *, put: Mapping[str, bytes], drop: frozenset[str]
+) -> dict[str, bytes]:
     """Return the configs that ask for more than the cap, or name none, with the cap in them."""
-    edited: Mapping[str, bytes] = request.edits.put
-    configs: dict[str, Any] = {
-        name: msgspec.json.decode(edited[name]) if name in edited else request.document[name]
-        for name in _CONFIGS
-        if name in edited or (name in request.document and name not in request.edits.drop)
-    }
-    configs = {name: config for name, config in configs.items() if isinstance(config, dict)} or {_CONFIGS[0]: {}}
+    found = {name: document[name] for name in _CONFIGS if name in document and name not in drop}
+    found |= {name: msgspec.json.decode(put[name]) for name in _CONFIGS if name in put}
+    configs = {name: config for name, config in found.items() if isinstance(config, dict)} or {_CONFIGS[0]: {}}
     capped = {name: _capped(config, cap) for name, config in configs.items()}
     return {name: msgspec.json.encode(config) for name, config in capped.items() if config != configs[name]}
 

@@ -31,6 +31,22 @@ def said(*parts):
             "contents[0].parts[0].fileData.fileUri",
         ),
         (
+            {"contents": [{"parts": [{"file_data": {"file_uri": "gs://bucket/a.png"}}]}]},
+            "contents[0].parts[0].file_data.file_uri",
+        ),
+        (
+            {
+                "contents": [
+                    {"parts": [{"functionResponse": {"name": "f", "parts": [{"fileData": {"fileUri": "files/a"}}]}}]}
+                ]
+            },
+            "contents[0].parts[0].functionResponse.parts[0].fileData.fileUri",
+        ),
+        (
+            {"system_instruction": {"parts": [{"fileData": {"fileUri": GOOGLE_FILE}}]}},
+            "system_instruction.parts[0].fileData.fileUri",
+        ),
+        (
             said({"type": "tool_result", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]}),
             "messages[1].content[0].content[0].source.file_id",
         ),
@@ -51,6 +67,7 @@ def test_a_reference_is_found(document, path):
         {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]},
         {"container": {"skills": [{"type": "anthropic", "skill_id": "pptx"}]}},
         {"contents": [{"parts": [{"fileData": {"fileUri": "https://example.com/a.png"}}]}]},
+        {"contents": [{"parts": [{"functionResponse": {"name": "f", "response": {"parts": [{"file_id": "mine"}]}}}]}]},
         said({"type": "tool_use", "id": "t", "name": "f", "input": {"file_id": "mine"}}),
         {"messages": "odd", "tools": {"file_id": "x"}, "input": ["file_id"]},
         {"messages": [1, {"content": [1]}], "tools": [1]},

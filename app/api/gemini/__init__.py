@@ -1,0 +1,1 @@
+"""Google's dialect of the inference API."""
