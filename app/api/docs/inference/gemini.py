@@ -50,8 +50,8 @@ def _stream() -> Object:
         request=body("GeminiRequest", {"A question": _QUESTION}),
         content={EVENTS: {"schema": reference("GeminiAnswer")}, JSON: {"schema": pieces}},
         says=(
-            "The pieces of the answer, of which the last says why it ends. An answer that breaks ends with an event "
-            "that says the error; its array has no end."
+            "The pieces of the answer, of which the last says why it ends. An answer that breaks ends with a piece "
+            "that says the error; its array is not closed."
         ),
         speech=GEMINI,
         parameters=[_MODEL, _ALT],

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.api.docs.schemas.gateway import GatewayNote, GatewayOptions
-from app.api.docs.schemas.messages import ChatMessage, ResponseFormat, Tool, ToolCall
+from app.api.docs.schemas.messages import ChatMessage, ExtraContent, ReasoningDetail, ResponseFormat, Tool, ToolCall
 
 ModelName = Annotated[
     str,
@@ -71,7 +71,10 @@ class AnswerMessage(msgspec.Struct, kw_only=True):
     content: str | None = None
     refusal: str | None = None
     reasoning_content: Annotated[str | None, Meta(description="The model's thoughts, if it shows them.")] = None
+    reasoning_details: list[ReasoningDetail] | None = None
     tool_calls: list[ToolCall] | None = None
+    annotations: Annotated[list[dict[str, Any]] | None, Meta(description="What the text cites.")] = None
+    extra_content: ExtraContent = UNSET
 
 
 class ChatChoice(msgspec.Struct, kw_only=True):
@@ -116,6 +119,13 @@ class FunctionDelta(msgspec.Struct, kw_only=True):
     arguments: str | None = None
 
 
+class CustomDelta(msgspec.Struct, kw_only=True):
+    """More of a use of a tool that takes free text."""
+
+    name: str | None = None
+    input: str | None = None
+
+
 class ToolCallDelta(msgspec.Struct, kw_only=True):
     """More of tool call number `index`; its `id` and name come first."""
 
@@ -123,6 +133,8 @@ class ToolCallDelta(msgspec.Struct, kw_only=True):
     id: str | None = None
     type: str | None = None
     function: FunctionDelta | UnsetType = UNSET
+    custom: CustomDelta | UnsetType = UNSET
+    extra_content: ExtraContent = UNSET
 
 
 class ChatDelta(msgspec.Struct, kw_only=True):
@@ -132,7 +144,10 @@ class ChatDelta(msgspec.Struct, kw_only=True):
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    reasoning_details: list[ReasoningDetail] | None = None
     tool_calls: list[ToolCallDelta] | None = None
+    annotations: list[dict[str, Any]] | None = None
+    extra_content: ExtraContent = UNSET
 
 
 class ChunkChoice(msgspec.Struct, kw_only=True):

@@ -9,8 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 class GeminiBlob(msgspec.Struct, kw_only=True, rename="camel"):
     """An image, a document or sound, in the request itself."""
 
-    mime_type: Annotated[str, Meta(examples=["image/png", "application/pdf", "audio/wav"])]
     data: Annotated[str, Meta(description="The bytes, in base64.")]
+    mime_type: Annotated[str | UnsetType, Meta(examples=["image/png", "application/pdf", "audio/wav"])] = UNSET
 
 
 class GeminiFile(msgspec.Struct, kw_only=True, rename="camel"):

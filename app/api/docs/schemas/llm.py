@@ -1,13 +1,13 @@
 """The gateway's own chat dialect: what it writes is all its own, so other fields would be a defect."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.api.docs.schemas.chat import ChatFields
 from app.api.docs.schemas.gateway import ErrorDetail, GatewayNote, TokenUsage
-from app.api.docs.schemas.messages import ToolCall
+from app.api.docs.schemas.messages import ExtraContent, ReasoningDetail, ToolCall
 
 Cost = Annotated[str | None, Meta(description="In USD; null for a model without a price.", examples=["0.000150000"])]
 
@@ -24,7 +24,10 @@ class LlmOutput(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     tool_calls: list[ToolCall]
     finish_reason: Annotated[str, Meta(examples=["stop", "length", "tool_calls", "content_filter"])]
     reasoning: Annotated[str | UnsetType, Meta(description="The model's thoughts, if it shows them.")] = UNSET
+    reasoning_details: list[ReasoningDetail] | UnsetType = UNSET
     refusal: str | UnsetType = UNSET
+    annotations: Annotated[list[dict[str, Any]] | UnsetType, Meta(description="What the text cites.")] = UNSET
+    extra_content: ExtraContent = UNSET
 
 
 class LlmCache(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -74,12 +74,39 @@ class CalledFunction(msgspec.Struct, kw_only=True):
     arguments: Annotated[str, Meta(description="JSON, exactly as the model wrote it.")]
 
 
+class CalledCustom(msgspec.Struct, kw_only=True):
+    """The tool of free text that the model wants used."""
+
+    name: str
+    input: str
+
+
+ExtraContent = Annotated[
+    dict[str, Any] | UnsetType,
+    Meta(description="Proves to Google what the model thought. Give it back as it came."),
+]
+
+
 class ToolCall(msgspec.Struct, kw_only=True):
-    """The model's wish to use a tool; `function` is absent for a tool of another type."""
+    """The model's wish to use a tool: a function, or one that takes free text."""
 
     id: Annotated[str, Meta(description="What the tool's result must name.")]
-    type: Annotated[str, Meta(examples=["function"])]
+    type: Annotated[str, Meta(examples=["function", "custom"])]
     function: CalledFunction | UnsetType = UNSET
+    custom: CalledCustom | UnsetType = UNSET
+    extra_content: ExtraContent = UNSET
+
+
+class ReasoningDetail(msgspec.Struct, kw_only=True):
+    """A block of the model's thoughts that its vendor signed. Give it back as it came."""
+
+    type: Annotated[str, Meta(examples=["reasoning.text", "reasoning.summary", "reasoning.encrypted"])]
+    format: Annotated[str | None, Meta(description="Who signed it.")] = None
+    text: str | None = None
+    summary: str | None = None
+    data: str | None = None
+    signature: str | None = None
+    index: int | None = None
 
 
 class ChatMessage(msgspec.Struct, kw_only=True):
@@ -92,6 +119,9 @@ class ChatMessage(msgspec.Struct, kw_only=True):
     name: str | None = None
     tool_calls: Annotated[list[ToolCall] | None, Meta(description="The assistant's, as it made them.")] = None
     tool_call_id: Annotated[str | None, Meta(description="With role `tool`: the call that this answers.")] = None
+    reasoning_details: Annotated[list[ReasoningDetail] | None, Meta(description="The assistant's, as they came.")] = (
+        None
+    )
 
 
 class FunctionDeclaration(msgspec.Struct, kw_only=True):
@@ -103,11 +133,20 @@ class FunctionDeclaration(msgspec.Struct, kw_only=True):
     strict: Annotated[bool | None, Meta(description="Whether the arguments must obey the schema.")] = None
 
 
-class Tool(msgspec.Struct, kw_only=True):
-    """A tool that the model may use; `function` with type `function`."""
+class CustomDeclaration(msgspec.Struct, kw_only=True):
+    """A tool that takes free text; for models that know none, a function of one text stands for it."""
 
-    type: Annotated[str, Meta(examples=["function"])]
+    name: str
+    description: str | None = None
+    format: Annotated[dict[str, Any] | None, Meta(description="The grammar of the text.")] = None
+
+
+class Tool(msgspec.Struct, kw_only=True):
+    """A tool that the model may use; one of another type than shown is a provider's own."""
+
+    type: Annotated[str, Meta(examples=["function", "custom"])]
     function: FunctionDeclaration | UnsetType = UNSET
+    custom: CustomDeclaration | UnsetType = UNSET
 
 
 class JsonSchemaFormat(msgspec.Struct, kw_only=True):
