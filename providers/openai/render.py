@@ -6,7 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 import base64
 import sys
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -90,10 +90,15 @@ def render_message(choice: Choice, custom_names: Collection[str] = frozenset()) 
         "reasoning_content": "".join(block.text for block in blocks),
         thoughts.DETAILS: thoughts.seal_details(blocks),
         "tool_calls": calls,
-        "annotations": [note for part in texts for note in part.annotations],
+        "annotations": _citations(note for part in texts for note in part.annotations),
         thoughts.EXTRA: _sealed(signature),
     }
     return message | {name: value for name, value in fields.items() if value}
+
+
+def _citations(notes: Iterable[Any]) -> list[Any]:
+    """Return the citations of pages: the only kind that this wire has."""
+    return [note for note in notes if isinstance(note, dict) and isinstance(note.get("url_citation"), dict)]
 
 
 def _render_call(part: ToolCallPart, custom_names: Collection[str]) -> dict[str, Any]:
@@ -248,7 +253,7 @@ class _Call:
 
 def _text_delta(event: TextDelta) -> dict[str, Any]:
     delta: dict[str, Any] = {"refusal" if event.refusal else "content": event.text}
-    if notes := event.extras.get(ANNOTATIONS):
+    if notes := _citations(event.extras.get(ANNOTATIONS, ())):
         delta["annotations"] = notes
     return delta | ({thoughts.EXTRA: _sealed(event.signature)} if event.signature else {})
 
