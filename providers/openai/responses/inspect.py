@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from providers.answers import read_object
 from providers.errors import BadAnswer, ProviderError, StreamInterrupted
 from providers.framing import sse
 from providers.openai.responses.wire import COMPLETED, FAILED, INCOMPLETE, failure_of, read_usage
@@ -18,6 +19,7 @@ from providers.types import Usage
 _MATTERS = re.compile(
     rb'"error"|"(?:response\.)?(?:created|completed|incomplete|failed|queued|in_progress|output_item\.added)"'
 )
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ENDS = frozenset({COMPLETED, INCOMPLETE})
 
 
@@ -93,13 +95,8 @@ class WholeResponse:
 def _read_response(data: bytes) -> _Response:
     try:
         return _decode_response(data)
-    except msgspec.ValidationError:
-        decoded = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        decoded = None
-    if not isinstance(decoded, dict):
-        raise BadAnswer("the provider's answer is not a JSON object")
-    return _odd_response(decoded)
+    except _UNREADABLE:
+        return _odd_response(read_object(data))
 
 
 def _odd_response(value: Any) -> _Response:
@@ -169,14 +166,11 @@ class ResponseStreamInspector:
 
 
 def _read_event(data: bytes) -> _Event:
+    """Return an event, as much of it as can be read. Raises `BadAnswer` for what is no JSON object."""
     try:
         return _decode_event(data)
-    except msgspec.ValidationError:
-        decoded = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        decoded = None
-    if not isinstance(decoded, dict):
-        raise BadAnswer("the provider sent an event that is not one of a response")
+    except _UNREADABLE:
+        decoded = read_object(data)
     kind = decoded.get("type")
     response = None if decoded.get("response") is None else _odd_response(decoded["response"])
     return _Event(
