@@ -6,24 +6,11 @@ from typing import Any
 import httpx
 import pytest
 from documents import check_answer, check_document, check_request
-from servers.gateway import GatewayProcess
 
 CHAT, LLM, EMBEDDINGS = "/v1/chat/completions", "/v1/llm/chat", "/v1/embeddings"
 _SAY = {"messages": [{"role": "user", "content": "one two three"}]}
 _TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 _TOOLS: dict[str, Any] = {"tools": [_TOOL]}
-
-
-@pytest.fixture(scope="module")
-def client(embedded_gateway: GatewayProcess):
-    headers = {"authorization": f"Bearer {embedded_gateway.key}"}
-    with httpx.Client(base_url=embedded_gateway.base_url, headers=headers, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def document(client) -> dict[str, Any]:
-    return client.get("/openapi.json").json()
 
 
 def _faults(document: dict[str, Any], answer: httpx.Response) -> list[str]:
