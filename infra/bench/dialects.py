@@ -2,10 +2,10 @@
 
     .venv/bin/python infra/bench/dialects.py [--chunks 2000] [--rounds 7] [--gate]
 
-In one process and without sockets: the adapter over an answer that is already there, the pipeline's bodies, the client's
-renderer; all that our own Python does between two reads of a socket and two writes. Each chunk comes in a read of its own,
-as it does from a vendor that thinks. The figure is the median over the rounds, of the process's CPU time. `--gate` exits
-with 1 if a relayed chunk costs more than 6 µs or a translated one more than 60 µs.
+In one process and without sockets: the adapter over an answer that is already there, the pipeline's bodies, the
+client's renderer; all that our own Python does between two reads of a socket and two writes. Each chunk comes in a read
+of its own, as it does from a vendor that thinks. The figure is the median over the rounds, of the process's CPU time.
+`--gate` exits with 1 if a relayed chunk costs more than 6 µs or a translated one more than 60 µs.
 """
 
 import argparse
@@ -51,7 +51,8 @@ class Source(NamedTuple):
 
     def pieces(self, count: int) -> Iterator[bytes]:
         """Yield the answer, a read a chunk."""
-        yield self.head
+        if self.head:
+            yield self.head
         yield from (self.chunk(number) for number in range(count))
         yield self.tail
 
@@ -332,7 +333,7 @@ def main() -> int:
     bench, clients = Bench(chunks=chosen.chunks, rounds=chosen.rounds), _clients()
     print(f"relayed, µs of CPU a chunk (gate {RELAYED_US:g})")
     worst_relayed = worst_translated = 0.0
-    for name in clients.keys() & SOURCES.keys():
+    for name in [name for name in clients if name in SOURCES]:
         spent = bench.cost_us(SOURCES[name], clients[name], relays=True)
         worst_relayed = max(worst_relayed, spent)
         print(f"  {name:20} {spent:7.2f}")
