@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from documents import check_answer, check_request, examples_of
+from documents.json_schema import faults_of
 
 from app.api.inference_openapi import inference_document
 
@@ -33,6 +34,12 @@ _CHANGES: list[tuple[str, dict[str, Any]]] = [
     (MESSAGES, {"max_tokens": 2}),
     (MESSAGES, {"tools": [{"name": "f", "input_schema": _SCHEMA}], "tool_choice": {"type": "any"}}),
     (MESSAGES, {"tools": [{"name": "f", "input_schema": _SCHEMA}], "tool_choice": {"type": "any"}, "stream": True}),
+]
+_GENERATE = {"contents": [{"role": "user", "parts": [{"text": "one two three"}]}]}
+_METHODS = [":generateContent", ":streamGenerateContent?alt=sse", ":streamGenerateContent"]
+_FAULTY = [
+    *("fake-400", "fake-404", "fake-429", "fake-500", "fake-html", "fake-cut", "fake-reset", "fake-refused"),
+    *("fake-error-frame", "fake-error-first", "fake-no-usage", "fake-reasoning", "fake-refusal", "fake-crlf"),
 ]
 _RECORDING = {"file": ("a.wav", b"RIFF", "audio/wav")}
 
@@ -84,13 +91,7 @@ def test_a_dialect_is_answered_as_described(client, document, path, changed, mod
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
-    "model",
-    [
-        *("fake-400", "fake-404", "fake-429", "fake-500", "fake-html", "fake-cut", "fake-reset", "fake-refused"),
-        *("fake-error-frame", "fake-error-first", "fake-no-usage", "fake-reasoning", "fake-refusal", "fake-crlf"),
-    ],
-)
+@pytest.mark.parametrize("model", _FAULTY)
 @pytest.mark.parametrize("path", _BODIES)
 def test_a_provider_that_fails_is_reported_as_described(client, document, path, model, stream):
     answer = client.post(path, json={"model": model, **_BODIES[path], "stream": stream})
@@ -171,3 +172,78 @@ def test_a_form_that_cannot_be_served_is_refused_as_described(client, document, 
     ]
     assert [answer.status_code for answer in answers] == [400, 400, 415]
     assert [fault for answer in answers for fault in _faults(document, answer)] == []
+
+
+# -- Google's paths, which name the model ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["echo", "fake-model"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"gateway": {"include": "cost"}},
+        {"generationConfig": {"maxOutputTokens": 2, "candidateCount": 2}},
+        {
+            "tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": _SCHEMA}]}],
+            "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
+        },
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", _METHODS)
+def test_content_is_generated_as_described(client, document, method, changed, model):
+    body = _GENERATE | changed
+    assert check_request(document, "/v1beta/models/{model}:generateContent", "POST", body) == []
+    answer = client.post(f"/v1beta/models/{model}{method}", json=body)
+    assert answer.status_code == 200
+    assert _faults(document, answer) == []
+
+
+@pytest.mark.parametrize("model", [*_FAULTY, "nothing"])
+@pytest.mark.parametrize("method", _METHODS)
+def test_content_that_fails_is_reported_as_described(client, document, method, model):
+    answer = client.post(f"/v1beta/models/{model}{method}", json=_GENERATE)
+    if answer.text.startswith("[") and not answer.text.endswith("]"):
+        *pieces, last = json.loads(answer.text + "]")
+        answer_schema, error_schema = (
+            DOCUMENT["components"]["schemas"][name] for name in ("GeminiAnswer", "GeminiError")
+        )
+        assert [fault for piece in pieces for fault in faults_of(piece, answer_schema, document=document)] == []
+        assert faults_of(last, error_schema, document=document) == []
+    else:
+        assert _faults(document, answer) == []
+
+
+def test_an_array_that_breaks_is_not_closed(client):
+    said = client.post("/v1beta/models/fake-cut:streamGenerateContent", json=_GENERATE).text
+    assert said.startswith("[")
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(said)
+
+
+@pytest.mark.parametrize(
+    ("status", "call"),
+    [
+        (400, {"content": b"{", "headers": {"content-type": "application/json"}}),
+        (400, {"json": {"contents": []}}),
+        (401, {"json": _GENERATE, "headers": {"authorization": "Bearer nobody"}}),
+        (415, {"content": b"{}", "headers": {"content-type": "text/plain"}}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", _METHODS)
+def test_content_that_is_refused_is_so_as_described(client, document, method, status, call):
+    answer = client.post(f"/v1beta/models/echo{method}", **call)
+    assert answer.status_code == status
+    assert _faults(document, answer) == []
+
+
+@pytest.mark.parametrize("name", ["authorization", "x-api-key", "x-goog-api-key"])
+def test_every_scheme_of_the_document_opens_every_dialect(embedded_gateway, name):
+    key = embedded_gateway.key if name != "authorization" else f"Bearer {embedded_gateway.key}"
+    for path, body in [
+        (MESSAGES, {"model": "echo", **_BODIES[MESSAGES]}),
+        ("/v1beta/models/echo:generateContent", _GENERATE),
+    ]:
+        assert httpx.post(embedded_gateway.base_url + path, json=body, headers={name: key}).status_code == 200
