@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from litestar import Litestar, Request, Response, asgi
+from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
 from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
 from app.api.admin.problems import spoken_problem
 from app.api.docs import docs_handlers
 from app.api.errors import headers_of, status_of
-from app.api.inference import InferenceEndpoint
+from app.api.inference import inference_handlers
 from app.api.inference_openapi import inference_document
 from app.api.openai.kept import kept_response_handlers
 from app.api.openai.models import model_handlers
@@ -103,9 +103,7 @@ class GatewayApplication:
         if gateway is None:
             raise RuntimeError("the gateway plane needs a gateway")
         document = inference_document(version=release())
-        handlers: list[Any] = [
-            asgi(wire.route, copy_scope=False)(InferenceEndpoint(wire, gateway).__call__) for wire in WIRES
-        ]
+        handlers: list[Any] = [handler for wire in WIRES for handler in inference_handlers(wire, gateway)]
         handlers += model_handlers(gateway)
         handlers += kept_response_handlers(gateway)
         handlers += docs_handlers(lambda: document)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
+from litestar import asgi, post
+from litestar.types import ASGIApp
 
 from app.api.body import FORM_TYPE, JSON_TYPE, JsonReader, check_head, read_form
 from app.api.downstream import ClientGone, Downstream, Stopped
@@ -60,13 +62,13 @@ class Call(NamedTuple):
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
     """How one endpoint differs from the others.
 
-    `path` is where it is served, if not at the operation's endpoint: it may end in `{rest:path}`. `read` refuses bodies
-    of the wrong shape and returns what they ask. `say_error` renders an error that comes instead of an answer,
-    `say_late_error` one that comes inside a stream; both are given the request's id too. A late error of `None` tears
-    the stream, where nothing could be said in it. `say_late_element` says one behind the elements of an array that has
-    begun; without it such an array is torn. `media_type` is that of the bodies. `passes` are the client's headers
-    that go on to a provider of the same dialect. `id_headers` carry the request's id back. `keeps_alive` is whether a
-    quiet stream may be kept open with comments.
+    `path` is where it is served, if not at the operation's endpoint: it may end in `{rest:path}`. `also_at` are other
+    templates for the same. `read` refuses bodies of the wrong shape and returns what they ask. `say_error` renders an
+    error that comes instead of an answer, `say_late_error` one that comes inside a stream; both are given the request's
+    id too. A late error of `None` tears the stream, where nothing could be said in it. `say_late_element` says one
+    behind the elements of an array that has begun; without it such an array is torn. `media_type` is that of the
+    bodies. `passes` are the client's headers that go on to a provider of the same dialect. `id_headers` carry the
+    request's id back. `keeps_alive` is whether a quiet stream may be kept open with comments.
     """
 
     operation: Operation
@@ -75,6 +77,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     say_late_error: Callable[[GatewayError, str], bytes | None]
     say_late_element: Callable[[GatewayError, str], bytes] | None = None
     path: str = ""
+    also_at: tuple[str, ...] = ()
     media_type: bytes = JSON_TYPE
     passes: tuple[bytes, ...] = ()
     id_headers: tuple[bytes, ...] = (b"x-request-id",)
@@ -283,6 +286,24 @@ class InferenceEndpoint:
                 clock.monotonic_ns() - context.started_ns,
             )
         )
+
+
+def inference_handlers(wire: Wire, gateway: Gateway) -> list[Any]:
+    """Return the handlers of a wire's paths."""
+    endpoint = InferenceEndpoint(wire, gateway)
+    return [_handler(template, endpoint) for template in (wire.route, *wire.also_at)]
+
+
+def _handler(template: str, endpoint: InferenceEndpoint) -> Any:
+    if "{" not in template:
+        return asgi(template, copy_scope=False)(endpoint.__call__)
+
+    # Litestar finds no handler of that kind by a variable in its path, so that this one is of its other kind.
+    @post(template, include_in_schema=False, status_code=200)
+    async def found() -> ASGIApp:
+        return endpoint
+
+    return found
 
 
 def _after_stop(downstream: Downstream) -> GatewayError | None:

@@ -137,5 +137,7 @@ GENERATE_WIRE = Wire(
     say_late_error=late_error,
     say_late_element=late_element,
     path="/v1beta/models/{rest:path}",
+    # Google's client for Python asks for version 1 unless it is told another.
+    also_at=("/v1/models/{rest:path}",),
     keeps_alive=False,
 )
