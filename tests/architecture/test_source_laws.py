@@ -30,7 +30,7 @@ DOORS = {
     "opentelemetry": ("app/observability/",),
     "litestar": ("app/api/", "app/asgi.py", "app/guards/", "app/middleware/", "app/commands/"),
     "httptools": ("providers/http/",),
-    "joserfc": ("app/domain/keys/",),
+    "joserfc": ("app/domain/keys/", "providers/gemini/credentials.py"),
     "cryptography": ("app/domain/",),
     "click": ("app/cli.py", "app/commands/"),
     "rich_click": ("app/cli.py", "app/commands/"),
