@@ -212,6 +212,15 @@ def test_content_that_fails_is_reported_as_described(client, document, method, m
         assert _faults(document, answer) == []
 
 
+@pytest.mark.parametrize("method", _METHODS)
+def test_content_is_generated_for_clients_that_ask_for_version_1(client, document, method):
+    at = [client.post(f"/{version}/models/echo{method}", json=_GENERATE) for version in ("v1beta", "v1")]
+    assert [answer.status_code for answer in at] == [200, 200]
+    described = f"/v1beta/models/echo{method.partition('?')[0]}"
+    kind = at[1].headers["content-type"]
+    assert check_answer(document, described, "POST", 200, at[1].content, content_type=kind) == []
+
+
 def test_an_array_that_breaks_is_not_closed(client):
     said = client.post("/v1beta/models/fake-cut:streamGenerateContent", json=_GENERATE).text
     assert said.startswith("[")

@@ -16,6 +16,7 @@ _TOOL: Object = {
     "tools": [{"functionDeclarations": [_FUNCTION]}],
     "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
 }
+_ALSO = "Under `/v1/models/` it is served as well, for clients that ask for version 1."
 _MODEL = parameter("model", "The model's public name.", TEXT | {"examples": [MODEL]}, place="path")
 _ALT = parameter(
     "alt",
@@ -35,7 +36,7 @@ def gemini_paths() -> Object:
 
 def _generate() -> Object:
     return inference(
-        Title("Gemini", "generateContent", "Continue a conversation, in Google's dialect"),
+        Title("Gemini", "generateContent", "Continue a conversation, in Google's dialect", _ALSO),
         request=body("GeminiRequest", {"A question": _QUESTION, "A tool": _QUESTION | _TOOL}),
         content=shaped(json="GeminiAnswer"),
         speech=GEMINI,
@@ -46,7 +47,7 @@ def _generate() -> Object:
 def _stream() -> Object:
     pieces = {"type": "array", "items": reference("GeminiAnswer")}
     return inference(
-        Title("Gemini", "streamGenerateContent", "Continue a conversation piece by piece, in Google's dialect"),
+        Title("Gemini", "streamGenerateContent", "Continue a conversation piece by piece, in Google's dialect", _ALSO),
         request=body("GeminiRequest", {"A question": _QUESTION}),
         content={EVENTS: {"schema": reference("GeminiAnswer")}, JSON: {"schema": pieces}},
         says=(
