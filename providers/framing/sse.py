@@ -13,6 +13,8 @@ _WIDEST_BOUNDARY = 4
 # Two bare CRs come first, so that a stream of them need not wait for an LF that never comes.
 _BOUNDARY = re.compile(rb"\r\r|(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE = re.compile(rb"\r\n|\n|\r")
+_CRLF_END = b"\r\n\r\n"
+"""The end of a frame as Google writes it, known here without the expressions above."""
 
 
 class FrameTooLarge(ValueError):
@@ -109,6 +111,8 @@ def _last_boundary(data: bytes) -> int:
         cut = data.rfind(b"\n\n") + 2
         if not data.endswith(b"\n\n\n", 0, cut):
             return cut if cut > 1 else 0
+    elif data.endswith(_CRLF_END) and data[-5:-4] not in {b"\r", b"\n"}:
+        return len(data)
     end = 0
     for match in _BOUNDARY.finditer(data):
         if match.end() == len(data) and data.endswith(b"\r") and match.group() != b"\r\r":
@@ -128,6 +132,8 @@ def split_frames(complete: bytes) -> list[bytes]:
     if b"\r" not in complete:
         parts = complete.split(b"\n\n")
         return [part + b"\n\n" for part in parts[:-1]]
+    if complete.endswith(_CRLF_END) and complete.count(b"\r") == complete.count(b"\n") == complete.count(b"\r\n"):
+        return [part + _CRLF_END for part in complete.split(_CRLF_END)[:-1]]
     frames = []
     start = 0
     for match in _BOUNDARY.finditer(complete):
@@ -140,6 +146,10 @@ def data_of(frame: bytes) -> bytes | None:
     """Return the data of a frame, its lines joined by LF; `None` if it has none (a comment, say)."""
     if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2 and b"\r" not in frame:
         return frame[6:-2]
+    if frame.startswith(b"data: ") and frame.endswith(_CRLF_END) and frame.find(b"\r") == len(frame) - 4:
+        data = frame[6:-4]
+        if b"\n" not in data:
+            return data
     lines = [_field_value(line, b"data") for line in _LINE.split(frame)]
     values = [value for value in lines if value is not None]
     return b"\n".join(values) if values else None
