@@ -72,6 +72,15 @@ def test_a_key_in_the_environment_is_enough_only_where_the_address_is_known():
     assert not CATALOG.vendors["ollama-openai"].is_discoverable
 
 
+def test_gemini_is_found_by_its_key_once_and_in_its_own_words():
+    names = list(CATALOG.vendors)
+    assert CATALOG.vendors["gemini"].is_discoverable
+    assert CATALOG.vendors["gemini"].wire == "gemini"
+    assert not CATALOG.vendors["gemini-openai"].is_discoverable
+    assert not CATALOG.vendors["vertex"].is_discoverable
+    assert names.index("gemini") < names.index("vertex") < names.index("gemini-openai")
+
+
 def test_an_unknown_field_or_quirk_is_refused(raw_rows):
     row = raw_rows["openai"]
     with pytest.raises(msgspec.ValidationError, match="colour"):
