@@ -29,7 +29,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     - `stream_usage`: what makes a stream report its tokens. `include_usage`: the gateway asks by
       `stream_options.include_usage`; `always`: it comes unasked, and the gateway sends no `stream_options`.
     - `embeddings`: the vendor serves `/embeddings`.
-    - `serves`: which of the endpoints it serves that the gateway could otherwise say by chat completions.
+    - `serves`: which of the endpoints it serves that the gateway could otherwise say by chat completions, and serves in
+      full: many have a `/responses` that refuses the custom tools of agents, which the gateway says as functions.
     - `unsupported`: fields of a chat request that its documentation says are refused.
     - `is_openai`: it runs OpenAI's models behind OpenAI's own API, newest fields included: custom tools, `verbosity`,
       `prompt_cache_key`, `safety_identifier`, `service_tier`; but no `top_k`, which the servers of others take.

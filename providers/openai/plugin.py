@@ -19,6 +19,7 @@ from providers.openai.messages import unsealed_messages
 from providers.openai.responses import relay
 from providers.openai.responses.decoder import EventDecoder
 from providers.openai.responses.upstream import read_response, write_response
+from providers.openai.responses.wire import DIALECT as RESPONSES_SIGNER
 from providers.openai.responses.wire import PATH, RESPONSES
 from providers.openai.wire import CHAT, COMPLETIONS, DIALECT, EMBEDDINGS, MODERATIONS, RERANK
 from providers.plugin import Plugin
@@ -89,17 +90,19 @@ class OpenAIDialect:
         home: str | None = None,
         serves: frozenset[Endpoint] | None = None,
         chat_api: ChatApi = "chat",
+        signer: str = RESPONSES_SIGNER,
     ) -> None:
         """Make a dialect; `fixed_headers` go with every request, `home` is the vendor's own address.
 
         `serves` are the endpoints that the operator says there are, in place of the quirks'; `chat_api` is the one that
-        canonical requests go to.
+        canonical requests go to, and `signer` whose signatures the reasoning of its responses has.
         """
         self._quirks = quirks
         self._elsewhere = msgspec.structs.replace(quirks, is_openai=False)
         self._home = home
         self._serves = serves
         self._chat_api = chat_api
+        self._signer = signer
         self._fixed = (*fixed_headers, *((name.lower(), value) for name, value in quirks.headers.items()))
         self._headers: dict[str | None, tuple[tuple[str, str], ...]] = {}
 
@@ -119,7 +122,7 @@ class OpenAIDialect:
         """Return the request for an answer."""
         quirks = self._quirks if self._is_home(target) else self._elsewhere
         if self._chat_api == "responses":
-            body, dropped = write_response(request, model=target.model, quirks=quirks)
+            body, dropped = write_response(request, model=target.model, quirks=quirks, signer=self._signer)
             body |= {"stream": True} if request.stream else {}
             return self._post(target, RESPONSES, msgspec.json.encode(body), dropped=dropped)
         body, dropped = upstream.write_chat(request, model=target.model, quirks=quirks)
@@ -133,11 +136,13 @@ class OpenAIDialect:
 
     def decode_chat(self, body: bytes) -> Completion:
         """Read an answer that was not streamed."""
-        return read_response(body) if self._chat_api == "responses" else upstream.read_completion(body)
+        if self._chat_api == "responses":
+            return read_response(body, signer=self._signer)
+        return upstream.read_completion(body)
 
     def chat_decoder(self) -> ChatDecoder:
         """Return a decoder for one streamed answer."""
-        return EventDecoder() if self._chat_api == "responses" else ChunkDecoder()
+        return EventDecoder(signer=self._signer) if self._chat_api == "responses" else ChunkDecoder()
 
     def encode_embeddings(self, request: EmbeddingRequest, target: Target) -> UpstreamRequest:
         """Return the request for embeddings."""
@@ -276,7 +281,14 @@ def openai_plugin(name: str, row: Vendor) -> Plugin:
     def open_adapter(sender: Sender, options: msgspec.Struct) -> Adapter:
         chosen = options if isinstance(options, OpenAIOptions) else OpenAIOptions()
         fixed = _organization_headers(chosen)
-        dialect = OpenAIDialect(row.quirks, fixed, home=row.base_url, serves=chosen.serves, chat_api=chosen.chat_api)
+        dialect = OpenAIDialect(
+            row.quirks,
+            fixed,
+            home=row.base_url,
+            serves=chosen.serves,
+            chat_api=chosen.chat_api,
+            signer=RESPONSES_SIGNER if row.quirks.is_openai else f"{RESPONSES_SIGNER}.{name}",
+        )
         return HttpAdapter(dialect, sender)
 
     return Plugin(

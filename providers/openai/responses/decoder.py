@@ -44,11 +44,15 @@ _PARAGRAPH = "\n\n"
 
 
 class EventDecoder:
-    """Reads a streamed response; an error in the stream is raised when what came before it is taken."""
+    """Reads a streamed response; an error in the stream is raised when what came before it is taken.
 
-    __slots__ = ("_content", "_failure", "_frames", "_has_begun", "_is_done", "_items", "_readers")
+    `signer` is whose signatures its reasoning has.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_content", "_failure", "_frames", "_has_begun", "_is_done", "_items", "_readers", "_signer")
+
+    def __init__(self, *, signer: str = DIALECT) -> None:
+        self._signer = signer
         self._frames = sse.FrameSplitter()
         self._failure: ProviderError | None = None
         self._is_done = False
@@ -151,7 +155,7 @@ class EventDecoder:
     def _end_item(self, event: dict[str, Any]) -> list[ChatEvent]:
         """End an item: say what no delta said."""
         item, said = self._item(event), fields(event.get("item"))
-        parts = parse_output(said)
+        parts = parse_output(said, signer=self._signer)
         self._content += parts
         events: list[ChatEvent] = []
         for part in parts:
@@ -193,7 +197,7 @@ class EventDecoder:
         response = fields(event.get("response"))
         if not self._items and objects(response.get("output")):
             self._is_done = True
-            return list(replay(completion_of(response)))[1:]
+            return list(replay(completion_of(response, signer=self._signer)))[1:]
         if not self._has_begun:
             raise BadAnswer("the provider's stream holds no response")
         self._is_done = True

@@ -17,6 +17,7 @@ from providers.openai.responses.content import parse_content
 from providers.openai.responses.seals import open_content
 from providers.openai.responses.tools import flat_name
 from providers.openai.responses.wire import DIALECT, ITEM
+from providers.signatures import sign, value_for
 from providers.types import (
     FilePart,
     ImagePart,
@@ -172,15 +173,20 @@ def _parse_output(item: dict[str, Any]) -> ToolResultPart:
     )
 
 
-def parse_reasoning(item: dict[str, Any], *, state: bool) -> ThinkingPart:
-    """Return the canonical form of reasoning: the summary of it, or the reasoning itself where a vendor shows it."""
-    content = item.get("encrypted_content")
+def parse_reasoning(item: dict[str, Any], *, state: bool, signer: str | None = None) -> ThinkingPart:
+    """Return the canonical form of reasoning: the summary of it, or the reasoning itself where a vendor shows it.
+
+    `signer` is the vendor whose answer this is; what a client sends back says itself who signed it.
+    """
+    content, text = item.get("encrypted_content"), _text_of(item)
     signature, place = open_content(content) if isinstance(content, str) else (None, "here")
-    text = _text_of(item)
+    if signer is not None and isinstance(content, str):
+        signature, place = sign(signer, content), "here"
     about = _about(item, said={"type", "encrypted_content", "summary", "content"}, state=state)
     if not _is_simple(item):
         about |= {name: item[name] for name in ("summary", "content") if name in item}
-    is_redacted = place == "redacted" or (signature is not None and not text and signature.startswith(DIALECT + ":"))
+    is_bare = signer is not None or value_for(signature, DIALECT) is not None
+    is_redacted = place == "redacted" or (signature is not None and not text and is_bare)
     return ThinkingPart(
         text="" if is_redacted else text, signature=signature, redacted=is_redacted, extras={ITEM: about}
     )
@@ -198,13 +204,13 @@ def _is_simple(item: dict[str, Any]) -> bool:
     return item.get("content") is None and len(summary) < 2 and summary == plain and all(p["text"] for p in plain)  # noqa: PLR2004 - one
 
 
-def parse_output(item: dict[str, Any]) -> list[Part]:
+def parse_output(item: dict[str, Any], *, signer: str) -> list[Part]:
     """Return the parts of one item of a vendor's answer."""
     match item.get("type"):
         case "message":
             return [part for part in parse_output_message(item, state=False) if not _is_empty(part)]
         case "reasoning":
-            return [parse_reasoning(item, state=False)]
+            return [parse_reasoning(item, state=False, signer=signer)]
         case "function_call" | "custom_tool_call":
             return [parse_call(item, state=False)]
         case _:

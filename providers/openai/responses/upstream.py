@@ -43,7 +43,9 @@ _SHARED = frozenset(
 """Fields of OpenAI's chat completions that mean the same here."""
 
 
-def write_response(request: ChatRequest, *, model: str, quirks: Quirks) -> tuple[dict[str, Any], tuple[str, ...]]:
+def write_response(
+    request: ChatRequest, *, model: str, quirks: Quirks, signer: str = DIALECT
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the body of `POST /responses` without `stream`, and what is left out.
 
     Raises `RequestRefused` for what may not be left out.
@@ -54,7 +56,7 @@ def write_response(request: ChatRequest, *, model: str, quirks: Quirks) -> tuple
     tools, hosted = (request.tools, ()) if same_dialect else functions_only(request)
     if not quirks.is_openai:
         tools = [as_function(tool) for tool in tools]
-    instructions, items = write_items(request, has_custom=quirks.is_openai)
+    instructions, items = write_items(request, has_custom=quirks.is_openai, signer=signer)
     said: dict[str, Any] = {
         "model": model,
         "instructions": instructions,
@@ -119,19 +121,19 @@ def _include(request: ChatRequest) -> list[str]:
     return [*wanted, *(asked if isinstance(asked, list) else [])]
 
 
-def read_response(body: bytes) -> Completion:
+def read_response(body: bytes, *, signer: str = DIALECT) -> Completion:
     """Read an answer that was not streamed. Raises `BadAnswer`, or what a failed response reports."""
-    return completion_of(read_object(body))
+    return completion_of(read_object(body), signer=signer)
 
 
-def completion_of(answer: dict[str, Any]) -> Completion:
+def completion_of(answer: dict[str, Any], *, signer: str) -> Completion:
     """Return what a response says. Raises `BadAnswer`, or what a failed one reports."""
     if answer.get("status") == "failed" or (answer.get("error") is not None and answer.get("output") is None):
         raise failure_of(answer.get("error"))
     output = answer.get("output")
     if not isinstance(output, list) or len(objects(output)) != len(output):
         raise BadAnswer("the provider's answer has no output")
-    content = [part for item in output for part in parse_output(item)]
+    content = [part for item in output for part in parse_output(item, signer=signer)]
     logprobs = [token for item in output for part in objects(item.get("content")) for token in logprobs_of(part)]
     choice = Choice(
         index=0,

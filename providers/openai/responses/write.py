@@ -25,27 +25,28 @@ from providers.types import (
 )
 
 
-def write_items(request: ChatRequest, *, has_custom: bool) -> tuple[str | None, list[dict[str, Any]]]:
+def write_items(request: ChatRequest, *, has_custom: bool, signer: str) -> tuple[str | None, list[dict[str, Any]]]:
     """Return the instructions, if the client gave them as such, and the items of the conversation.
 
     `has_custom` is whether the vendor knows custom tools; to another a call of one is a call of the function that
-    stands for it.
+    stands for it. `signer` is whose signatures the vendor believes.
     """
     messages = request.messages
     instructions = None
     if messages and messages[0].extras.get(INSTRUCTIONS) is True:
         instructions = "".join(part.text for part in messages[0].content if isinstance(part, TextPart))
         messages = messages[1:]
-    writer = _Writer(same_dialect=request.dialect == DIALECT, has_custom=has_custom)
+    writer = _Writer(same_dialect=request.dialect == DIALECT, has_custom=has_custom, signer=signer)
     return instructions, [item for message in messages for item in writer.write(message)]
 
 
 class _Writer:
     """Writes turns in order; remembers which calls were of custom tools, since their outputs are of another type."""
 
-    __slots__ = ("_custom_calls", "_has_custom", "_same_dialect")
+    __slots__ = ("_custom_calls", "_has_custom", "_same_dialect", "_signer")
 
-    def __init__(self, *, same_dialect: bool, has_custom: bool) -> None:
+    def __init__(self, *, same_dialect: bool, has_custom: bool, signer: str) -> None:
+        self._signer = signer
         self._same_dialect = same_dialect
         self._has_custom = has_custom
         self._custom_calls: set[str] = set()
@@ -101,7 +102,7 @@ class _Writer:
 
     def _write_reasoning(self, part: ThinkingPart) -> Iterator[dict[str, Any]]:
         """Yield reasoning that a vendor of this wire made: whose signature it knows, or which needs none."""
-        value = value_for(part.signature, DIALECT)
+        value = value_for(part.signature, self._signer)
         if value is None and (part.signature is not None or not self._same_dialect):
             return
         summary = [{"type": "summary_text", "text": part.text}] if part.text else []

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from providers.catalog import load_catalog
 from providers.errors import (
     BadAnswer,
+    ConnectFailed,
     ContentBlocked,
     ProviderOverloaded,
     ProviderRateLimited,
@@ -15,15 +17,19 @@ from providers.errors import (
 )
 from providers.openai.plugin import AzureOptions, OpenAIOptions, azure_plugin, openai_plugin
 from providers.openai.responses.decoder import EventDecoder
+from providers.openai.responses.downstream import parse_response_request
+from providers.openai.responses.render import render_response
 from providers.openai.responses.upstream import read_response
 from providers.stream import collect
 from providers.testing.cases import load_cases
 from providers.testing.contract import HttpAdapterContract
-from providers.types import TextDelta
+from providers.testing.sender import ScriptedSender
+from providers.types import ChatRequest, Choice, Completion, Message, Target, TextDelta, ThinkingPart
 
 HERE = Path(__file__).parent / "cases"
 CASES = load_cases(HERE / "answers.json", HERE / "streams.json")
 ROWS = load_catalog().vendors
+TARGET = Target(provider="p", model="m", base_url="https://api.example.com/v1")
 
 
 class TestOpenAI(HttpAdapterContract):
@@ -139,3 +145,36 @@ def test_an_event_of_more_than_a_mebibyte_is_a_bad_answer():
 def test_what_is_no_response_is_a_bad_answer(body):
     with pytest.raises(BadAnswer):
         read_response(body)
+
+
+def test_each_vendor_gets_only_its_own_signatures_back():
+    item = b'{"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"gA"}'
+    answer = b'{"id":"resp_1","status":"completed","output":[' + item + b"]}"
+    openai, xai = (_dialect(name) for name in ("openai", "xai"))
+    for dialect, signature in ((openai, "responses:gA"), (xai, "responses.xai:gA")):
+        part = dialect.decode_chat(answer).choices[0].content[0]
+        assert (part.signature, part.redacted) == (signature, True)
+        streamed = dialect.chat_decoder()
+        done = HEAD + _frame(f'{{"type":"response.output_item.done","output_index":0,"item":{item.decode()}}}')
+        end = _frame('{"type":"response.completed","response":{"id":"resp_1"}}')
+        assert collect([*streamed.feed(done + end), *streamed.finish()]).choices[0].content == [part]
+        turn = Message(role="assistant", content=[part])
+        request = ChatRequest(model="m", messages=[turn], dialect="anthropic")
+        for other in (openai, xai):
+            sent = msgspec.json.decode(other.encode_chat(request, TARGET).body)["input"]
+            assert bool(sent) is (other is dialect)
+
+
+def test_xais_reasoning_comes_back_to_it_through_a_client():
+    part = ThinkingPart(redacted=True, signature="responses.xai:gA")
+    choice = Choice(index=0, content=[part], finish_reason="stop")
+    answer = Completion(id="1", model="m", created=7, choices=[choice])
+    output = render_response(answer, document={"model": "m"}, model="m")["output"]
+    assert output[0]["encrypted_content"] != "gA"
+    (turn,) = parse_response_request({"model": "m", "input": output}).messages
+    assert (turn.content[0].signature, turn.content[0].redacted) == (part.signature, True)
+
+
+def _dialect(name):
+    sender = ScriptedSender(ConnectFailed())
+    return openai_plugin(name, ROWS[name]).open(sender, OpenAIOptions(chat_api="responses"))._dialect
