@@ -201,8 +201,9 @@ def _stream(
     usage: dict[str, Any],
 ) -> Iterator[Frame]:
     """Yield the frames of a streamed answer."""
-    if script.frames is not None:
-        yield from (Frame(frame.encode()) for frame in script.frames)
+    verbatim = script.verbatim_frames
+    if verbatim is not None:
+        yield from map(Frame, verbatim)
         return
     with_usage = bool((body.get("stream_options") or {}).get("include_usage")) and script.usage != "missing"
     base = {**head, "object": "chat.completion.chunk"}

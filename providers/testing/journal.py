@@ -13,8 +13,9 @@ _POLL_S = 0.01
 class Entry(msgspec.Struct, kw_only=True):
     """One request and its answer; filled in while the answer is served. Times are milliseconds since its head came.
 
-    `tokens_served` counts the output tokens whose bytes were handed to the socket, whatever usage then claimed;
-    `usage` is what was claimed. `peer_closed_after_ms` is set only if the peer left before the answer was complete.
+    `script` is the name that the body called its script by. `tokens_served` counts the output tokens whose bytes were
+    handed to the socket, whatever usage then claimed; `usage` is what was claimed. `peer_closed_after_ms` is set only
+    if the peer left before the answer was complete.
     But for it and `finished_after_ms`, all is written down before the bytes leave: a client that has them finds it.
     """
 
@@ -26,6 +27,7 @@ class Entry(msgspec.Struct, kw_only=True):
     body: bytes = b""
     bytes_received: int = 0
     model: str = ""
+    script: str = ""
     is_stream: bool = False
     status: int = 0
     prompt_tokens: int = 0
@@ -79,6 +81,10 @@ class Journal:
     def for_model(self, model: str) -> list[Entry]:
         """Return the entries of one model."""
         return [entry for entry in self._entries if entry.model == model]
+
+    def for_script(self, name: str) -> list[Entry]:
+        """Return the entries of the requests that called for the script of this name."""
+        return [entry for entry in self._entries if entry.script == name]
 
     def of_answer(self, answer_id: str) -> Entry:
         """Return the entry whose answer had this `id`; raises `LookupError`."""

@@ -1,5 +1,6 @@
 """What the fake provider is told to do. Law: a script is data, so it travels in a header, in a prompt or as JSON."""
 
+import base64
 from typing import Literal
 
 import msgspec
@@ -17,7 +18,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     vendor that overshoots. `pad_bytes` fattens the answer.
 
     What replaces it: `body` is sent verbatim under `status` (an error body is made up for 400 and above); `frames` are
-    the verbatim pieces of a stream; `raw` are all bytes on the wire, in Latin-1, head included.
+    the verbatim pieces of a stream, on any path, and `frames_base64` those of one that is no text; `raw` are all bytes
+    on the wire, in Latin-1, head included.
 
     How a stream runs: pauses, how frames become writes (`joins_frames`: all in one write; `write_bytes`: cut after
     every so many bytes, wherever that falls), line ends, comments, and an error frame after so many frames.
@@ -49,6 +51,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     body: str | None = None
     frames: list[str] | None = None
+    frames_base64: list[str] | None = None
     raw: str | None = None
 
     first_chunk_delay_ms: int = 0
@@ -66,6 +69,13 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fault: Fault | None = None
     fault_after_frames: int | None = None
     fault_after_bytes: int | None = None
+
+    @property
+    def verbatim_frames(self) -> list[bytes] | None:
+        """The pieces of a stream that is sent as it is; `None` where the stream is made up."""
+        if self.frames_base64 is not None:
+            return [base64.b64decode(frame) for frame in self.frames_base64]
+        return None if self.frames is None else [frame.encode() for frame in self.frames]
 
 
 _HTML = "<html><body><h1>It works!</h1></body></html>"

@@ -26,6 +26,8 @@ from providers.testing.tokens import text_of
 SCRIPT_HEADER = "x-fake-script"
 DEFAULT_MODELS = ("fake-model", "fake-embedding")
 _IN_PROMPT = re.compile(r"\[\[script (\{.*?\})\]\]", re.DOTALL)
+_NAMED = re.compile(rb"\[\[script ([\w.-]+)\]\]")
+_EVENTS = "text/event-stream; charset=utf-8"
 _PLAIN = Script()
 _FIRST_ERROR = 400
 
@@ -34,7 +36,8 @@ class FakeProvider:
     """A provider that does as it is told.
 
     A script is looked for in the request's `x-fake-script` header, in its last message (`[[script {"status": 429}]]`),
-    among those registered for its model and then for any model, and among `PRESETS` by the model's name.
+    among those registered under a name that stands anywhere in its body (`[[script NAME]]`), for its model and then for
+    any model, and among `PRESETS` by the model's name.
     `GET` and `DELETE /__journal`, `PUT /__scripts/{model}` (`*` for any) and `DELETE /__scripts` do from outside what
     the methods do. With `api_key`, requests without it are refused.
     """
@@ -91,7 +94,10 @@ class FakeProvider:
     # --- Direction
 
     def script(self, *scripts: Script, model: str = "*") -> None:
-        """Answer the next requests for `model` so: each script serves `times` requests, or all if it has none."""
+        """Answer the next requests for `model` so: each script serves `times` requests, or all if it has none.
+
+        In place of a model it may be a name that requests of any wire call their script by: `[[script NAME]]`.
+        """
         self._scripts[model] = deque(scripts)
 
     def reset(self) -> None:
@@ -110,8 +116,10 @@ class FakeProvider:
         entry.bytes_received = request.wire_bytes
         body = entry.json or form_of(request.body, request.headers.get("content-type", ""))
         entry.model = str(body.get("model") or "")
+        named = _NAMED.search(request.body)
+        entry.script = "" if named is None else named[1].decode()
         try:
-            script = self._script_for(request, body=body)
+            script = self._script_for(request, body=body, named=entry.script)
         except msgspec.MsgspecError as error:
             return entry, error_reply(400, f"The script cannot be read: {error}"), _PLAIN
         reply = self._reply(request, body=body, script=script, number=entry.number)
@@ -120,12 +128,12 @@ class FakeProvider:
         entry.usage = reply.usage
         return entry, reply, script
 
-    def _script_for(self, request: Request, *, body: dict[str, Any]) -> Script:
+    def _script_for(self, request: Request, *, body: dict[str, Any], named: str) -> Script:
         told = request.headers.get(SCRIPT_HEADER) or _told_in_prompt(body)
         if told is not None:
             return msgspec.json.decode(told, type=Script)
         model = str(body.get("model") or "")
-        for name in (model, "*"):
+        for name in (named, model, "*"):
             script = self._take(name)
             if script is not None:
                 return script
@@ -163,6 +171,9 @@ class FakeProvider:
             return self._models_reply(path)
         if path.endswith("/chat/completions"):
             return chat_reply(body, script=script, number=number)
+        verbatim = script.verbatim_frames
+        if verbatim is not None:
+            return Reply(content_type=_EVENTS, frames=map(Frame, verbatim), is_stream=True)
         if path.endswith("/embeddings"):
             return embeddings_reply(body)
         other = media_reply(path, body, script=script, number=number)

@@ -337,6 +337,19 @@ def test_all_bytes_may_be_given(fake_provider, http):
     assert http.post("/chat/completions", json={"model": "m", "messages": HELLO}).text == "hi"
 
 
+def test_a_body_of_any_wire_may_call_its_script_by_name(fake_provider):
+    frames = [b"\x00\xff", b"\x80"]
+    encoded = [base64.b64encode(frame).decode() for frame in frames]
+    fake_provider.script(Script(frames_base64=encoded, content_type="application/octet-stream"), model="case-1")
+    fake_provider.script(Script(frames=["data: {}\n\n"]), model="case-2")
+    asked = {"contents": [{"parts": [{"text": "please [[script case-1]]"}]}]}
+    answer = httpx.post(f"{fake_provider.origin}/v1beta/models/m:streamGenerateContent", json=asked)
+    assert (answer.content, answer.headers["content-type"]) == (b"".join(frames), "application/octet-stream")
+    assert httpx.post(f"{fake_provider.origin}/any/path", content=b"[[script case-2]]").text == "data: {}\n\n"
+    assert [entry.frames_sent for entry in fake_provider.journal.for_script("case-1")] == [2]
+    assert httpx.post(f"{fake_provider.origin}/any/path", content=b"[[script case-3]]").status_code == 404
+
+
 # --- Breaking off
 
 
