@@ -10,7 +10,8 @@ import msgspec
 
 from providers.answers import fields, objects
 from providers.framing import sse
-from providers.openai.responses.output import Event, OutputBuilder
+from providers.openai.responses.growing import Event
+from providers.openai.responses.output import OutputBuilder
 from providers.openai.responses.tools import flat_name, names_in
 from providers.openai.responses.wire import COMPLETED, FAILED, INCOMPLETE, write_usage
 from providers.stream import replay
