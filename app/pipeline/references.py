@@ -1,4 +1,4 @@
-"""References to state that a vendor stored: files, earlier answers, conversations, containers, cached prompts.
+"""References to state that a vendor stored: files, earlier answers, conversations, threads, containers, cached prompts.
 
 Whoever knows an id at a vendor can use it with the vendor's key, so an id may be another tenant's.
 """
@@ -27,6 +27,7 @@ _OF_CLIENT = frozenset({"function", "custom", "input", "args", "response", "para
 _ANSWERS = frozenset({"functionResponse", "function_response"})
 """Parts of Google's that hold parts themselves."""
 _ITEM = "item_reference"
+_THREAD, _LAST_MESSAGE = "thread", "previous_message_id"
 _GOOGLE_FILES = "generativelanguage.googleapis.com"
 
 
@@ -41,6 +42,9 @@ class Reference(NamedTuple):
 def find_references(document: Mapping[str, Any]) -> list[Reference]:
     """Return the references that a body makes, in any dialect; none for nearly all bodies."""
     found = [reference for name in _FIELDS & document.keys() for reference in _named(name, name, document[name])]
+    thread = document.get(_THREAD)
+    if isinstance(thread, dict) and _LAST_MESSAGE in thread:
+        found += _named(f"{_THREAD}.{_LAST_MESSAGE}", _THREAD, thread[_LAST_MESSAGE])
     for name in _TURNS:
         if name in document:
             for path, turn in _objects_in(document[name], name):

@@ -1,6 +1,8 @@
 """Anthropic's error bodies: the vendor's are read, ours are written for its clients.
 
-Source: https://platform.claude.com/docs/en/api/errors, read 2026-11; anthropic 2.14: types.ErrorResponse.
+What went wrong exactly is the `error_code` of an error's `details`; its type says little more than the status.
+Source: https://platform.claude.com/docs/en/api/errors, read 2026-11; anthropic 2.14: types.ErrorResponse,
+APIStatusError.error_code, types.ThreadUnsupportedRequestError.
 """
 
 import re
@@ -47,11 +49,15 @@ _SERVER_ERROR = 500
 def decode_error(status: int, headers: Headers, body: bytes) -> ProviderError:
     """Read a refusal into the tree of `providers.errors`."""
     error = fields(read_refusal(body).get("error"))
-    message, code = text(error.get("message")), text(error.get("type"))
+    message, code = text(error.get("message")), _code(error)
     if status == _BAD_REQUEST and _OUT_OF_FUNDS.search(message or ""):
         return CredentialRefused(status=status, vendor_code=code)
     kind = _kind_of(message or "")
     return error_of_status(status, headers, message=message, code=code, param=_param(message), refusal=kind)
+
+
+def _code(error: dict[str, Any]) -> str | None:
+    return text(fields(error.get("details")).get("error_code")) or text(error.get("type"))
 
 
 def error_in_stream(error: Any) -> ProviderError:
@@ -79,15 +85,18 @@ def _param(message: str | None) -> str | None:
     return found[1] if found else None
 
 
-def write_error(message: str, *, status: int, request_id: str | None = None) -> bytes:
-    """Return the body of an error for a client of this dialect."""
+def write_error(message: str, *, status: int, code: str | None = None, request_id: str | None = None) -> bytes:
+    """Return the body of an error for a client of this dialect; `code` says more than the type, if there is one."""
     kind = _TYPES.get(status) or ("api_error" if status >= _SERVER_ERROR else "invalid_request_error")
-    return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id})
+    error: dict[str, Any] = {"type": kind, "message": message}
+    if code is not None and code not in _TYPES.values():
+        error["details"] = {"error_code": code}
+    return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
 
 
-def write_late_error(message: str, *, status: int, request_id: str | None = None) -> bytes:
+def write_late_error(message: str, *, status: int, code: str | None = None, request_id: str | None = None) -> bytes:
     """Return the event that says an error inside a stream; nothing may follow it."""
-    return sse.encode(write_error(message, status=status, request_id=request_id), event=b"error")
+    return sse.encode(write_error(message, status=status, code=code, request_id=request_id), event=b"error")
 
 
 __all__ = ["decode_error", "error_in_stream", "write_error", "write_late_error"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from providers.answers import fields, objects, read_object
+from providers.answers import fields, objects, read_object, text
 from providers.anthropic.errors import error_in_stream
 from providers.anthropic.wire import usage_of
 from providers.errors import BadAnswer, ProviderError, StreamInterrupted
@@ -21,11 +21,12 @@ _MARKS = (b'"message_', b'"error"', _FILE)
 
 
 class WholeInspector:
-    """Reads the usage of a message that is not streamed."""
+    """Reads the usage of a message that is not streamed; `has_thread` is whether the vendor keeps what led to it."""
 
-    __slots__ = ("error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
+    __slots__ = ("_has_thread", "error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_thread: bool = False) -> None:
+        self._has_thread = has_thread
         self.issued: list[str] = []
         self.usage: Usage | None = None
         self.has_content = False
@@ -37,7 +38,7 @@ class WholeInspector:
         """Take the whole body. Raises `BadAnswer` if it is no JSON object."""
         message = read_object(data)
         self.usage = usage_of(message.get("usage"))
-        self.issued += _issued(message)
+        self.issued += _issued(message, has_thread=self._has_thread)
         self.has_content = self.is_finished = True
         self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         return data
@@ -82,12 +83,23 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 class StreamInspector:
     """Watches the events of a message: first content, usage, errors and the `message_stop` that ends them.
 
-    Once content flows, frames are only searched for the few words that could matter.
+    Once content flows, frames are only searched for the few words that could matter. `has_thread` is whether the vendor
+    keeps what led to the message.
     """
 
-    __slots__ = ("_frames", "error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
+    __slots__ = (
+        "_frames",
+        "_has_thread",
+        "error",
+        "has_content",
+        "is_finished",
+        "issued",
+        "output_tokens_seen",
+        "usage",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_thread: bool = False) -> None:
+        self._has_thread = has_thread
         self._frames = sse.FrameSplitter()
         self.issued: list[str] = []
         self.usage: Usage | None = None
@@ -139,7 +151,7 @@ class StreamInspector:
             case "message_start":
                 message = fields(event.message)
                 self.usage = usage_of(message.get("usage"), before=self.usage)
-                self.issued += _issued(message)
+                self.issued += _issued(message, has_thread=self._has_thread)
             case "message_delta":
                 self._end(event)
             case "message_stop":
@@ -164,10 +176,14 @@ def _read_event(data: bytes) -> _Event:
         raise BadAnswer("the provider sent an event that is not JSON") from None
 
 
-def _issued(message: dict[str, Any]) -> list[str]:
-    """Return the ids of what the vendor keeps: the container, and the files that were made in it."""
+def _issued(message: dict[str, Any], *, has_thread: bool) -> list[str]:
+    """Return the ids of what the vendor keeps: the container, the files that were made in it, and a thread.
+
+    A thread goes by the id of its last message.
+    """
+    thread = text(message.get("id")) if has_thread else None
     files = [file for block in objects(message.get("content")) for file in _files_in(block)]
-    return [*_container_of(message.get("container")), *files]
+    return [*_container_of(message.get("container")), *files, *([thread] if thread else [])]
 
 
 def _container_of(value: Any) -> list[str]:

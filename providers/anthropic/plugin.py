@@ -96,7 +96,8 @@ class AnthropicDialect:
         """Return an inspector for the answer to `request`."""
         if request.operation == COUNT_TOKENS:
             return CountInspector()
-        return StreamInspector() if request.stream else WholeInspector()
+        has_thread = bool(request.document.get("thread"))
+        return StreamInspector(has_thread=has_thread) if request.stream else WholeInspector(has_thread=has_thread)
 
     def encode_models(self, target: Target) -> UpstreamRequest:
         """Return the request that lists the models, in one page."""

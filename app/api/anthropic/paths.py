@@ -77,14 +77,20 @@ def _estimate(document: Mapping[str, Any]) -> bytes:
 
 def anthropic_body(error: GatewayError, request_id: str) -> bytes:
     """Return an error in Anthropic's form."""
-    return write_error(error.message, status=status_of(error), request_id=request_id)
+    return write_error(error.message, status=status_of(error), code=_code_of(error), request_id=request_id)
 
 
 def late_error(error: GatewayError, request_id: str) -> bytes:
     """Return an error as an event inside a stream: no `message_stop` follows it."""
-    return write_late_error(error.message, status=status_of(error), request_id=request_id)
+    return write_late_error(error.message, status=status_of(error), code=_code_of(error), request_id=request_id)
 
 
+def _code_of(error: GatewayError) -> str:
+    """Return the code of an error: the dialect's own where a thread cannot be had, so that clients send all turns."""
+    return _THREAD_CODES.get(error.param or "", error.code)
+
+
+_THREAD_CODES = {"thread": "thread_unsupported_request", "thread.previous_message_id": "thread_not_found"}
 _PASSES = (b"anthropic-version", b"anthropic-beta")
 _IDS = (b"x-request-id", b"request-id")
 

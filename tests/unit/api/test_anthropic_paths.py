@@ -8,7 +8,7 @@ import pytest
 from app.api.anthropic.paths import COUNT_TOKENS_WIRE, MESSAGES_WIRE
 from app.api.errors import TABLE, status_of
 from app.api.inference import Call
-from app.kernel.errors import InvalidRequest, Unavailable
+from app.kernel.errors import InvalidRequest, NotFound, Unavailable
 from app.routing.transform import apply_edits, transform_edits
 from app.settings.model import Transform
 from providers.framing import sse
@@ -65,6 +65,18 @@ def test_every_error_is_said_in_the_dialects_form(kind):
     assert (body["type"], body["request_id"], body["error"]["message"]) == ("error", REQUEST, "no")
     assert body["error"]["type"].endswith("_error") or body["error"]["type"] == "request_too_large"
     assert (status_of(error) >= 500) == (body["error"]["type"] in {"api_error", "overloaded_error", "timeout_error"})
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidRequest("thread cannot be sent to this provider", param="thread"), "thread_unsupported_request"),
+        (NotFound("no", param="thread.previous_message_id"), "thread_not_found"),
+        (NotFound("no", code="model_not_found", param="model"), "model_not_found"),
+    ],
+)
+def test_an_error_says_its_code_and_clients_go_on_without_a_thread(error, code):
+    assert json.loads(MESSAGES_WIRE.say_error(error, REQUEST))["error"]["details"] == {"error_code": code}
 
 
 def test_a_late_error_is_an_event_of_the_stream():

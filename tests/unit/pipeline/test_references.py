@@ -18,6 +18,7 @@ def said(*parts):
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": {"id": "conv_1"}}, "conversation"),
         ({"container": "cntr_1"}, "container"),
+        ({"thread": {"type": "continue", "previous_message_id": "msg_1"}}, "thread.previous_message_id"),
         ({"cachedContent": "cachedContents/1"}, "cachedContent"),
         (said({"type": "file", "file": {"file_id": "file-1"}}), "messages[1].content[0].file.file_id"),
         (said({"type": "text", "text": "a"}, {"type": "input_file", "file_id": "f"}), "messages[1].content[1].file_id"),

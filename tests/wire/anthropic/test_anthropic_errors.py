@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from anthropic._exceptions import extract_error_code
 from anthropic.types import ErrorResponse
 
 from providers.anthropic.errors import decode_error, error_in_stream, write_error, write_late_error
@@ -49,6 +50,17 @@ def test_each_error_is_of_its_kind(status, kind, message, error):
     assert type(found) is error
     assert (found.status, found.vendor_code) == (status, kind)
     assert found.retry_after_s == (7 if error in {ProviderRateLimited, ProviderOverloaded} else None)
+
+
+def test_the_cause_of_an_error_is_its_code():
+    error = {"type": "not_found_error", "message": "no", "details": {"error_code": "thread_not_found"}}
+    assert (
+        decode_error(404, {}, json.dumps({"type": "error", "error": error}).encode()).vendor_code == "thread_not_found"
+    )
+    said = json.loads(write_error("no", status=404, code="thread_not_found"))
+    assert said["error"] == error
+    assert extract_error_code(said) == "thread_not_found"
+    assert "details" not in json.loads(write_error("no", status=404, code="not_found_error"))["error"]
 
 
 @pytest.mark.parametrize(

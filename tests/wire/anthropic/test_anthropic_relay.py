@@ -31,6 +31,15 @@ def test_bytes_go_through_but_for_the_name_of_the_model():
     assert _relay(body.replace(b"public", b"real")).body == body.replace(b"public", b"real")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("thread", [{}, {"thread": None}, {"thread": {"type": "create"}}])
+def test_the_message_of_a_thread_may_be_gone_on_from(thread, stream):
+    request = RelayRequest(operation="anthropic.messages", body=b"", document=thread, stream=stream)
+    inspector = AnthropicDialect(AnthropicOptions()).inspector(request)
+    inspector.feed(START if stream else b'{"id":"msg_1","content":[]}')
+    assert inspector.issued == (["msg_1"] if thread.get("thread") else [])
+
+
 @pytest.mark.parametrize(("given", "cap", "said"), [(9, 5, 5), (5, 9, 5), (0, 9, 0), (None, 9, 9)])
 def test_the_cap_is_lowered_never_raised(given, cap, said):
     body = json.dumps({"model": "real", "messages": []} | ({} if given is None else {"max_tokens": given})).encode()

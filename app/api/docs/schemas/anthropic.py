@@ -138,11 +138,18 @@ class AnthropicCount(msgspec.Struct, kw_only=True):
     gateway: GatewayNote | UnsetType = UNSET
 
 
+class AnthropicErrorCause(msgspec.Struct, kw_only=True):
+    """What went wrong exactly."""
+
+    error_code: Annotated[str, Meta(description="A word for programs.", examples=["model_not_found"])]
+
+
 class AnthropicErrorDetail(msgspec.Struct, kw_only=True):
     """What went wrong."""
 
     type: Annotated[str, Meta(description="The kind of error.", examples=["invalid_request_error"])]
     message: str
+    details: AnthropicErrorCause | UnsetType = UNSET
 
 
 class AnthropicError(msgspec.Struct, kw_only=True):
