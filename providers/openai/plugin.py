@@ -164,8 +164,8 @@ class OpenAIDialect:
         if request.document.get("model") != target.model:
             put["model"] = msgspec.json.encode(target.model)
         if request.operation == CHAT and holds_seal(request.body):
-            messages = unsealed_messages(request.document["messages"], signs=self._quirks.signs)
-            put["messages"] = msgspec.json.encode(messages)
+            messages = msgspec.json.decode(put["messages"]) if "messages" in put else request.document["messages"]
+            put["messages"] = msgspec.json.encode(unsealed_messages(messages, signs=self._quirks.signs))
         if request.stream:
             put |= self._ask_for_usage(request)
         if "stream_options" in request.document and self._quirks.stream_usage == "always":

@@ -44,9 +44,9 @@ def edited(request: RelayRequest, *, model: str, keeps: bool) -> bytes:
         put["model"] = msgspec.json.encode(model)
     if request.output_cap is not None and not 0 < (document.get(CAP) or 0) <= request.output_cap:
         put[CAP] = b"%d" % request.output_cap
-    if "store" in document and not keeps:
+    if document.get("store") and "store" not in put and not keeps:
         drop |= {"store"}
-    if holds_seal(request.body):
+    if holds_seal(request.body) and "input" not in put:
         put |= _without_foreign_reasoning(document)
     if not (put or drop or request.edits.rename):
         return request.body

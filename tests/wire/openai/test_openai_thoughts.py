@@ -20,6 +20,7 @@ from providers.types import (
     ChatRequest,
     Choice,
     Completion,
+    Edits,
     Message,
     RelayRequest,
     Target,
@@ -249,10 +250,10 @@ def test_googles_stream_is_read():
 # --- Relayed bytes
 
 
-def _relayed(messages, quirks):
+def _relayed(messages, quirks, **fields):
     document = {"model": "real", "messages": messages}
     body = json.dumps(document).encode()
-    request = RelayRequest(operation="openai.chat", body=body, document=document)
+    request = RelayRequest(operation="openai.chat", body=body, document=document, **fields)
     return body, OpenAIDialect(quirks).encode_relay(request, TARGET).body
 
 
@@ -268,6 +269,15 @@ def test_a_seal_never_reaches_a_vendor():
         assert "Z3cxL" not in json.dumps(sent)
         assert sent[1]["tool_calls"] == [SIGNED_CALL]
     assert sent[1]["reasoning_details"][0]["signature"] == "sig="
+
+
+def test_the_operators_messages_stay_where_a_seal_is_taken_out():
+    call = {**CALL, "extra_content": {"google": {"thought_signature": seal(CLAUDE, "openai")}}}
+    turn = {"role": "assistant", "content": None, "tool_calls": [call]}
+    system = {"role": "system", "content": "Obey."}
+    edits = Edits(put={"messages": json.dumps([system, USER, turn]).encode()})
+    sent = json.loads(_relayed([USER, turn], PLAIN, edits=edits)[1])["messages"]
+    assert sent == [system, USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}]
 
 
 def test_bare_signatures_are_relayed_untouched():

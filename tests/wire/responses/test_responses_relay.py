@@ -111,6 +111,9 @@ def test_a_lower_cap_stays():
 
 def test_a_server_that_keeps_nothing_is_not_asked_to():
     assert _relayed({"model": "real", "store": True}, Quirks()) == {"model": "real"}
+    assert _relayed({"model": "real", "store": False}, Quirks()) == {"model": "real", "store": False}
+    edits = Edits(put={"store": b"false"})
+    assert _relayed({"model": "real", "store": True}, Quirks(), edits=edits) == {"model": "real", "store": False}
 
 
 def test_edits_of_the_request_are_made_too():
