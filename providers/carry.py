@@ -70,9 +70,13 @@ HARMLESS_EXTRAS = frozenset(
         "speed",
         "thinking",
         # Gemini.
+        "generationConfig.mediaResolution",
+        "generationConfig.modelSelectionConfig",
+        "generationConfig.routingConfig",
         "labels",
         "safetySettings",
         "safety_settings",
+        "serviceTier",
     }
 )
 """Fields of a dialect's own that another vendor may go without."""

@@ -4,8 +4,6 @@ Google reads the names of its messages in camel case and in snake case; here the
 Source: https://ai.google.dev/api/generate-content, read 2026-11; google-genai 3.6: types.GenerateContentResponse.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -123,15 +121,6 @@ def standard_base64(data: str) -> str:
     if "-" in data or "_" in data:
         data = data.translate(_STANDARD)
     return data + "=" * (-len(data) % 4)
-
-
-def is_base64(data: str) -> bool:
-    """Whether text is Base64 that a strict reader takes."""
-    try:
-        base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return True
 
 
 def generation(model: str) -> tuple[int, int]:

@@ -6,6 +6,8 @@ from google.genai import types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.carry import carry
+from providers.errors import RequestRefused
 from providers.gemini.downstream import parse_generate
 from providers.gemini.upstream import write_generate
 from providers.signatures import seal
@@ -410,3 +412,34 @@ def test_the_contents_themselves_come_back(contents):
     assert [content["role"] for content in body["contents"]] == [content["role"] for content in contents]
     for content in body["contents"]:
         types.Content.model_validate(content)
+
+
+@pytest.mark.parametrize(
+    ("document", "dropped"),
+    [
+        ({"generationConfig": {"mediaResolution": "MEDIA_RESOLUTION_LOW"}}, ("generationConfig.mediaResolution",)),
+        (
+            {"safetySettings": [], "labels": {"a": "b"}, "serviceTier": "flex"},
+            ("safetySettings", "labels", "serviceTier"),
+        ),
+    ],
+)
+def test_what_another_vendor_may_go_without_is_listed(document, dropped):
+    assert carry(_parse(**document), dialect="openai") == dropped
+
+
+@pytest.mark.parametrize(
+    ("document", "param"),
+    [
+        ({"generationConfig": {"responseModalities": ["IMAGE"]}}, "generationConfig.responseModalities"),
+        ({"cachedContent": "cachedContents/x"}, "cachedContent"),
+        (
+            {"toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f", "g"]}}},
+            "toolConfig",
+        ),
+    ],
+)
+def test_what_only_google_can_do_is_refused_elsewhere_by_its_path(document, param):
+    with pytest.raises(RequestRefused) as caught:
+        carry(_parse(**document), dialect="openai")
+    assert caught.value.param == param
