@@ -25,6 +25,7 @@ from providers.types import Usage
 _BYTES_PER_TOKEN = 4
 _EVENTS, _JSON = b"text/event-stream", b"application/json"
 _NS_PER_MS = 1_000_000
+_BETWEEN_ELEMENTS = b",\r\n{"
 
 
 class Supervisor(Protocol):
@@ -52,7 +53,7 @@ class Meter:
             raise
         if answer.live is not None:
             metered = _MeteredBody(answer.live, self, exchange)
-            takes_note = exchange.options.includes_cost and answer.content_type.startswith(_EVENTS)
+            takes_note = exchange.options.includes_cost and answer.content_type.startswith((_EVENTS, _JSON))
             answer.live = NotedBody(metered, self, exchange) if takes_note else metered
             return answer
         await self.settle(exchange)
@@ -195,7 +196,8 @@ class NotedBody:
                 return self._held
             if self._inner.is_finished or not data:
                 self.is_finished = True
-                return add_note(self._held + data, self._meter.note(self._exchange))
+                add = add_note_to_element if self._exchange.asked.framing == "array" else add_note
+                return add(self._held + data, self._meter.note(self._exchange))
             ready, self._held = self._held, data
             if ready:
                 return ready
@@ -217,11 +219,19 @@ def add_note(frames: bytes, note: bytes) -> bytes:
     return b"".join(parts)
 
 
+def add_note_to_element(elements: bytes, note: bytes) -> bytes:
+    """Return the end of a streamed JSON array with the member `gateway` in its last element."""
+    between = elements.rfind(_BETWEEN_ELEMENTS)
+    start = elements.find(b"{") if between < 0 else between + len(_BETWEEN_ELEMENTS) - 1
+    end = elements.rfind(b"}") + 1
+    return elements[:start] + _with_note(elements[start:end], note) + elements[end:] if 0 <= start < end else elements
+
+
 def _with_note(answer: bytes, note: bytes) -> bytes:
-    """Return a JSON object with the member `gateway`; as it is if it says a name twice, for it is paid for by now."""
+    """Return a JSON object with the member `gateway`; as it is if that is not to be done, for it is paid for by now."""
     try:
         return splice(answer, put={"gateway": note})
-    except DuplicateMember:
+    except (DuplicateMember, msgspec.DecodeError):
         return answer
 
 

@@ -23,7 +23,7 @@ from app.domain.prices import bound, cost
 from app.kernel.errors import InvalidRequest, ModelNotPriced
 from app.kernel.money import format_usd
 from app.pipeline.admit import DEFAULT_OUTPUT_CAP, MIN_OUTPUT_TOKENS, Admit
-from app.pipeline.meter import add_note, estimate_tokens
+from app.pipeline.meter import add_note, add_note_to_element, estimate_tokens
 from providers.errors import StreamInterrupted
 from providers.framing import sse
 
@@ -220,3 +220,18 @@ async def test_what_is_not_limited_is_not_reserved(pipeline):
 )
 def test_the_cap_that_a_client_asks_for(document, cap):
     assert CHAT.vocabulary.asked_cap(document) == cap
+
+
+@pytest.mark.parametrize(
+    ("elements", "wanted"),
+    [
+        (b'[{"a":1}]', b'[{"a":1,"gateway":{"c":2}}]'),
+        (b'[{"a":1},\r\n{"b":"}]"}]', b'[{"a":1},\r\n{"b":"}]","gateway":{"c":2}}]'),
+        (b',\r\n{"b":{"x":"\\u0041"}}]', b',\r\n{"b":{"x":"\\u0041"},"gateway":{"c":2}}]'),
+        (b"]", b"]"),
+        (b"", b""),
+        (b',\r\n{"cut', b',\r\n{"cut'),
+    ],
+)
+def test_the_last_element_of_an_array_takes_the_note(elements, wanted):
+    assert add_note_to_element(elements, b'{"c":2}') == wanted
