@@ -223,9 +223,7 @@ class InferenceEndpoint:
     ) -> None:
         """Say an error: as an answer, or inside the stream if it has begun."""
         if downstream.has_begun:
-            framing = exchange.asked.framing if exchange is not None and downstream.is_streaming else "raw"
-            say = {"sse": self._wire.say_late_error, "array": self._wire.say_late_element}.get(framing)
-            said = say(error, context.request_id) if say is not None else None
+            said = self._late(exchange, error, context.request_id) if downstream.is_streaming else None
             if said is not None:
                 await downstream.send_part(said, is_last=True)
             return
@@ -237,6 +235,16 @@ class InferenceEndpoint:
         if downstream.is_reading:
             headers.append((b"connection", b"close"))
         await downstream.send_whole(status_of(error), headers, self._wire.say_error(error, context.request_id))
+
+    def _late(self, exchange: Exchange | None, error: GatewayError, request_id: str) -> bytes | None:
+        """Return what ends a stream that broke: nothing where it can only be torn."""
+        if exchange is None:
+            return None
+        if exchange.say_failure is not None:
+            return exchange.say_failure(error)
+        framing = exchange.asked.framing
+        say = {"sse": self._wire.say_late_error, "array": self._wire.say_late_element}.get(framing)
+        return say(error, request_id) if say is not None else None
 
     @staticmethod
     async def _drain(context: RequestContext, downstream: Downstream) -> None:

@@ -21,6 +21,7 @@ from providers.errors import (
     StreamInterrupted,
 )
 from providers.protocol import ChatStream, RelayStream
+from providers.signatures import holds_seal
 from providers.stream import Collector
 from providers.types import (
     Completion,
@@ -64,7 +65,7 @@ class Dispatch:
         )
         exchange.attempts.append(attempt)
         try:
-            if exchange.operation.relay in choice.relays:
+            if _is_relayed(exchange, choice):
                 return await self._relay(exchange, choice, attempt)
             return await self._translate(exchange, choice, attempt)
         except ProviderError as error:
@@ -218,6 +219,19 @@ def _type_of(stream: RelayStream, operation: Operation, usual: bytes) -> bytes:
     """Return the media type of a relayed answer: the provider's where it may be of several."""
     given = stream.headers.get("content-type") if operation.is_media else None
     return usual if given is None else given.encode("latin-1", "replace")
+
+
+def _is_relayed(exchange: Exchange, choice: RouteTarget) -> bool:
+    """Whether the client's bytes go through: the provider speaks its dialect, and can do all that they ask.
+
+    An answer that is to be kept by a provider that keeps none is said in our words, and kept here.
+    """
+    operation, relays = exchange.operation, choice.relays
+    if operation.relay not in relays:
+        return False
+    if exchange.is_kept and operation.stores not in relays:
+        return False
+    return not (operation.unseals and holds_seal(exchange.body))
 
 
 def outcome_of(error: ProviderError) -> Outcome:

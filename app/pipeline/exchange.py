@@ -10,6 +10,7 @@ from app.domain.keys.principal import Principal
 from app.domain.prices import Price
 from app.domain.responses.schemas import KeptResponse
 from app.domain.usage.schemas import UsageSource
+from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid_of
 from app.pipeline.options import NO_OPTIONS
 from app.pipeline.references import Reference
@@ -68,7 +69,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     bounds what a request may cost. `estimate` answers on the gateway's own where a provider cannot, for what is an
     estimate anyhow. `is_media` is whether the answer is something else than tokens as they come, such as a picture: it
     has the media type that the provider gave it, and may be long in coming. `keeps` is whether an answer may name state
-    that later requests refer to, and `stores` whether the answer itself is such state.
+    that later requests refer to; `stores` is the operation by which a provider gives an answer back, if the answer
+    itself is such state. `unseals` is whether a body with signatures that the gateway sealed is said anew: a provider
+    would take them for forged.
     """
 
     name: str
@@ -81,7 +84,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     estimate: "Callable[[Mapping[str, Any]], bytes] | None" = None
     is_media: bool = False
     keeps: bool = False
-    stores: bool = False
+    stores: str | None = None
+    unseals: bool = False
 
     @property
     def dialect(self) -> str:
@@ -118,7 +122,8 @@ class Exchange:
     on to a provider of its own dialect. `dropped` names, in the client's words, what the provider that served was not
     told. `issued` are ids of what that provider now keeps. `references` are those that the body makes. `is_kept` is
     whether the client may come back to the answer; what the gateway keeps of it is `produced`, and it goes on from
-    `previous_id` with `new_input`, where that was written out.
+    `previous_id` with `new_input`, where that was written out. `say_failure` ends a stream that breaks, where the words
+    for that depend on what it has said already.
     """
 
     __slots__ = (
@@ -148,6 +153,7 @@ class Exchange:
         "references",
         "request_id",
         "route",
+        "say_failure",
         "started_ns",
         "text_bytes",
         "upstream_ns",
@@ -179,6 +185,7 @@ class Exchange:
         self.passed_headers: tuple[tuple[str, str], ...] = ()
         self.dropped: tuple[str, ...] = ()
         self.issued: list[str] = []
+        self.say_failure: Callable[[GatewayError], bytes] | None = None
         self.references: list[Reference] = []
         self.is_kept = False
         self.produced: KeptResponse | None = None

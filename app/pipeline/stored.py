@@ -79,7 +79,7 @@ class Stored:
             edits = exchange.edits
             exchange.edits = msgspec.structs.replace(edits, put={**edits.put, "store": b"false"})
             asked = False
-        exchange.is_kept = exchange.operation.stores and asked is not False
+        exchange.is_kept = exchange.operation.stores is not None and asked is not False
 
     async def _resolve(self, exchange: Exchange) -> None:
         """Check every reference, go where the state is, and write out what the gateway itself has kept."""

@@ -131,6 +131,7 @@ GENERATE_WIRE = Wire(
         parse=_parse,
         renderer=GenerateRenderer(),
         vocabulary=VOCABULARY,
+        unseals=True,
     ),
     read=_read,
     say_error=google_body,

@@ -16,9 +16,9 @@ from app.guards.inference import requires_inference
 from app.kernel.errors import InvalidRequest, NotFound
 from app.pipeline.routed import client_error
 from providers.errors import ProviderError
+from providers.openai.responses.wire import RESPONSE_DELETE, RESPONSE_GET
 from providers.types import RelayRequest
 
-RESPONSE_GET, RESPONSE_DELETE = "openai.response_get", "openai.response_delete"
 _PATH = "/v1/responses/{response_id:str}"
 _Request = Request[Any, Any, Any]
 

@@ -15,7 +15,7 @@ from app.pipeline.exchange import Asked, Exchange, Operation, StreamRenderer
 from app.routing.vocabulary import Vocabulary, prefix_text
 from providers.openai.responses.downstream import input_items, parse_response_request
 from providers.openai.responses.render import EventRenderer, render_failure, render_response
-from providers.openai.responses.wire import RESPONSES
+from providers.openai.responses.wire import RESPONSE_GET, RESPONSES
 from providers.types import ChatEvent, ChatRequest, Completion
 
 
@@ -49,6 +49,10 @@ class _ResponseStream:
         self._events = EventRenderer(
             document=_request_of(exchange), model=exchange.route.name, id=_id_of(exchange.request_id)
         )
+        exchange.say_failure = self._fail
+
+    def _fail(self, error: GatewayError) -> bytes:
+        return self._events.fail(error.code, error.message, param=error.param)
 
     def feed(self, event: ChatEvent) -> bytes:
         """Return the events that say `event`."""
@@ -119,7 +123,7 @@ RESPONSES_WIRE = Wire(
             system_prefix=_prefix_instructions,
         ),
         keeps=True,
-        stores=True,
+        stores=RESPONSE_GET,
     ),
     read=_read,
     say_error=openai_body,

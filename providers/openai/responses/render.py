@@ -142,6 +142,10 @@ class EventRenderer:
         """Return the frame that ends a complete answer."""
         return self._encode(self._answer.finish())
 
+    def fail(self, code: str, message: str, *, param: str | None) -> bytes:
+        """Return the frames that end an answer which broke."""
+        return self._encode(_failure(self.response, code, message, param=param))
+
     def _encode(self, events: list[Event]) -> bytes:
         first = self._number
         self._number += len(events)
@@ -154,15 +158,20 @@ def _frame(event: Event, number: int) -> bytes:
 
 
 def render_failure(code: str, message: str, *, param: str | None, id: str) -> bytes:  # noqa: A002 - the wire's word
-    """Return the frames of an answer that broke: an `error` event, and the response as failed.
+    """Return the frames of an answer that broke and of which nothing is known but its id."""
+    events = _failure({**_echo({}, ""), "id": id}, code, message, param=param)
+    return b"".join([_frame(event, number) for number, event in enumerate(events)])
+
+
+def _failure(response: dict[str, Any], code: str, message: str, *, param: str | None) -> list[Event]:
+    """Return the end of an answer that broke: an `error` event, and the response as failed.
 
     The SDKs raise at the error; agents that read events themselves wait for the failed response.
     """
     said = {"code": code, "message": message, "param": param}
     error = {"type": "error", **said, "error": {"type": _OTHER_CODE, **said}}
     failure = {"code": _CODES.get(code, _OTHER_CODE), "message": message}
-    response = {**_echo({}, ""), "id": id, "status": "failed", "error": failure}
-    return _frame(error, 0) + _frame({"type": FAILED, "response": response}, 1)
+    return [error, {"type": FAILED, "response": {**response, "status": "failed", "error": failure}}]
 
 
 def _custom_names(document: Mapping[str, Any]) -> frozenset[str]:

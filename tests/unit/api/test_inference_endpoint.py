@@ -278,3 +278,17 @@ async def test_a_keep_alive_that_begins_the_answer_carries_the_request_id(monkey
     assert connection.body.startswith(b": keep-alive\n\n")
     assert b"time ran out" in connection.body
     assert connection.status == 200
+
+
+async def test_a_stream_that_breaks_may_be_ended_in_words_that_follow_what_it_has_said():
+    live = Live(b"data: 1\n\n", StreamInterrupted())
+    gateway = FakeGateway(Answer(live=live, content_type=b"text/event-stream; charset=utf-8"))
+    answer = gateway.answer
+
+    async def with_words(exchange):
+        exchange.say_failure = lambda error: b"data: 2, " + error.code.encode() + b"\n\n"
+        return await answer(exchange)
+
+    gateway.answer = with_words
+    connection = await ask(gateway, whole(stream=True))
+    assert connection.body == b"data: 1\n\ndata: 2, upstream_interrupted\n\n"

@@ -10,12 +10,16 @@ from scripted_pipeline import ANSWER, FakeAdapter
 from app.api.openai.paths import CHAT_WIRE
 from app.domain.responses.schemas import Issued, KeptResponse
 from app.kernel.errors import InvalidRequest, NotFound, Unavailable
+from app.pipeline.dispatch import _is_relayed
 from app.pipeline.exchange import Answer, Attempt, Operation
 from app.pipeline.references import find_references
 from app.pipeline.stored import Stored
+from providers.signatures import seal, sign
 
 US = UUID(int=2)
-RESPONSES = msgspec.structs.replace(CHAT_WIRE.operation, relay="openai.responses", keeps=True, stores=True)
+RESPONSES = msgspec.structs.replace(
+    CHAT_WIRE.operation, relay="openai.responses", keeps=True, stores="openai.response_get"
+)
 MESSAGES = msgspec.structs.replace(CHAT_WIRE.operation, relay="anthropic.messages", keeps=True)
 KEPT = KeptResponse(
     id="resp_1",
@@ -229,3 +233,31 @@ async def test_other_operations_are_left_alone(pipeline):
     answer, _ = await served(exchange, Store(), Below(live=live))
     assert answer.live is live
     assert not exchange.is_kept
+
+
+@pytest.mark.parametrize(
+    ("relays", "store", "is_relayed"),
+    [
+        (("openai.responses", "openai.response_get"), None, True),
+        (("openai.responses",), None, False),
+        (("openai.responses",), False, True),
+        ((), False, False),
+    ],
+)
+async def test_an_answer_to_be_kept_is_relayed_only_to_who_keeps_it(pipeline, relays, store, is_relayed):
+    exchange = asking(pipeline, input="x", **({} if store is None else {"store": store}))
+    await served(exchange, Store())
+    target = msgspec.structs.replace(exchange.route.targets[0], relays=frozenset(relays))
+    assert _is_relayed(exchange, target) is is_relayed
+
+
+async def test_a_body_with_our_seals_is_said_anew_where_its_vendor_would_take_them_for_forged(pipeline):
+    sealed = seal(sign("gemini", "cQ=="), "anthropic")
+    for operation, signature, is_relayed in (
+        (msgspec.structs.replace(MESSAGES, unseals=True), sealed, False),
+        (msgspec.structs.replace(MESSAGES, unseals=True), "EqQB", True),
+        (MESSAGES, sealed, True),
+    ):
+        exchange = asking(pipeline, operation, thinking=signature)
+        target = msgspec.structs.replace(exchange.route.targets[0], relays=frozenset({operation.relay}))
+        assert _is_relayed(exchange, target) is is_relayed

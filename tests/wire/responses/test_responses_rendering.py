@@ -402,3 +402,18 @@ def test_the_sdks_own_stream_reads_ours(httpx_transport):
         final = events.get_final_response()
     assert final.output_text == "Hello"
     assert [item.id for item in final.output] == [item["id"] for item in response["output"]]
+
+
+def test_a_stream_that_breaks_ends_in_the_numbers_and_the_response_that_it_began():
+    renderer = EventRenderer(document={"model": "m", "input": "hi"}, model="m", id="resp_1")
+    begun = [Started(id="x", model="m", created=7), TextDelta(text="Hel")]
+    frames = b"".join(renderer.feed(event) for event in begun) + renderer.fail(
+        "upstream_interrupted", "cut", param=None
+    )
+    events = [json.loads(frame.split(b"data: ")[1]) for frame in frames.split(b"\n\n") if frame]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
+    assert events[-1]["response"]["id"] == events[0]["response"]["id"] == "resp_1"
+    assert events[-1]["response"]["created_at"] == 7
+    assert events[-1]["response"]["status"] == "failed"
+    assert b"response.completed" not in frames
