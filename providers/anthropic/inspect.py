@@ -146,7 +146,9 @@ class StreamInspector:
                 self.output_tokens_seen += 1
             case "content_block_start":
                 block = fields(event.content_block)
-                self.has_content = self.has_content or block.get("type") != "text" or bool(block.get("text"))
+                if block.get("type") != "text" or block.get("text"):
+                    self.has_content = True
+                    self.output_tokens_seen += 1
                 self.issued += _files_in(block)
             case "message_start":
                 message = fields(event.message)

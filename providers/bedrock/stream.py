@@ -89,7 +89,7 @@ class EventDecoder:
         """Check that the message was ended. Raises `StreamInterrupted`, or what the stream itself reported."""
         if self._failure is not None:
             raise self._failure
-        if not self._has_stopped:
+        if not self._has_stopped or (self._frames.rest and not self._is_done):
             raise StreamInterrupted
         return []
 

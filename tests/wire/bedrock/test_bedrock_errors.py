@@ -156,7 +156,16 @@ async def test_a_stream_is_complete_with_the_end_of_its_message():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", START, START + TEXT, START + TEXT + STOPPED, START + USAGE, START + TEXT + END[:-1]]
+    "body",
+    [
+        b"",
+        START,
+        START + TEXT,
+        START + TEXT + STOPPED,
+        START + USAGE,
+        START + TEXT + END[:-1],
+        START + TEXT + END + USAGE[:-1],
+    ],
 )
 async def test_without_it_the_stream_was_cut(body):
     with pytest.raises(StreamInterrupted):
@@ -164,7 +173,7 @@ async def test_without_it_the_stream_was_cut(body):
 
 
 async def test_nothing_after_the_last_event_is_read():
-    events = await read([START + TEXT + END + USAGE, b"garbage that nobody reads"])
+    events = await read([START + TEXT + END + USAGE + b"odd", b"garbage that nobody reads"])
     assert isinstance(events[-1], UsageReported)
 
 
