@@ -77,8 +77,10 @@ class Admit:
         known = [price for price in prices if price is not None]
         tokens_in = estimate_tokens(exchange.text_bytes)
         vocabulary = exchange.operation.vocabulary
-        tokens_out = vocabulary.asked_cap(exchange.document) or DEFAULT_OUTPUT_CAP
-        tokens_out *= vocabulary.asked_choices(exchange.document)
+        tokens_out = 0
+        if exchange.operation.generates:
+            tokens_out = vocabulary.asked_cap(exchange.document) or DEFAULT_OUTPUT_CAP
+            tokens_out *= vocabulary.asked_choices(exchange.document)
         costs = [bound(price, input_tokens=tokens_in, output_tokens=tokens_out) for price in known]
         return Hold(
             request_id=exchange.request_uuid,

@@ -163,7 +163,10 @@ def _read_chunk(data: bytes) -> Chunk:
 
 def _read_odd_chunk(data: bytes) -> Chunk:
     """Read as much as can be of a chunk of which a field has another type than OpenAI's."""
-    decoded = msgspec.json.decode(data)
+    try:
+        decoded = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decoded = None
     if not isinstance(decoded, dict):
         raise _no_chunk()
     choices = decoded.get("choices")

@@ -276,7 +276,17 @@ def test_tokens_seen_are_no_more_than_chunks_that_passed():
     assert inspector.output_tokens_seen == 20
 
 
-@pytest.mark.parametrize("frame", [b"data: {not json\n\n", b"data: [1]\n\n", b"data: null\n\n", b"data: \xff\n\n"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"data: {not json\n\n",
+        b"data: [1]\n\n",
+        b"data: null\n\n",
+        b"data: \xff\n\n",
+        b"data: " + b"[" * 5000 + b"\n\n",
+        b'data: {"choices": 7, \n\n',
+    ],
+)
 def test_garbage_before_content_is_a_bad_answer(frame):
     with pytest.raises(BadAnswer):
         StreamInspector(keep_usage=False).feed(frame)
