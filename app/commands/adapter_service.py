@@ -3,18 +3,15 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from app.gateway.routes import Provider, ca_files, open_providers
+from app.gateway.routes import Provider, open_providers
+from app.gateway.transport import Transports
 from app.settings import Settings
-from providers.http import Network, Pool
 from providers.protocol import Sender
 from providers.registry import Registry
 from providers.serve import AdapterService
 from providers.types import Target
-
-if TYPE_CHECKING:
-    from providers.http.fallback import HttpxPool
 
 PLANE = "adapter"
 _ANY_MODEL = "*"
@@ -33,8 +30,7 @@ class AdapterApplication:
 
     def __init__(self, settings: Settings) -> None:
         self._registry = Registry()
-        self._pools: list[Pool | HttpxPool] = []
-        self._authorities: dict[str, str] = {}
+        self._transports = Transports(self._registry)
         provider = self._open(settings)
         self._service = AdapterService(
             provider.plugin.name,
@@ -64,16 +60,10 @@ class AdapterApplication:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for pool in self._pools:
-            await pool.aclose()
+        await self._transports.aclose()
 
     def _open(self, settings: Settings) -> Provider:
-        """Return the provider; the transport stays unless the authorities to trust have changed."""
-        authorities = ca_files(settings, self._registry)
-        if not self._pools or authorities != self._authorities:
-            self._pools.append(_open_pool(settings, authorities))
-            self._authorities = authorities
-        return open_one(settings, registry=self._registry, sender=self._pools[-1])
+        return open_one(settings, registry=self._registry, sender=self._transports.current(settings))
 
 
 def open_one(settings: Settings, *, registry: Registry, sender: Sender) -> Provider:
@@ -92,11 +82,3 @@ def target_of(provider: Provider) -> Target:
         credential=keys[0] if keys else None,
         options=provider.settings.options,
     )
-
-
-def _open_pool(settings: Settings, authorities: dict[str, str]) -> "Pool | HttpxPool":
-    if settings.transport == "own":
-        return Pool(network=Network(ca_files=authorities))
-    from providers.http.fallback import HttpxPool as Fallback  # noqa: PLC0415 - httpx is dear to import, and rarely used
-
-    return Fallback()

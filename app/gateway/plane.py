@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from app.domain.prices import PriceBook
 from app.gateway.core import Core
-from app.gateway.routes import Provider, RouteBuilder, ca_files, open_providers
+from app.gateway.routes import Provider, RouteBuilder, open_providers
 from app.gateway.tally import Tally
 from app.gateway.tokens import open_tokens
+from app.gateway.transport import Transports
 from app.kernel.clock import Clock
 from app.limits.accounts import OpenAccounts
 from app.observability.logs import RequestLog
@@ -22,11 +23,7 @@ from app.pipeline.stored import Stored
 from app.routing.table import RouteTable, RouteTarget
 from app.settings.model import Settings
 from providers.errors import ProviderError
-from providers.http import Network, Pool
 from providers.registry import Registry
-
-if TYPE_CHECKING:
-    from providers.http.fallback import HttpxPool
 
 _LISTING_S = 3.0
 _MAX_LISTED = 1_000
@@ -57,8 +54,7 @@ class Gateway:
         self.open_requests: set[OpenRequest] = set()
         self._registry = registry
         self._prices = PriceBook(registry.catalog, clock=core.clock)
-        self._pools: list[Pool | HttpxPool] = []
-        self._authorities: dict[str, str] = {}
+        self._transports = Transports(registry)
         self._configuration = core.settings
         self.routes = self._build(core.settings)
         accounts = OpenAccounts(core.stores.usage, overflow=core.writer.accept, metrics=core.metrics)
@@ -85,11 +81,8 @@ class Gateway:
     def _build(self, settings: Settings) -> RouteTable:
         """Return the routes of a configuration; the transport stays unless the authorities to trust have changed."""
         self._configuration = settings
-        authorities = ca_files(settings, self._registry)
-        if not self._pools or authorities != self._authorities:
-            self._pools.append(_open_pool(settings, authorities))
-            self._authorities = authorities
-        providers = open_providers(settings, registry=self._registry, sender=self._pools[-1])
+        sender = self._transports.current(settings)
+        providers = open_providers(settings, registry=self._registry, sender=sender)
         builder = RouteBuilder(settings, providers, self._registry)
         if unlisted := builder.unlisted():
             self.core.tasks.spawn(self._ask_for_models(settings, providers, unlisted))
@@ -115,20 +108,10 @@ class Gateway:
             async with asyncio.timeout(_FAREWELL_S):
                 while self.open_requests:  # noqa: ASYNC110 - at most a few looks, at the very end
                     await asyncio.sleep(_LOOK_S)
-        for pool in self._pools:
-            await pool.aclose()
+        await self._transports.aclose()
         self.tally.flush()
         self.request_log.flush()
 
 
 def _logs_requests(settings: Settings) -> bool:
     return settings.log_level in {"debug", "info"}
-
-
-def _open_pool(settings: Settings, authorities: dict[str, str]) -> "Pool | HttpxPool":
-    """Return the transport that the settings name; only ours takes authorities for single providers."""
-    if settings.transport == "own":
-        return Pool(network=Network(ca_files=authorities))
-    from providers.http.fallback import HttpxPool as Fallback  # noqa: PLC0415 - httpx is dear to import, and rarely used
-
-    return Fallback()
