@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from app.domain.prices import PriceBook, cost
 from app.kernel.clock import Clock
-from app.pipeline.exchange import Answer, Attempt, Exchange, Operation, Outcome, StreamRenderer
+from app.kernel.errors import GatewayError
+from app.pipeline.exchange import Answer, Attempt, Exchange, Operation, Outcome, Passed, StreamRenderer
 from app.pipeline.meter import estimate_tokens
 from app.routing.table import RouteTarget
 from app.routing.transform import apply_edits
@@ -98,6 +100,7 @@ class Dispatch:
             stream = await choice.adapter.relay(request, target)
             attempt.status = stream.status
             body = RelayedBody(self, exchange, attempt, stream)
+            exchange.say_failure = None if operation.say_break is None else partial(body.fail, operation.say_break)
             await self._until_content(body, target, attempt)
             return Answer(live=body, content_type=_type_of(stream, operation, _STREAM_TYPES[exchange.asked.framing]))
         stream = await choice.adapter.relay(request, choice.whole_target)
@@ -248,7 +251,7 @@ def outcome_of(error: ProviderError) -> Outcome:
 class RelayedBody:
     """A live answer whose bytes pass through."""
 
-    __slots__ = ("_attempt", "_dispatch", "_exchange", "_held", "is_finished", "stream")
+    __slots__ = ("_attempt", "_dispatch", "_exchange", "_held", "_last", "is_finished", "stream")
 
     def __init__(self, dispatch: Dispatch, exchange: Exchange, attempt: Attempt, stream: RelayStream) -> None:
         self._dispatch = dispatch
@@ -256,6 +259,7 @@ class RelayedBody:
         self._attempt = attempt
         self.stream = stream
         self._held = b""
+        self._last = b""
         self.is_finished = False
 
     async def open(self) -> None:
@@ -279,6 +283,7 @@ class RelayedBody:
                 tokens = inspector.output_tokens_seen
                 self._dispatch.end_badly(self._exchange, self._attempt, error, tokens)
                 raise
+        self._last = data
         if inspector.is_finished and not self.is_finished:
             self.is_finished = True
             self._exchange.issued += inspector.issued
@@ -286,6 +291,10 @@ class RelayedBody:
             self._dispatch.end_well(self._exchange, self._attempt, inspector.usage, tokens)
             self.stream.close()
         return data
+
+    def fail(self, say_break: Callable[[Exchange, GatewayError, Passed], bytes], error: GatewayError) -> bytes:
+        """Return what ends the answer if it breaks now."""
+        return say_break(self._exchange, error, Passed(self.stream.inspector.issued, self._last))
 
     def close(self) -> None:
         """Let go of the upstream call; before the end that is a cancellation."""

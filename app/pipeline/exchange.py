@@ -1,7 +1,7 @@
 """One inference request on its way through the layers, and the answer on its way back."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -71,7 +71,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     has the media type that the provider gave it, and may be long in coming. `keeps` is whether an answer may name state
     that later requests refer to; `stores` is the operation by which a provider gives an answer back, if the answer
     itself is such state. `unseals` is whether a body with signatures that the gateway sealed is said anew: a provider
-    would take them for forged.
+    would take them for forged. `say_break` ends a relayed stream that breaks, where the words for that depend on what
+    it has said already.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     keeps: bool = False
     stores: str | None = None
     unseals: bool = False
+    say_break: "Callable[[Exchange, GatewayError, Passed], bytes] | None" = None
 
     @property
     def dialect(self) -> str:
@@ -112,6 +114,13 @@ class Parse(Protocol):
     def __call__(self, document: Mapping[str, Any], asked: Asked) -> ChatRequest | EmbeddingRequest:
         """Return the request; raises `RequestRefused` for what only the client's own dialect can say."""
         ...
+
+
+class Passed(NamedTuple):
+    """What a client has had of a relayed stream: the ids that it made known, and its last bytes."""
+
+    ids: Sequence[str]
+    last: bytes
 
 
 class Exchange:

@@ -11,9 +11,10 @@ from app.api.openai.response_shapes import check_response
 from app.api.openai.shapes import check_common
 from app.domain.responses.schemas import KeptResponse
 from app.kernel.errors import GatewayError
-from app.pipeline.exchange import Asked, Exchange, Operation, StreamRenderer
+from app.pipeline.exchange import Asked, Exchange, Operation, Passed, StreamRenderer
 from app.routing.vocabulary import Vocabulary, prefix_text
 from providers.openai.responses.downstream import input_items, parse_response_request
+from providers.openai.responses.inspect import number_after
 from providers.openai.responses.render import EventRenderer, render_failure, render_response
 from providers.openai.responses.wire import RESPONSE_GET, RESPONSES
 from providers.types import ChatEvent, ChatRequest, Completion
@@ -86,6 +87,13 @@ def late_error(error: GatewayError, request_id: str) -> bytes:
     return render_failure(error.code, error.message, param=error.param, id=_id_of(request_id))
 
 
+def _say_break(exchange: Exchange, error: GatewayError, passed: Passed) -> bytes:
+    """Return what ends a relayed response that broke, under its own id, in numbers that follow its own."""
+    known = passed.ids[0] if passed.ids else _id_of(exchange.request_id)
+    first = number_after(passed.last)
+    return render_failure(error.code, error.message, param=error.param, id=known, first=first)
+
+
 def _read(document: Mapping[str, Any], call: Call) -> Asked:
     del call
     model = check_common(document)
@@ -124,6 +132,7 @@ RESPONSES_WIRE = Wire(
         ),
         keeps=True,
         stores=RESPONSE_GET,
+        say_break=_say_break,
     ),
     read=_read,
     say_error=openai_body,

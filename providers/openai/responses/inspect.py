@@ -19,6 +19,7 @@ from providers.types import Usage
 _MATTERS = re.compile(
     rb'"error"|"(?:response\.)?(?:created|completed|incomplete|failed|queued|in_progress|output_item\.added)"'
 )
+_NUMBER = re.compile(rb'"sequence_number":\s*(\d{1,15})\b')
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ENDS = frozenset({COMPLETED, INCOMPLETE})
 
@@ -48,6 +49,12 @@ class _Event(msgspec.Struct):
 
 _decode_response = msgspec.json.Decoder(_Response).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
+
+
+def number_after(frames: bytes) -> int:
+    """Return the sequence number of the event that follows frames of a stream; 0 if they have none."""
+    numbers = _NUMBER.findall(frames)
+    return int(numbers[-1]) + 1 if numbers else 0
 
 
 def _ids(response: _Response) -> list[str]:

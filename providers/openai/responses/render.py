@@ -157,10 +157,17 @@ def _frame(event: Event, number: int) -> bytes:
     return sse.encode(data, event=event["type"].encode())
 
 
-def render_failure(code: str, message: str, *, param: str | None, id: str) -> bytes:  # noqa: A002 - the wire's word
-    """Return the frames of an answer that broke and of which nothing is known but its id."""
+def render_failure(
+    code: str,
+    message: str,
+    *,
+    param: str | None,
+    id: str,  # noqa: A002 - the wire's word
+    first: int = 0,
+) -> bytes:
+    """Return the frames of an answer that broke and of which nothing is known but its id and their first number."""
     events = _failure({**_echo({}, ""), "id": id}, code, message, param=param)
-    return b"".join([_frame(event, number) for number, event in enumerate(events)])
+    return b"".join([_frame(event, number) for number, event in enumerate(events, first)])
 
 
 def _failure(response: dict[str, Any], code: str, message: str, *, param: str | None) -> list[Event]:

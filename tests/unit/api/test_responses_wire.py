@@ -8,7 +8,7 @@ import pytest
 from app.api.inference import Call
 from app.api.openai.responses import RESPONSES_WIRE
 from app.kernel.errors import InvalidRequest, UpstreamFailed
-from app.pipeline.exchange import Asked
+from app.pipeline.exchange import Asked, Passed
 from providers.framing import sse
 from providers.openai.render import DONE
 from providers.stream import replay
@@ -92,6 +92,21 @@ def test_a_late_error_is_an_error_and_a_failed_response():
     error, failed = [json.loads(sse.data_of(frame)) for frame in sse.split_frames(said)]
     assert (error["type"], error["code"], error["message"]) == ("error", "upstream_interrupted", "it broke")
     assert (failed["type"], failed["response"]["id"], failed["response"]["status"]) == ("response.failed", ID, "failed")
+
+
+@pytest.mark.parametrize(
+    ("ids", "last", "number", "name"),
+    [
+        (["resp_up", "msg_1"], b'data: {"sequence_number":6}\n\ndata: {"sequence_number": 7}\n\n', 8, "resp_up"),
+        (["resp_up"], b'data: {"delta":"\\"sequence_number\\":9"}\n\n', 0, "resp_up"),
+        ([], b"", 0, ID),
+    ],
+)
+def test_a_relayed_response_that_breaks_goes_on_from_what_was_passed(ids, last, number, name):
+    said = OPERATION.say_break(_exchange(), UpstreamFailed("it broke"), Passed(ids, last))
+    error, failed = [json.loads(sse.data_of(frame)) for frame in sse.split_frames(said)]
+    assert (error["sequence_number"], failed["sequence_number"]) == (number, number + 1)
+    assert failed["response"]["id"] == name
 
 
 def test_errors_before_an_answer_are_openais():

@@ -2,6 +2,7 @@ import asyncio
 import json
 import time
 
+import msgspec
 import pytest
 from scripted_pipeline import (
     ANSWER,
@@ -65,6 +66,19 @@ def is_once_each(exchange, events):
     """Check that every attempt has one event, under its derived id."""
     ids = [attempt_id(exchange.request_uuid, number + 1) for number in range(len(exchange.attempts))]
     return [event.event_id for event in events] == ids
+
+
+async def test_the_end_of_a_broken_relay_is_made_from_what_was_passed(pipeline):
+    operation = msgspec.structs.replace(
+        CHAT, say_break=lambda exchange, error, passed: repr((error.code, passed.ids, passed.last)).encode()
+    )
+    exchange = pipeline.exchange(operation, relaying([HEAD, *TEXTS, StreamInterrupted()]), stream=True)
+    answer = await pipeline.call(exchange)
+    for expected in (HEAD + TEXTS[0], TEXTS[1]):
+        assert await answer.live.read() == expected
+    with pytest.raises(StreamInterrupted):
+        await answer.live.read()
+    assert exchange.say_failure(UpstreamFailed()) == repr(("upstream_error", [], TEXTS[1])).encode()
 
 
 @pytest.mark.parametrize(
