@@ -315,6 +315,7 @@ class TranslatedBody:
         "_dispatch",
         "_events",
         "_exchange",
+        "_has_said",
         "_held",
         "_renderer",
         "_tokens_seen",
@@ -335,15 +336,19 @@ class TranslatedBody:
         self._held = b""
         self._usage: Usage | None = None
         self._tokens_seen = 0
+        self._has_said = False
         self.is_finished = False
 
     async def open(self) -> None:
-        """Read until there is content."""
+        """Read until there is content that the client's dialect has words for, or a whole answer without any."""
         held = []
-        while self._tokens_seen == 0:
+        while not self._has_said:
             data = await self._step()
             if data is None:
-                raise BadAnswer("the provider's answer is empty")
+                if self._tokens_seen == 0:
+                    raise BadAnswer("the provider's answer is empty")
+                held.append(self._finish())
+                break
             held.append(data)
         self._held = b"".join(held)
 
@@ -365,10 +370,13 @@ class TranslatedBody:
             event = await anext(self._events)
         except StopAsyncIteration:
             return None
+        if isinstance(event, _CONTENT):
+            self._tokens_seen += 1
+            said = self._renderer.feed(event)
+            self._has_said = self._has_said or bool(said)
+            return said
         if isinstance(event, UsageReported):
             self._usage = event.usage
-        elif isinstance(event, _CONTENT):
-            self._tokens_seen += 1
         elif not event.created:
             event = msgspec.structs.replace(event, created=self._exchange.created_s)
         return self._renderer.feed(event)

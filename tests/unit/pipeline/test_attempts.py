@@ -68,6 +68,23 @@ def is_once_each(exchange, events):
     return [event.event_id for event in events] == ids
 
 
+UNSAYABLE = [Started(id="a-1", model="up", created=1), TextDelta(text="")]
+
+
+async def test_what_a_client_has_no_words_for_is_no_content(pipeline):
+    adapter = translating([*UNSAYABLE, StreamInterrupted()], ANSWER)
+    exchange = pipeline.exchange(LLM, adapter, stream=True, retries=1)
+    assert b"lo" in await read_out(await pipeline.call(exchange))
+    assert [event.outcome for event in await pipeline.settled()] == ["interrupted", "ok"]
+
+
+async def test_a_whole_answer_without_any_words_is_one(pipeline):
+    exchange = pipeline.exchange(LLM, translating([*UNSAYABLE, Finished(reason="stop")]), stream=True)
+    assert b'"finished"' in await read_out(await pipeline.call(exchange))
+    [event] = await pipeline.settled()
+    assert event.outcome == "ok"
+
+
 async def test_the_end_of_a_broken_relay_is_made_from_what_was_passed(pipeline):
     operation = msgspec.structs.replace(
         CHAT, say_break=lambda exchange, error, passed: repr((error.code, passed.ids, passed.last)).encode()
