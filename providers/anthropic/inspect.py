@@ -116,7 +116,7 @@ class StreamInspector:
             raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
         if self.is_finished or self.error is not None:
             return b""
-        if self.has_content and not any(mark in complete for mark in _MARKS):
+        if self.has_content and not any(mark in complete for mark in _MARKS) and sse.end_in_objects(complete):
             self.output_tokens_seen += complete.count(_DELTA)
             return complete
         return b"".join([frame for frame in sse.split_frames(complete) if self._passes(frame)])

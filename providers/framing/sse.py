@@ -142,6 +142,11 @@ def split_frames(complete: bytes) -> list[bytes]:
     return frames
 
 
+def end_in_objects(frames: bytes) -> bool:
+    """Whether every frame that ends in LF ends as a JSON object does: a cheap look for what is cut or no JSON at all."""
+    return frames.count(b"}\n\n") == frames.count(b"\n\n")
+
+
 def data_of(frame: bytes) -> bytes | None:
     """Return the data of a frame, its lines joined by LF; `None` if it has none (a comment, say)."""
     if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2 and b"\r" not in frame:

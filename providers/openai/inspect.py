@@ -144,9 +144,13 @@ class StreamInspector:
 
 
 def _is_plain(frames: bytes) -> bool:
-    """Whether frames hold content only: no usage, no error, no end. A quote inside text is escaped, so cannot match."""
+    """Whether frames hold content only: no usage, no error, no end, no garbage.
+
+    A quote inside text is escaped, so cannot match.
+    """
     return (
         _DONE not in frames
+        and sse.end_in_objects(frames)
         and b'"error"' not in frames
         and (b'"usage"' not in frames or frames.count(b'"usage"') == frames.count(b'"usage":null'))
     )

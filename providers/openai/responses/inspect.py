@@ -135,7 +135,7 @@ class ResponseStreamInspector:
             raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
         if self.is_finished or self.error is not None:
             return b""
-        if self.has_content and _MATTERS.search(complete) is None:
+        if self.has_content and _MATTERS.search(complete) is None and sse.end_in_objects(complete):
             self.output_tokens_seen += complete.count(b'.delta"')
             return complete
         return b"".join([frame for frame in sse.split_frames(complete) if self._passes(frame)])

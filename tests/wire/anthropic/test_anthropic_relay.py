@@ -186,6 +186,8 @@ def test_odd_events_pass():
 def test_garbage_is_a_bad_answer(data):
     with pytest.raises(BadAnswer):
         _watch(data)
+    with pytest.raises(BadAnswer):
+        _watch(START + BEGIN + TEXT, MORE + data)
 
 
 def test_an_endless_event_is_too_large():

@@ -292,6 +292,13 @@ def test_garbage_before_content_is_a_bad_answer(frame):
         StreamInspector(keep_usage=False).feed(frame)
 
 
+@pytest.mark.parametrize("frame", [b"data: {not json\n\n", MORE[:-9] + b"\n\n", b"data: <html>\n\n"])
+def test_garbage_amid_content_is_one_too(frame):
+    inspector, _ = _watch([FIRST, TEXT])
+    with pytest.raises(BadAnswer):
+        inspector.feed(MORE + frame + MORE)
+
+
 @pytest.mark.parametrize(
     "chunk",
     [

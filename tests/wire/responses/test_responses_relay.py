@@ -308,6 +308,9 @@ def test_a_stream_that_is_cut_has_no_end():
 def test_an_event_that_is_none_is_a_bad_answer(data):
     with pytest.raises(BadAnswer):
         ResponseStreamInspector().feed(b"data: " + data + b"\n\n")
+    inspector, _ = _watch([CREATED + ADDED + DELTA])
+    with pytest.raises(BadAnswer):
+        inspector.feed(MORE + b"data: " + data + b"\n\n")
 
 
 @pytest.mark.parametrize("response", [7, [], {"usage": 7, "output": 7, "id": 7}])
