@@ -143,7 +143,7 @@ def split_frames(complete: bytes) -> list[bytes]:
 
 
 def end_in_objects(frames: bytes) -> bool:
-    """Whether every frame that ends in LF ends as a JSON object does: a cheap look for what is cut or no JSON at all."""
+    """Whether every frame that ends in LF ends as a JSON object does: a cheap look for what is cut or no JSON."""
     return frames.count(b"}\n\n") == frames.count(b"\n\n")
 
 
