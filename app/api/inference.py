@@ -9,6 +9,7 @@ import msgspec
 from litestar import asgi, post
 from litestar.types import ASGIApp
 
+from app.api.addresses import check_addresses
 from app.api.body import FORM_TYPE, JSON_TYPE, JsonReader, check_head, read_form
 from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
@@ -27,6 +28,7 @@ from app.kernel.errors import (
 from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
 from app.pipeline.exchange import Answer, Asked, Exchange, Operation
+from app.pipeline.mentions import find_mentions
 from app.pipeline.options import read_options
 from app.pipeline.references import find_references
 from app.pipeline.routed import client_error
@@ -176,7 +178,9 @@ class InferenceEndpoint:
         if is_form:
             exchange.content_type = content_type
             exchange.text_bytes = len(msgspec.json.encode(document))
-        exchange.references = find_references(document)
+        mentions = find_mentions(document)
+        check_addresses(mentions)
+        exchange.references = find_references(document, mentions)
         exchange.edits = _edits(route, document, wire.operation.vocabulary)
         if wire.passes:
             exchange.passed_headers = _passed(context.headers, wire.passes)

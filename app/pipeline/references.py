@@ -1,34 +1,25 @@
 """References to state that a vendor stored: files, earlier answers, conversations, threads, containers, cached prompts.
 
-Whoever knows an id at a vendor can use it with the vendor's key, so an id may be another tenant's.
+Whoever knows an id at a vendor can use it with the vendor's key, so an id may be another tenant's. What a vendor reads
+with the account's own rights, such as a bucket, is a reference as well.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-_FIELDS = frozenset(
-    {
-        "previous_response_id",
-        "conversation",
-        "container",
-        "file_id",
-        "file_ids",
-        "vector_store_ids",
-        "cachedContent",
-        "cached_content",
-    }
-)
-_TURNS = ("messages", "contents", "input")
-_INSTRUCTIONS = ("systemInstruction", "system_instruction")
-_PARTS = ("content", "parts", "output")
-_OF_CLIENT = frozenset({"function", "custom", "input", "args", "response", "parameters"})
-"""Objects whose members the client names as it likes."""
-_ANSWERS = frozenset({"functionResponse", "function_response"})
-"""Parts of Google's that hold parts themselves."""
-_ITEM = "item_reference"
-_THREAD, _LAST_MESSAGE = "thread", "previous_message_id"
-_GOOGLE_FILES = "generativelanguage.googleapis.com"
+from app.pipeline.mentions import ACCOUNT, ADDRESSES, STATE, Mention
+from app.routing.vocabulary import member
+
+ITEM_REFERENCE, ITEM = "item_reference", "item"
+"""An item that says by its type that it is a reference; an item that an id alone could stand for."""
+_CALL = "code_interpreter_call"
+_LOADED_BY_ID = {"reasoning": "encrypted_content", "image_generation_call": "result"}
+"""Items that a vendor loads by their id where the member is missing that holds all of them."""
+_TOOLS = frozenset({"tools", ""})
+_IN_STORAGE = ("files/", "gs://", "s3://")
+_GOOGLE = ("generativelanguage.googleapis.com", "-generativelanguage.googleapis.com")
+_IDENTITIES = frozenset({"system_assigned_managed_identity", "user_assigned_managed_identity"})
 
 
 class Reference(NamedTuple):
@@ -39,67 +30,76 @@ class Reference(NamedTuple):
     id: str | None
 
 
-def find_references(document: Mapping[str, Any]) -> list[Reference]:
-    """Return the references that a body makes, in any dialect; none for nearly all bodies."""
-    found = [reference for name in _FIELDS & document.keys() for reference in _named(name, name, document[name])]
-    thread = document.get(_THREAD)
-    if isinstance(thread, dict) and _LAST_MESSAGE in thread:
-        found += _named(f"{_THREAD}.{_LAST_MESSAGE}", _THREAD, thread[_LAST_MESSAGE])
-    for name in _TURNS:
-        if name in document:
-            for path, turn in _objects_in(document[name], name):
-                found += _in_turn(turn, path)
-    for name in _INSTRUCTIONS:
-        if isinstance(instruction := document.get(name), dict):
-            found += _in_turn(instruction, name)
-    if document.get("tools"):
-        for path, tool in _objects_in(document["tools"], "tools"):
-            found += _in_object(tool, path)
+def find_references(document: Mapping[str, Any], mentions: Sequence[Mention]) -> list[Reference]:
+    """Return the references that a body makes, given all that it mentions; none for nearly all bodies."""
+    found = [reference for mention in mentions for reference in _made(mention)]
+    for position, item in enumerate(_listed(document.get("input"))):
+        if type(item) is dict:
+            found += _in_item(item, f"input[{position}]")
     return found
 
 
-def _in_turn(turn: Mapping[str, Any], path: str) -> Iterator[Reference]:
-    """Yield the references of a message, or of an item that is a reference itself."""
-    if turn.get("type") == _ITEM:
-        yield from _named(f"{path}.id", _ITEM, turn.get("id"))
-    for name in _PARTS:
-        parts = turn.get(name)
-        if type(parts) is list:
-            for place, part in _objects_in(parts, f"{path}.{name}"):
-                yield from _in_object(part, place)
-                if type(part.get("content")) is list:
-                    yield from _in_turn(part, place)
-                for answer in _ANSWERS & part.keys():
-                    if isinstance(part[answer], dict):
-                        yield from _in_turn(part[answer], f"{place}.{answer}")
+def is_in_storage(address: str) -> bool:
+    """Whether an address names a file of Gemini's Files API or in a bucket, where the account itself reads it."""
+    if address.startswith(_IN_STORAGE):
+        return True
+    try:
+        host = (urlsplit(address).hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    return host.endswith(_GOOGLE)
 
 
-def _objects_in(items: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the objects of a list with their paths; nothing of what is no list."""
-    if isinstance(items, list):
-        for position, item in enumerate(items):
-            if isinstance(item, dict):
-                yield f"{path}[{position}]", item
+def _made(mention: Mention) -> Iterator[Reference]:
+    """Yield the references that a member makes: perhaps none."""
+    path, name, value, within, holder = mention
+    if name in STATE:
+        if name == "skill_id" and not _is_own_skill(holder):
+            return
+        kind = ITEM if name == "container_id" and holder.get("type") == _CALL else name
+        yield from _named(path, kind, value)
+    elif name in ADDRESSES:
+        if isinstance(value, str) and is_in_storage(value):
+            yield Reference(path, "file_id", value)
+    elif name in ACCOUNT:
+        yield Reference(path, name, None)
+    elif name == "data_sources":
+        if not within and _uses_identity(value):
+            yield Reference(path, name, None)
+    elif _is_placed(name, value, within):
+        yield from _named(path, "thread" if within == "thread" else name, value)
 
 
-def _in_object(value: Mapping[str, Any], path: str) -> Iterator[Reference]:
-    """Yield each reference in an object or in an object directly inside it, as in `{"file": {…}}`.
-
-    A function's parameters are a schema, whose words are the client's own.
-    """
-    for name, inner in value.items():
-        if name in _FIELDS:
-            yield from _named(f"{path}.{name}", name, inner)
-        elif isinstance(inner, dict) and name not in _OF_CLIENT:
-            yield from _in_inner(inner, f"{path}.{name}")
+def _is_placed(name: str, value: Any, within: str) -> bool:
+    """Whether a member whose name has several meanings stands where it refers."""
+    if name == "container":
+        return within in _TOOLS
+    if name == "previous_message_id":
+        return within == "thread"
+    return not within and (name == "conversation" or isinstance(value, dict))
 
 
-def _in_inner(inner: Mapping[str, Any], path: str) -> Iterator[Reference]:
-    for name, value in inner.items():
-        if name in _FIELDS:
-            yield from _named(f"{path}.{name}", name, value)
-        elif name in {"fileUri", "file_uri"} and _is_google_file(value):
-            yield Reference(f"{path}.{name}", "file_id", value)
+def _uses_identity(sources: Any) -> bool:
+    """Whether one of Azure's data sources is to be read with the resource's own identity, not with a client's key."""
+    return any(member(source, "parameters.authentication.type") in _IDENTITIES for source in _listed(sources))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_own_skill(holder: Mapping[str, Any]) -> bool:
+    """Whether a skill is one that somebody brought, and not one of the vendor's."""
+    return holder.get("type") == "custom" or str(holder.get("skill_id")).startswith("skill_")
+
+
+def _in_item(item: Mapping[str, Any], path: str) -> Iterator[Reference]:
+    """Yield the reference that an item is itself."""
+    kind = item.get("type")
+    if kind == ITEM_REFERENCE:
+        yield from _named(f"{path}.id", ITEM_REFERENCE, item.get("id"))
+    elif isinstance(kind, str) and kind in _LOADED_BY_ID and not item.get(_LOADED_BY_ID[kind]):
+        yield from _named(f"{path}.id", ITEM, item.get("id"))
 
 
 def _named(path: str, kind: str, value: Any) -> Iterator[Reference]:
@@ -112,17 +112,10 @@ def _named(path: str, kind: str, value: Any) -> Iterator[Reference]:
     elif isinstance(value, list):
         yield from (Reference(path, kind, item if isinstance(item, str) else None) for item in value)
     elif isinstance(value, dict):
-        named = {name: value[name] for name in (_FIELDS | {"id"}) & value.keys()}
-        for name, inner in named.items():
-            yield from _named(f"{path}.{name}" if name != "id" else path, kind, inner)
+        if value.get("id") is not None:
+            yield from _named(path, kind, value["id"])
     elif value is not None:
         yield Reference(path, kind, None)
 
 
-def _is_google_file(uri: Any) -> bool:
-    """Whether a URI names a file of Gemini's Files API, or of Cloud Storage, where the gateway's account reads it."""
-    try:
-        is_stored = isinstance(uri, str) and uri.startswith(("files/", "gs://"))
-        return is_stored or (isinstance(uri, str) and urlsplit(uri).hostname == _GOOGLE_FILES)
-    except ValueError:
-        return False
+__all__ = ["ITEM", "ITEM_REFERENCE", "Reference", "find_references", "is_in_storage"]

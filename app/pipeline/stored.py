@@ -14,12 +14,13 @@ import msgspec
 from app.domain.responses.schemas import Issued, KeptResponse
 from app.kernel.errors import GatewayError, InvalidRequest, NotFound
 from app.pipeline.exchange import Answer, Exchange, LiveBody, Next
-from app.pipeline.references import Reference
+from app.pipeline.references import ITEM, ITEM_REFERENCE, Reference
 from app.routing.table import RouteTarget
 
 _LOG = logging.getLogger("gateway.stored")
-_PREVIOUS, _ITEM = "previous_response_id", "item_reference"
-_STORED_KINDS = frozenset({_PREVIOUS, _ITEM})
+_PREVIOUS = "previous_response_id"
+_STORED_KINDS = frozenset({_PREVIOUS, ITEM_REFERENCE})
+MAX_REFERENCES = 1_000
 
 
 class Store(Protocol):
@@ -84,18 +85,25 @@ class Stored:
     async def _resolve(self, exchange: Exchange) -> None:
         """Check every reference, go where the state is, and write out what the gateway itself has kept."""
         references, organization_id = exchange.references, exchange.principal.organization_id
-        if all(target.dedicated_to == str(organization_id) for target in exchange.route.targets):
-            return
+        if len(references) > MAX_REFERENCES:
+            raise InvalidRequest(
+                f"a request may refer to at most {MAX_REFERENCES} stored objects", param=references[0].path
+            )
+        # The account is the organisation's alone, so that all there is in it is the organisation's.
+        is_own = all(target.dedicated_to == str(organization_id) for target in exchange.route.targets)
         if not self._may_store():
+            if is_own:
+                return
             self._refuse_stored(references)
         ids = [reference.id for reference in references if reference.id is not None]
         issued = await self._store.issued(ids, organization_id=organization_id) if ids else {}
         found: list[tuple[Reference, Issued]] = []
         for reference in references:
             known = issued.get(reference.id or "")
-            if known is None:
+            if known is None and not is_own and (reference.kind != ITEM or _loads_items(exchange)):
                 raise _not_found(reference)
-            found.append((reference, known))
+            if known is not None and reference.kind != ITEM:
+                found.append((reference, known))
         for provider in {known.provider for _, known in found if known.provider is not None}:
             _narrow(exchange, provider, found[0][0])
         if any(known.provider is None for _, known in found):
@@ -114,7 +122,7 @@ class Stored:
         items = [{"role": "user", "content": given}] if isinstance(given, str) else list(given or [])
         exchange.new_input = [item for item in items if isinstance(item, dict)]
         for reference, known in found:
-            if known.provider is None and reference.kind == _ITEM:
+            if known.provider is None and reference.kind == ITEM_REFERENCE:
                 items = await self._with_item(items, reference, known, exchange)
         previous = next((pair for pair in found if pair[0].kind == _PREVIOUS and pair[1].provider is None), None)
         if previous is not None:
@@ -123,6 +131,7 @@ class Stored:
         document["input"] = items
         exchange.document = document
         exchange.body = msgspec.json.encode(document)
+        exchange.text_bytes = len(exchange.body)
 
     async def _history(self, reference: Reference, exchange: Exchange) -> list[dict[str, Any]]:
         organization_id = exchange.principal.organization_id
@@ -138,10 +147,7 @@ class Stored:
         meant = next((item for item in kept.output if item.get("id") == reference.id), None) if kept else None
         if meant is None:
             raise _not_found(reference)
-        return [
-            meant if isinstance(item, dict) and item.get("type") == _ITEM and item.get("id") == reference.id else item
-            for item in items
-        ]
+        return [meant if _refers(item, reference) else item for item in items]
 
     # -- after the call -----------------------------------------------------------------------------------------------
 
@@ -158,6 +164,15 @@ class Stored:
                     _LOG.warning("the response of request %s is too large to be kept", exchange.request_id)
         except GatewayError as error:
             _LOG.warning("the response of request %s is not kept: %s", exchange.request_id, error.message)
+
+
+def _refers(item: Any, reference: Reference) -> bool:
+    return isinstance(item, dict) and item.get("type") == ITEM_REFERENCE and item.get("id") == reference.id
+
+
+def _loads_items(exchange: Exchange) -> bool:
+    """Whether a provider that may be asked has a store of its own, out of which an id alone brings an item."""
+    return any(exchange.operation.stores in target.relays for target in exchange.route.targets)
 
 
 def _not_found(reference: Reference) -> NotFound:

@@ -6,6 +6,7 @@ What is unknown passes. A refusal names the path of the field.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from app.api.addresses import check_media_url
 from app.api.openai.shapes import (
     FLAG,
     NUMBER,
@@ -14,7 +15,6 @@ from app.api.openai.shapes import (
     Rule,
     check_common,
     check_fields,
-    check_media_url,
     wrong,
 )
 

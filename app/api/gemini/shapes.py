@@ -7,7 +7,8 @@ sent.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from app.api.openai.shapes import FLAG, NUMBER, OBJECT, TEXT, WHOLE, Rule, check_common, check_media_url, wrong
+from app.api.addresses import check_media_url
+from app.api.openai.shapes import FLAG, NUMBER, OBJECT, TEXT, WHOLE, Rule, check_common, wrong
 from app.kernel.errors import InvalidRequest
 from providers.gemini.wire import camel
 

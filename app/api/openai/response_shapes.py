@@ -6,7 +6,8 @@ An item of a type that is not known here passes: its own vendor knows it.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app.api.openai.shapes import FLAG, NUMBER, OBJECT, TEXT, WHOLE, Rule, check_fields, check_media_url, wrong
+from app.api.addresses import check_media_url
+from app.api.openai.shapes import FLAG, NUMBER, OBJECT, TEXT, WHOLE, Rule, check_fields, wrong
 from app.kernel.errors import InvalidRequest
 
 _ROLES = frozenset({"system", "developer", "user", "assistant"})

@@ -3,12 +3,10 @@
 What is unknown passes. A refusal names the path of the field.
 """
 
-import ipaddress
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
+from app.api.addresses import check_media_url
 from app.kernel.errors import InvalidRequest
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -24,8 +22,6 @@ _READ_BY_US = frozenset(
     | _REDIRECTS
 )
 _IMPERSONATES = "user_api_key_"
-_SCHEMES = frozenset({"http", "https"})
-_ODD_ADDRESS = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 class Rule(NamedTuple):
@@ -173,37 +169,6 @@ def check_part(part: Any, path: str) -> None:
         if not isinstance(url, str):
             raise wrong(f"{path}.image_url.url", "a URL")
         check_media_url(url, f"{path}.image_url.url")
-
-
-def check_media_url(url: str, path: str) -> None:
-    """Refuse a URL that no vendor should be asked to fetch: another scheme, or an address that is not public.
-
-    The gateway itself never fetches it.
-    """
-    if url.startswith("data:"):
-        return
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        raise wrong(path, "a valid URL") from None
-    if parts.scheme not in _SCHEMES or not host:
-        raise wrong(path, "an http, https or data URL")
-    if not _is_public(host.rstrip(".")):
-        raise wrong(path, "a URL with a public host")
-
-
-def _is_public(host: str) -> bool:
-    """Whether a host may be public: a name, or an address that is. `127.1` and `0x7f000001` are odd addresses."""
-    last = host.rpartition(".")[2]
-    if last in {"", "localhost"}:
-        return False
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return not _ODD_ADDRESS.fullmatch(last)
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_global
 
 
 def _check_calls(calls: Any, path: str) -> None:

@@ -5,15 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.addresses import check_addresses, check_media_url
 from app.api.inference import Call
 from app.api.llm.chat import check_llm_chat
 from app.api.openai.models import anthropic_page
 from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
-from app.api.openai.shapes import check_media_url
 from app.kernel.errors import InvalidRequest
+from app.pipeline.mentions import find_mentions
 from app.routing.table import Route
 from providers.openai.downstream import parse_chat
 
+PRIVATE = "http://169.254.169.254/latest"
 USER = {"role": "user", "content": "hi"}
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 
@@ -272,6 +274,9 @@ def test_bad_embedding_options_are_refused(extra, param):
         "http://[fd00::1]/", "http://localhost/", "http://LOCALHOST/", "http://a.localhost/", "http://localhost./",
         "http://127.0.0.1./", "file:///etc/passwd", "gopher://x/", "ftp://example.com/", "javascript:alert(1)",
         "//example.com",
+        "http://127。0。0。1/", "http://①⑦②.16.0.1/", "http://redis:6379/", "http://metadata.google.internal/",
+        "http://api.svc.cluster.local/", "http://127.0.0.1\\@example.com/", "http://exa\tmple.com/", "http://a b.com/",
+        "http://[64:ff9b::7f00:1]/", "http://[2002:7f00:1::]/", "http://%31%32%37.0.0.1/",
         "example.com", "", "http://", "http:///x", "http://[::1", "http://user@127.0.0.1/", "http://./",
     ],
 )  # fmt: skip
@@ -290,6 +295,8 @@ def test_urls_that_no_vendor_should_fetch_are_refused(url):
         "data:,x",
         "https://1.example.com/",
         "https://a.b1/",
+        "https://münchen.example.com/bild.png",
+        "http://[64:ff9b::808:808]/",
     ],
 )
 def test_public_urls_pass(url):
@@ -352,3 +359,35 @@ def test_a_page_has_a_limit(limit):
     with pytest.raises(InvalidRequest) as caught:
         anthropic_page(routes("a"), {"limit": limit})
     assert caught.value.param == "limit"
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"messages": [{"content": [{"type": "video_url", "video_url": {"url": PRIVATE}}]}]}, "video_url.url"),
+        ({"messages": [{"content": [{"type": "document_url", "document_url": PRIVATE}]}]}, "document_url"),
+        ({"messages": [{"content": [{"type": "odd", "image_url": "file:///etc/passwd"}]}]}, "image_url"),
+        ({"input": [{"content": [{"type": "input_image", "file_id": "f", "image_url": PRIVATE}]}]}, "image_url"),
+        ({"input": [{"type": "computer_call_output", "output": {"image_url": PRIVATE}}]}, "output.image_url"),
+        ({"tools": [{"type": "mcp", "server_url": PRIVATE}]}, "tools[0].server_url"),
+        ({"tools": [{"type": "image_generation", "input_image_mask": {"image_url": PRIVATE}}]}, "image_url"),
+        ({"tools": [{"mcpServers": [{"streamableHttpTransport": {"url": "//127.0.0.1/x"}}]}]}, "Transport.url"),
+    ],
+)
+def test_an_address_is_looked_at_wherever_it_stands(document, path):
+    with pytest.raises(InvalidRequest) as caught:
+        check_addresses(find_mentions(document))
+    assert caught.value.param.endswith(path)
+
+
+def test_what_is_no_address_or_the_clients_own_passes():
+    own = {"type": "function", "function": {"parameters": {"url": PRIVATE}}}
+    document = {
+        "metadata": {"url": PRIVATE},
+        "tools": [own],
+        "messages": [
+            {"content": [{"type": "tool_use", "input": {"url": PRIVATE}}, {"url": "a/b"}, {"url": "data:,x"}]},
+            {"content": [{"type": "file", "file": {"file_data": "aGk="}}, {"fileData": {"fileUri": "gs://a/b"}}]},
+        ],
+    }
+    assert check_addresses(find_mentions(document)) is None

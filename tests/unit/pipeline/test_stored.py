@@ -12,6 +12,7 @@ from app.domain.responses.schemas import Issued, KeptResponse
 from app.kernel.errors import InvalidRequest, NotFound, Unavailable
 from app.pipeline.dispatch import _is_relayed
 from app.pipeline.exchange import Answer, Attempt, Operation
+from app.pipeline.mentions import find_mentions
 from app.pipeline.references import find_references
 from app.pipeline.stored import Stored
 from providers.signatures import seal, sign
@@ -93,7 +94,7 @@ class Live:
 
 def asking(pipeline, operation: Operation = RESPONSES, *adapters, **document):
     exchange = pipeline.exchange(operation, *(adapters or (FakeAdapter(ANSWER),)), document=document)
-    exchange.references = find_references(exchange.document)
+    exchange.references = find_references(exchange.document, find_mentions(exchange.document))
     return exchange
 
 
@@ -261,3 +262,35 @@ async def test_a_body_with_our_seals_is_said_anew_where_its_vendor_would_take_th
         exchange = asking(pipeline, operation, thinking=signature)
         target = msgspec.structs.replace(exchange.route.targets[0], relays=frozenset({operation.relay}))
         assert _is_relayed(exchange, target) is is_relayed
+
+
+DEDICATED = {"dedicated_to": str(US)}
+
+
+async def test_what_the_gateway_keeps_is_written_out_for_a_provider_of_ones_own_too(pipeline):
+    exchange = asking(pipeline, previous_response_id="resp_1", input="after")
+    exchange.route = msgspec.structs.replace(
+        exchange.route,
+        targets=tuple(msgspec.structs.replace(target, **DEDICATED) for target in exchange.route.targets),
+    )
+    _, below = await served(exchange, Store(Issued(id="resp_1"), kept=(KEPT,)))
+    assert [item.get("content") for item in below.asked[0].document["input"]] == ["before", None, None, "after"]
+    assert below.asked[0].text_bytes == len(below.asked[0].body)
+
+
+async def test_an_item_is_looked_up_only_where_a_provider_would_load_it(pipeline):
+    thought = {"type": "reasoning", "id": "rs_other", "summary": []}
+    _, below = await served(asking(pipeline, input=[thought]), Store())
+    assert below.asked
+    adapter = FakeAdapter(ANSWER, relays=frozenset({"openai.responses", "openai.response_get"}))
+    with pytest.raises(NotFound) as caught:
+        await served(asking(pipeline, RESPONSES, adapter, input=[thought]), Store())
+    assert caught.value.param == "input[0].id"
+    _, below = await served(asking(pipeline, RESPONSES, adapter, input=[thought]), Store(Issued(id="rs_other")))
+    assert below.asked[0].document["input"] == [thought]
+
+
+async def test_references_are_bounded(pipeline):
+    with pytest.raises(InvalidRequest) as caught:
+        await served(asking(pipeline, tools=[{"type": "x", "file_ids": ["f"] * 1_001}]), Store(Issued(id="f")))
+    assert caught.value.param == "tools[0].file_ids"
