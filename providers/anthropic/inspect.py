@@ -16,6 +16,7 @@ from providers.types import Usage
 
 _DELTA = b'"content_block_delta"'
 _FILE = b'"file_id"'
+_RAN = "code_execution_tool_result"
 _MARKS = (b'"message_', b'"error"', _FILE)
 """Words of which none stands in a frame that holds content only. A quote inside text is escaped, so cannot match."""
 
@@ -149,7 +150,7 @@ class StreamInspector:
                 if block.get("type") != "text" or block.get("text"):
                     self.has_content = True
                     self.output_tokens_seen += 1
-                self.issued += _files_in(block)
+                self.issued += _made_by(block)
             case "message_start":
                 message = fields(event.message)
                 self.usage = usage_of(message.get("usage"), before=self.usage)
@@ -184,7 +185,7 @@ def _issued(message: dict[str, Any], *, has_thread: bool) -> list[str]:
     A thread goes by the id of its last message.
     """
     thread = text(message.get("id")) if has_thread else None
-    files = [file for block in objects(message.get("content")) for file in _files_in(block)]
+    files = [file for block in objects(message.get("content")) for file in _made_by(block)]
     return [*_container_of(message.get("container")), *files, *([thread] if thread else [])]
 
 
@@ -193,8 +194,17 @@ def _container_of(value: Any) -> list[str]:
     return [found] if isinstance(found, str) else []
 
 
+def _made_by(block: dict[str, Any]) -> list[str]:
+    """Return the ids of files that came out of code that the vendor ran.
+
+    Nothing else issues any: what the model calls a tool with, or a client's own server of tools answers, is as its
+    client wants it, and may name the files of others.
+    """
+    return _files_in(block) if (text(block.get("type")) or "").endswith(_RAN) else []
+
+
 def _files_in(value: Any) -> list[str]:
-    """Return the ids of files anywhere in the result of a tool that the vendor ran."""
+    """Return the ids of files anywhere in a value."""
     if isinstance(value, list):
         return [file for item in value for file in _files_in(item)]
     if not isinstance(value, dict):

@@ -165,6 +165,26 @@ def test_ids_of_what_the_vendor_keeps_are_noted():
     assert whole.issued == ["container_1", "file_1"]
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "tool_use", "id": "t", "name": "f", "input": {"file_id": "file_others"}},
+        {"type": "server_tool_use", "id": "t", "name": "f", "input": {"file_id": "file_others"}},
+        {
+            "type": "mcp_tool_result",
+            "tool_use_id": "t",
+            "content": [{"type": "text", "text": "", "file_id": "file_others"}],
+        },
+        {"type": "text", "text": "a", "citations": [{"file_id": "file_others"}]},
+    ],
+)
+def test_a_client_cannot_have_the_files_of_others_noted_as_its_own(block):
+    inspector, _ = _watch(START + BEGIN + TEXT, _event("content_block_start", index=1, content_block=block))
+    whole = WholeInspector()
+    whole.feed(json.dumps({"content": [block]}).encode())
+    assert not inspector.issued + whole.issued
+
+
 @pytest.mark.parametrize("usage", [None, {}, {"input_tokens": -1}, {"input_tokens": "9"}, {"input_tokens": 1.5}, [], 7])
 def test_absurd_usage_is_none(usage):
     inspector = WholeInspector()
