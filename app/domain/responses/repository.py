@@ -27,6 +27,14 @@ class KeptRow(NamedTuple):
     payload: bytes
 
 
+class Link(NamedTuple):
+    """A kept response as one link of a conversation."""
+
+    id: str
+    previous_id: str | None
+    size_bytes: int
+
+
 async def find_issued(
     connection: Connection, *, organization_id: UUID, ids: Collection[str], now: datetime
 ) -> dict[str, Issued]:
@@ -56,17 +64,38 @@ async def insert_kept(
     await connection.execute(insert_ignore(connection, kept_responses).values(**row._asdict(), **values))
 
 
-async def find_chain(
+async def find_kept(
     connection: Connection, response_id: str, *, organization_id: UUID, now: datetime
+) -> KeptRow | None:
+    """Return a kept response."""
+    return next(iter(await find_all_kept(connection, [response_id], organization_id=organization_id, now=now)), None)
+
+
+async def find_all_kept(
+    connection: Connection, ids: Sequence[str], *, organization_id: UUID, now: datetime
 ) -> list[KeptRow]:
+    """Return those of the responses that are kept, in any order."""
+    columns = (_kept.id, _kept.previous_id, _kept.kid, _kept.payload)
+    within = (_kept.organization_id == organization_id, _kept.expires_at > now)
+    rows = (await connection.execute(select(*columns).where(_kept.id.in_(list(ids)), *within))).all()
+    return [KeptRow(row.id, row.previous_id, row.kid, row.payload) for row in rows]
+
+
+async def find_chain(connection: Connection, response_id: str, *, organization_id: UUID, now: datetime) -> list[Link]:
     """Return a response and all that it went on from, the first one first; empty if it is not kept."""
     within = (_kept.organization_id == organization_id, _kept.expires_at > now)
-    columns = (_kept.id, _kept.previous_id, _kept.kid, _kept.payload)
+    columns = (_kept.id, _kept.previous_id, func.length(_kept.payload).label("size_bytes"))
     chain = select(*columns, literal(0).label("depth")).where(_kept.id == response_id, *within).cte(recursive=True)
     older = select(*columns, chain.c.depth + 1).join(chain, _kept.id == chain.c.previous_id)
     chain = chain.union_all(older.where(*within, chain.c.depth < MAX_CHAIN))
     rows = (await connection.execute(select(chain).order_by(chain.c.depth.desc()))).all()
-    return [KeptRow(row.id, row.previous_id, row.kid, row.payload) for row in rows]
+    return [Link(row.id, row.previous_id, row.size_bytes) for row in rows]
+
+
+async def delete_of_organization(connection: Connection, organization_id: UUID) -> None:
+    """Forget all that an organisation may refer to."""
+    for table in (kept_responses, issued_references):
+        await connection.execute(delete(table).where(table.c.organization_id == organization_id))
 
 
 async def delete_response(connection: Connection, response_id: str, *, organization_id: UUID) -> None:

@@ -4,6 +4,7 @@ Law: what is kept is sealed under the master secret and bound to its organisatio
 organisation opens for nobody. Kept for 30 days, at most 10,000 responses of an organisation.
 """
 
+import asyncio
 import hashlib
 import os
 import zlib
@@ -21,12 +22,19 @@ from app.domain.responses.repository import KeptRow
 from app.domain.responses.schemas import Issued, KeptResponse
 from app.domain.responses.tables import ID_LENGTH
 from app.kernel.clock import Clock
+from app.kernel.errors import TooLarge
 
 KEPT_FOR = timedelta(days=30)
 MOST_KEPT = 10_000
 MAX_BYTES = 8 << 20
 """The most that a response may take, compressed; a larger one is not kept."""
+MAX_ISSUED = 1_000
+"""How many ids of one answer are remembered."""
+MAX_CONVERSATION_BYTES = 32 << 20
+"""The most that the responses of a conversation may take as they are said."""
 _NONCE_BYTES = 12
+_LARGE_BYTES = 1 << 16
+"""What is larger is sealed, and a conversation opened, in a thread, so that the event loop never stalls."""
 
 
 class ResponseStore:
@@ -40,7 +48,12 @@ class ResponseStore:
 
     async def keep(self, kept: KeptResponse, *, organization_id: UUID) -> bool:
         """Keep a response and the ids in it; returns whether it was small enough."""
-        payload = self._seal(kept, organization_id)
+        plain = msgspec.msgpack.encode(kept)
+        if len(plain) > MAX_CONVERSATION_BYTES:
+            return False
+        binding = _binding(kept.id, organization_id)
+        is_large = len(plain) > _LARGE_BYTES
+        payload = await asyncio.to_thread(self._seal, plain, binding) if is_large else self._seal(plain, binding)
         if len(payload) > MAX_BYTES:
             return False
         now = self._clock.now()
@@ -67,29 +80,46 @@ class ResponseStore:
 
     async def issued(self, ids: Collection[str], *, organization_id: UUID) -> dict[str, Issued]:
         """Return those of the ids that the organisation may refer to."""
+        known = {one for one in ids if _is_id(one)}
+        if not known:
+            return {}
         async with self._database.reading() as connection:
             return await repository.find_issued(
-                connection, organization_id=organization_id, ids=ids, now=self._clock.now()
+                connection, organization_id=organization_id, ids=known, now=self._clock.now()
             )
 
     async def conversation(self, response_id: str, *, organization_id: UUID) -> list[KeptResponse]:
-        """Return a kept response and all that it went on from, the first one first; empty if a link is missing."""
+        """Return a kept response and all that it went on from, the first one first; empty if a link is missing.
+
+        Raises `TooLarge` for a conversation that is longer than a request may be.
+        """
+        now = self._clock.now()
         async with self._database.reading() as connection:
-            rows = await repository.find_chain(
-                connection, response_id, organization_id=organization_id, now=self._clock.now()
-            )
-        kept = [self._open(row, organization_id) for row in rows]
-        whole = [one for one in kept if one is not None]
-        is_whole = bool(rows) and len(whole) == len(rows) and rows[0].previous_id is None
-        return whole if is_whole else []
+            links = await repository.find_chain(connection, response_id, organization_id=organization_id, now=now)
+            if not links or links[0].previous_id is not None:
+                return []
+            if sum(link.size_bytes for link in links) > MAX_CONVERSATION_BYTES:
+                raise _too_long()
+            ids = [link.id for link in links]
+            rows = await repository.find_all_kept(connection, ids, organization_id=organization_id, now=now)
+        by_id = {row.id: row for row in rows}
+        return await asyncio.to_thread(
+            self._open_all, [by_id[one] for one in ids if one in by_id], organization_id, wanted=len(ids)
+        )
 
     async def find(self, response_id: str, *, organization_id: UUID) -> KeptResponse | None:
         """Return a kept response."""
         async with self._database.reading() as connection:
-            rows = await repository.find_chain(
+            row = await repository.find_kept(
                 connection, response_id, organization_id=organization_id, now=self._clock.now()
             )
-        return self._open(rows[-1], organization_id) if rows else None
+        if row is None:
+            return None
+        is_large = len(row.payload) > _LARGE_BYTES
+        plain = (
+            await asyncio.to_thread(self._open, row, organization_id) if is_large else self._open(row, organization_id)
+        )
+        return None if plain is None else _read(plain)
 
     async def forget(self, response_id: str, *, organization_id: UUID) -> None:
         """Forget a response, whoever keeps it."""
@@ -113,25 +143,55 @@ class ResponseStore:
         async with self._database.transaction() as connection:
             return await repository.delete_expired(connection, now=self._clock.now())
 
-    def _seal(self, kept: KeptResponse, organization_id: UUID) -> bytes:
+    def _seal(self, plain: bytes, binding: bytes) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
-        plain = zlib.compress(msgspec.msgpack.encode(kept), level=1)
-        return nonce + self._cipher.encrypt(nonce, plain, _binding(kept.id, organization_id))
+        return nonce + self._cipher.encrypt(nonce, zlib.compress(plain, level=1), binding)
 
-    def _open(self, row: KeptRow, organization_id: UUID) -> KeptResponse | None:
-        """Return a kept response; none if the master secret was changed since, or the row was moved."""
+    def _open_all(self, rows: Sequence[KeptRow], organization_id: UUID, *, wanted: int) -> list[KeptResponse]:
+        """Return kept responses, or none if one of them is not there or cannot be read. Raises `TooLarge`."""
+        opened: list[KeptResponse] = []
+        left = MAX_CONVERSATION_BYTES
+        for row in rows:
+            plain = self._open(row, organization_id, most=left)
+            if plain is None:
+                break
+            left -= len(plain)
+            opened.append(_read(plain))
+        return opened if len(opened) == wanted else []
+
+    def _open(self, row: KeptRow, organization_id: UUID, *, most: int = MAX_CONVERSATION_BYTES) -> bytes | None:
+        """Return what a row holds; nothing if the master secret was changed since, or the row was moved.
+
+        Raises `TooLarge` for more than `most` bytes.
+        """
+        nonce, sealed = row.payload[:_NONCE_BYTES], row.payload[_NONCE_BYTES:]
         try:
-            plain = self._cipher.decrypt(
-                row.payload[:_NONCE_BYTES], row.payload[_NONCE_BYTES:], _binding(row.id, organization_id)
-            )
+            packed = self._cipher.decrypt(nonce, sealed, _binding(row.id, organization_id))
         except InvalidTag:
             return None
-        return msgspec.msgpack.decode(zlib.decompress(plain), type=KeptResponse)
+        inflater = zlib.decompressobj()
+        plain = inflater.decompress(packed, max(most, 0) + 1)
+        if len(plain) > most:
+            raise _too_long()
+        return plain
+
+
+def _read(plain: bytes) -> KeptResponse:
+    return msgspec.msgpack.decode(plain, type=KeptResponse)
+
+
+def _too_long() -> TooLarge:
+    return TooLarge(f"the conversation is longer than {MAX_CONVERSATION_BYTES} bytes", param="previous_response_id")
 
 
 def _binding(response_id: str, organization_id: UUID) -> bytes:
     return organization_id.bytes + response_id.encode()
 
 
+def _is_id(text: str) -> bool:
+    """Whether a text may be an id: one that no database could hold is nobody's."""
+    return 0 < len(text) <= ID_LENGTH and text.isprintable()
+
+
 def _short(issued: Sequence[Issued]) -> list[Issued]:
-    return [one for one in issued if 0 < len(one.id) <= ID_LENGTH]
+    return [one for one in issued if _is_id(one.id)][:MAX_ISSUED]

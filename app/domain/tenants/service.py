@@ -12,6 +12,7 @@ from app.domain.audit.objects import AuditedObjects, patched
 from app.domain.audit.principal import Principal
 from app.domain.audit.transaction import AuditedTransaction
 from app.domain.keys.repository import admin_keys, api_keys, delete_keys_of_organization, delete_keys_of_team
+from app.domain.responses.repository import delete_of_organization as delete_responses_of_organization
 from app.domain.tenants import repository
 from app.domain.tenants.schemas import (
     DEFAULT_ORGANIZATION,
@@ -69,6 +70,7 @@ class OrganizationService:
             raise Conflict("the default organisation cannot be deleted", code="default_organization")
         await self._require_empty(transaction, organization_id)
         await delete_keys_of_organization(transaction.connection, organization_id)
+        await delete_responses_of_organization(transaction.connection, organization_id)
         await self._objects.delete(transaction, before)
 
     async def _require_empty(self, transaction: AuditedTransaction, organization_id: UUID) -> None:

@@ -1,5 +1,6 @@
 """What is kept of the Responses API, on both databases: found again by its owner alone, and for a time."""
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
@@ -9,9 +10,11 @@ from sqlalchemy import text
 
 from app.db.engine import Database
 from app.domain.responses import service
+from app.domain.responses.repository import delete_of_organization
 from app.domain.responses.schemas import KeptResponse
 from app.domain.responses.service import KEPT_FOR, ResponseStore
 from app.kernel.clock import ManualClock
+from app.kernel.errors import TooLarge
 
 OURS, OTHERS = UUID(int=1), UUID(int=2)
 KEY = b"k" * 32
@@ -61,6 +64,46 @@ async def test_a_conversation_is_found_from_its_beginning(store: ResponseStore):
     assert await store.conversation("resp_3", organization_id=OTHERS) == []
     await store.forget("resp_1", organization_id=OURS)
     assert await store.conversation("resp_3", organization_id=OURS) == []
+
+
+async def test_a_long_conversation_is_refused_before_it_fills_the_memory(
+    store: ResponseStore, monkeypatch: pytest.MonkeyPatch
+):
+    for number in (1, 2, 3):
+        await store.keep(kept(number, previous=number - 1 or None, text="a" * 50_000), organization_id=OURS)
+    monkeypatch.setattr(service, "MAX_CONVERSATION_BYTES", 120_000)
+    assert len(await store.conversation("resp_2", organization_id=OURS)) == 2
+    with pytest.raises(TooLarge) as caught:
+        await store.conversation("resp_3", organization_id=OURS)
+    assert caught.value.param == "previous_response_id"
+    monkeypatch.setattr(service, "MAX_CONVERSATION_BYTES", 300)
+    with pytest.raises(TooLarge):
+        await store.conversation("resp_2", organization_id=OURS)
+    assert not await store.keep(kept(4, text="a" * 300), organization_id=OURS)
+
+
+async def test_what_is_large_is_kept_and_found(store: ResponseStore):
+    text = os.urandom(100_000).hex()
+    await store.keep(kept(1, text=text), organization_id=OURS)
+    assert await store.find("resp_1", organization_id=OURS) == kept(1, text=text)
+    assert await store.conversation("resp_1", organization_id=OURS) == [kept(1, text=text)]
+
+
+async def test_a_text_that_can_be_no_id_is_nobodys(store: ResponseStore):
+    await store.remember(["resp_v", "a\0b"], provider="openai", organization_id=OURS)
+    odd = ["a\0b", "\ud800", "x" * 300, ""]
+    assert await store.issued(odd, organization_id=OURS) == {}
+    assert set(await store.issued(["resp_v", *odd], organization_id=OURS)) == {"resp_v"}
+
+
+async def test_all_of_an_organisation_is_forgotten_with_it(store: ResponseStore, database: Database):
+    await store.keep(kept(1), organization_id=OURS)
+    await store.keep(kept(1), organization_id=OTHERS)
+    async with database.transaction() as connection:
+        await delete_of_organization(connection, OURS)
+    assert await store.find("resp_1", organization_id=OURS) is None
+    assert await store.issued(["resp_1"], organization_id=OURS) == {}
+    assert await store.find("resp_1", organization_id=OTHERS) == kept(1)
 
 
 async def test_two_organisations_may_keep_the_same_id(store: ResponseStore):
