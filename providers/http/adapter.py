@@ -1,10 +1,11 @@
 """The one adapter that does the I/O for every dialect. Law: vendors are pure functions."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
-from providers.errors import BadAnswer
+from providers.errors import BadAnswer, ProviderError
 from providers.protocol import Answer, ChatDecoder, ChatStream, Dialect, Inspector, RelayStream, Sender
 from providers.stream import ReplayStream, replay
 from providers.types import (
@@ -36,10 +37,12 @@ class HttpAdapter:
         """Open an answer as canonical events."""
         asked = self._dialect.encode_chat(request, target)
         answer = await self._open(asked, target)
+        key = _key_of(target)
         if request.stream:
             self._require_stream(answer)
-            return HttpChatStream(answer, self._dialect.chat_decoder(), dropped=asked.dropped)
-        completion = self._dialect.decode_chat(await _read_out(answer))
+            return HttpChatStream(answer, self._dialect.chat_decoder(), dropped=asked.dropped, key=key)
+        with _hiding(key):
+            completion = self._dialect.decode_chat(await _read_out(answer))
         return ReplayStream(replay(completion), answer.headers, dropped=asked.dropped)
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> Embeddings:
@@ -57,7 +60,7 @@ class HttpAdapter:
         answer = await self._open(asked, target)
         if request.stream:
             self._require_stream(answer, asked.answer_types)
-        return HttpRelay(answer, self._dialect.inspector(request))
+        return HttpRelay(answer, self._dialect.inspector(request), key=_key_of(target))
 
     async def models(self, target: Target) -> list[str]:
         """Return the names of the models that the provider serves."""
@@ -80,31 +83,54 @@ class HttpAdapter:
             raise BadAnswer("the provider answered a streaming request with something that is not a stream")
 
 
+def _key_of(target: Target) -> str:
+    return target.credential.reveal() if target.credential else ""
+
+
 def _without_credential(refusal: bytes, target: Target) -> bytes:
     """Return a refusal less the key that the provider was asked with: some quote it, and clients get to read it."""
-    key = target.credential.reveal().encode() if target.credential else b""
+    key = _key_of(target).encode()
     return refusal.replace(key, b"***") if key else refusal
 
 
+def _hide(key: str, error: ProviderError) -> None:
+    """Take the key out of what a provider reports in an answer that had begun as a good one."""
+    if key and key in error.message:
+        error.message = error.message.replace(key, "***")
+        error.args = (error.message,)
+
+
+@contextmanager
+def _hiding(key: str) -> Iterator[None]:
+    """Hide the key in what is raised within."""
+    try:
+        yield
+    except ProviderError as error:
+        _hide(key, error)
+        raise
+
+
 class HttpChatStream:
-    """Events decoded from a streamed answer."""
+    """Events decoded from a streamed answer; `key` is what the provider was asked with."""
 
-    __slots__ = ("_answer", "_decoder", "dropped", "headers")
+    __slots__ = ("_answer", "_decoder", "_key", "dropped", "headers")
 
-    def __init__(self, answer: Answer, decoder: ChatDecoder, *, dropped: tuple[str, ...] = ()) -> None:
+    def __init__(self, answer: Answer, decoder: ChatDecoder, *, dropped: tuple[str, ...] = (), key: str = "") -> None:
         self._answer = answer
         self._decoder = decoder
+        self._key = key
         self.headers: Headers = answer.headers
         self.dropped = dropped
 
     async def __aiter__(self) -> AsyncIterator[ChatEvent]:
         """Yield the events of the answer. Raises `ProviderError`."""
         decoder = self._decoder
-        while not decoder.is_finished and (data := await self._answer.read()):
-            for event in decoder.feed(data):
+        with _hiding(self._key):
+            while not decoder.is_finished and (data := await self._answer.read()):
+                for event in decoder.feed(data):
+                    yield event
+            for event in decoder.finish():
                 yield event
-        for event in decoder.finish():
-            yield event
 
     def close(self) -> None:
         """Let go of the upstream call."""
@@ -114,10 +140,11 @@ class HttpChatStream:
 class HttpRelay:
     """A provider's answer in the client's own dialect, watched as it passes."""
 
-    __slots__ = ("_answer", "headers", "inspector", "status")
+    __slots__ = ("_answer", "_key", "headers", "inspector", "status")
 
-    def __init__(self, answer: Answer, inspector: Inspector) -> None:
+    def __init__(self, answer: Answer, inspector: Inspector, *, key: str = "") -> None:
         self._answer = answer
+        self._key = key
         self.inspector = inspector
         self.status = answer.status
         self.headers: Headers = answer.headers
@@ -125,20 +152,25 @@ class HttpRelay:
     async def read(self) -> bytes:
         """Return the next bytes to pass on; `b""` at the end. Raises `ProviderError`."""
         inspector = self.inspector
-        while not inspector.is_finished:
-            if inspector.error is not None:
-                raise inspector.error
-            data = await self._answer.read()
-            if not data:
-                return inspector.end()
-            passed = inspector.feed(data)
-            if passed:
-                return passed
+        try:
+            while not inspector.is_finished:
+                if inspector.error is not None:
+                    raise inspector.error
+                data = await self._answer.read()
+                if not data:
+                    return inspector.end()
+                passed = inspector.feed(data)
+                if passed:
+                    return passed
+        except ProviderError as error:
+            _hide(self._key, error)
+            raise
         return b""
 
     async def read_all(self) -> bytes:
         """Return the whole body."""
-        return self.inspector.feed(await _read_out(self._answer))
+        with _hiding(self._key):
+            return self.inspector.feed(await _read_out(self._answer))
 
     def close(self) -> None:
         """Let go of the upstream call."""

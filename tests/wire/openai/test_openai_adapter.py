@@ -2,15 +2,16 @@
 
 import json
 
+import msgspec
 import pytest
 
 from providers.catalog import Quirks
-from providers.errors import BadAnswer
+from providers.errors import BadAnswer, ContextTooLong
 from providers.http.adapter import HttpAdapter
 from providers.openai.plugin import OpenAIDialect
 from providers.stream import collect
 from providers.testing.sender import ScriptedAnswer, ScriptedSender
-from providers.types import ChatRequest, EmbeddingRequest, Message, Target, TextPart
+from providers.types import ChatRequest, EmbeddingRequest, Message, RelayRequest, Secret, Target, TextPart
 
 TARGET = Target(provider="p", model="m", base_url="http://provider.invalid/v1")
 CHUNK = {
@@ -56,3 +57,36 @@ async def test_as_many_embeddings_come_as_were_asked_for(count):
     adapter, _ = _adapter(body, "application/json")
     with pytest.raises(BadAnswer):
         await adapter.embed(EmbeddingRequest(model="public", input=["a", "b"], dialect="openai"), TARGET)
+
+
+KEY = "sk-that-nobody-may-see"
+QUOTED = {"message": f"too long for {KEY}", "code": "context_length_exceeded"}
+FRAMES = b"data: " + json.dumps({"error": QUOTED}).encode() + b"\n\n"
+
+
+async def _ask_with_key(adapter, target, *, stream):
+    message = Message(role="user", content=[TextPart(text="x")])
+    request = ChatRequest(model="public", messages=[message], dialect="openai", stream=stream)
+    return [event async for event in await adapter.chat(request, target)]
+
+
+async def _relay_with_key(adapter, target, *, stream):
+    operation = "openai.chat" if stream else "openai.responses"
+    request = RelayRequest(operation=operation, body=b'{"model":"public"}', document={}, stream=stream)
+    relayed = await adapter.relay(request, target)
+    return await (relayed.read() if stream else relayed.read_all())
+
+
+@pytest.mark.parametrize("ask", [_ask_with_key, _relay_with_key])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_turns_out_to_be_a_refusal_is_told_without_the_key(ask, stream):
+    failed = json.dumps({"id": "resp_1", "status": "failed", "error": QUOTED}).encode()
+    answer = ScriptedAnswer(
+        FRAMES if stream else failed,
+        headers={"content-type": "text/event-stream" if stream else "application/json"},
+    )
+    dialect = OpenAIDialect(Quirks(), chat_api="chat" if stream else "responses")
+    target = msgspec.structs.replace(TARGET, credential=Secret(KEY))
+    with pytest.raises(ContextTooLong) as caught:
+        await ask(HttpAdapter(dialect, ScriptedSender(answer)), target, stream=stream)
+    assert caught.value.message == str(caught.value) == "too long for ***"
