@@ -27,23 +27,18 @@ KINDS = {
 """What the model is like, and what the scripted provider calls it."""
 EMBEDDING_ROUTES = ("openai", "native")
 FAKE_KEY = "sk-of-the-fake-provider"
-MODELS = {
-    "openai": "gpt-5.2",
-    "responses": "gpt-5.2",
-    "anthropic": "claude-opus-4-6",
-    "gemini": "gemini-3-pro",
-    "native": "plain",
-}
-"""Names that vendors would know, as what is said to a model may hang on its name."""
+GPT, CLAUDE, GEMINI = "gpt-5.2", "claude-opus-4-6", "gemini-3-pro"
+"""Names that vendors' models have: what clients and adapters say to a model hangs on its name."""
+NAMES = {"openai": GPT, "responses": GPT, "anthropic": CLAUDE, "gemini": GEMINI}
 
 
-def model(kind: str, route: str) -> str:
-    """Return the name under which the front gateway serves a model of a kind by a route."""
-    return f"{kind}-by-{route}"
+def model(kind: str, route: str, *, like: str) -> str:
+    """Return the name under which the front gateway serves a model of a kind by a route; it begins as `like`."""
+    return f"{like}-{kind}-by-{route}"
 
 
 def _target(kind: str, route: str) -> dict[str, Any]:
-    name = KINDS[kind] if route == "native" else f"{MODELS[route]}-{kind}"
+    name = KINDS[kind] if route == "native" else f"{NAMES[route]}-{kind}"
     return {"targets": [{"provider": route, "model": name}], "retries": 0, "breaker": False}
 
 
@@ -53,10 +48,10 @@ def _served_behind(fake_url: str) -> dict[str, Any]:
     The scripted provider signs as Google does.
     """
     fake = {"adapter": "gemini-openai", "base_url": fake_url, "api_key": "env:FAKE_KEY"}
-    names = {(name, kind) for route, name in MODELS.items() for kind in KINDS if route != "native"}
-    models = {
-        f"{name}-{kind}": {"targets": [{"provider": "fake", "model": KINDS[kind]}], "retries": 0, "breaker": False}
-        for name, kind in sorted(names)
+    models: dict[str, Any] = {
+        f"{name}-{kind}": {"targets": [{"provider": "fake", "model": fake_name}], "retries": 0, "breaker": False}
+        for kind, fake_name in KINDS.items()
+        for name in (GPT, CLAUDE, GEMINI)
     }
     models |= {"embedding": {"targets": [{"provider": "fake", "model": "fake-embedding"}]}}
     return {"providers": {"fake": fake}, "models": models}
@@ -79,10 +74,15 @@ def _served_in_front(*, behind: GatewayProcess, service: AdapterProcess) -> dict
         "gemini": {"adapter": "gemini", "base_url": f"{behind.base_url}/v1beta", "api_key": key},
         "native": {"adapter": "native", "base_url": service.url},
     }
-    models = {model(kind, route): _target(kind, route) for kind in KINDS for route in ROUTES}
+    models = {
+        model(kind, route, like=like): _target(kind, route)
+        for like in (GPT, CLAUDE, GEMINI)
+        for kind in KINDS
+        for route in ROUTES
+    }
     embeddings = {"openai": "embedding", "native": "fake-embedding"}
     models |= {
-        model("embedding", route): {"targets": [{"provider": route, "model": embeddings[route]}]}
+        model("embedding", route, like="text"): {"targets": [{"provider": route, "model": embeddings[route]}]}
         for route in EMBEDDING_ROUTES
     }
     models["echo"] = {"targets": [{"provider": "echo", "model": "echo"}]}

@@ -8,7 +8,8 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic, beta_tool
 from servers.gateway import GatewayProcess
 
-from clients.chain import ROUTES, model
+from clients import chain
+from clients.chain import ROUTES
 from clients.conversation import (
     ARGUMENTS,
     FORECAST,
@@ -30,6 +31,10 @@ TOOLS = [{"name": TOOL, "description": TOOL_SAYS, "input_schema": PARAMETERS}]
 THINKING = {"type": "enabled", "budget_tokens": 1024}
 MAX_TOKENS = 2048
 every_route = pytest.mark.parametrize("route", ROUTES)
+
+
+def model(kind: str, route: str) -> str:
+    return chain.model(kind, route, like=chain.CLAUDE)
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +120,8 @@ def test_signed_thinking_goes_back_before_its_call(client: Anthropic, fake_provi
     turns = [*ASKED, {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
     client.messages.create(**asking("plain", route, messages=turns, tools=TOOLS, thinking=THINKING))
     sent = fake_provider.journal.last.json["messages"][1]["tool_calls"][0]
-    # A plain server of OpenAI's wire is not sent what Google signs.
-    signed = None if route == "openai" else {"google": {"thought_signature": SIGNATURE}}
+    # A plain server of OpenAI's wire is not sent what Google signs, nor is Anthropic what a gateway has sealed.
+    signed = None if route in {"openai", "anthropic"} else {"google": {"thought_signature": SIGNATURE}}
     assert sent.get("extra_content") == signed
 
 

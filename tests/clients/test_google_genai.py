@@ -9,7 +9,8 @@ from google import genai
 from google.genai import errors, types
 from servers.gateway import GatewayProcess
 
-from clients.chain import ROUTES, model
+from clients import chain
+from clients.chain import ROUTES
 from clients.conversation import (
     ARGUMENTS,
     FORECAST,
@@ -30,6 +31,10 @@ DECLARED = types.FunctionDeclaration(name=TOOL, description=TOOL_SAYS, parameter
 TOOLS = [types.Tool(function_declarations=[DECLARED])]
 BY_HAND = types.AutomaticFunctionCallingConfig(disable=True)
 every_route = pytest.mark.parametrize("route", ROUTES)
+
+
+def model(kind: str, route: str) -> str:
+    return chain.model(kind, route, like=chain.GEMINI)
 
 
 @pytest.fixture(scope="module")

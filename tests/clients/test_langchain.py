@@ -10,7 +10,7 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from servers.gateway import GatewayProcess
 
-from clients.chain import EMBEDDING_ROUTES, ROUTES, model
+from clients.chain import CLAUDE, EMBEDDING_ROUTES, GPT, ROUTES, model
 from clients.conversation import ARGUMENTS, FORECAST, QUESTION, REASONING, RESULT, RULE, TOOL, Forecast
 from providers.testing import FakeProvider, vector_of
 
@@ -31,7 +31,8 @@ def maker(front: GatewayProcess, dialect: str) -> Making:
     """Return what makes a chat model of LangChain's for a kind of model and a route."""
 
     def made(kind: str, route: str, **fields: Any) -> Any:
-        asked = {"model": model(kind, route), "api_key": front.key, "max_retries": 0, **fields}
+        name = model(kind, route, like=CLAUDE if dialect == "anthropic" else GPT)
+        asked = {"model": name, "api_key": front.key, "max_retries": 0, **fields}
         if dialect == "anthropic":
             return ChatAnthropic(base_url=front.base_url, max_tokens=2048, **asked)
         return ChatOpenAI(base_url=front.openai_url, use_responses_api=dialect == "responses", **asked)
@@ -115,7 +116,7 @@ async def test_the_asynchronous_clients_stream(front: GatewayProcess):
 @pytest.mark.parametrize("route", EMBEDDING_ROUTES)
 def test_embeds(front: GatewayProcess, route: str):
     embeddings = OpenAIEmbeddings(
-        model=model("embedding", route),
+        model=model("embedding", route, like="text"),
         base_url=front.openai_url,
         api_key=front.key,
         check_embedding_ctx_length=False,

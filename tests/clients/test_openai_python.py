@@ -8,7 +8,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from servers.gateway import GatewayProcess
 
-from clients.chain import EMBEDDING_ROUTES, ROUTES, model
+from clients import chain
+from clients.chain import EMBEDDING_ROUTES, ROUTES
 from clients.conversation import (
     ARGUMENTS,
     FORECAST,
@@ -30,6 +31,10 @@ ASKED = [{"role": "user", "content": QUESTION}]
 CHAT_TOOL = {"type": "function", "function": {"name": TOOL, "description": TOOL_SAYS, "parameters": PARAMETERS}}
 TOOL_OF_RESPONSES = {"type": "function", "name": TOOL, "description": TOOL_SAYS, "parameters": PARAMETERS}
 every_route = pytest.mark.parametrize("route", ROUTES)
+
+
+def model(kind: str, route: str) -> str:
+    return chain.model(kind, route, like=chain.GPT)
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +256,7 @@ def test_completes_a_text(client: OpenAI, route: str):
 
 @pytest.mark.parametrize("route", EMBEDDING_ROUTES)
 def test_embeds(client: OpenAI, route: str):
-    answer = client.embeddings.create(model=model("embedding", route), input=["first", "second"])
+    answer = client.embeddings.create(model=chain.model("embedding", route, like="text"), input=["first", "second"])
     assert [item.embedding for item in answer.data] == [
         pytest.approx(vector_of(text, dimensions=len(answer.data[0].embedding))) for text in ("first", "second")
     ]
