@@ -33,6 +33,9 @@ class Admit:
     def _bound_cost(self, exchange: Exchange, most: int) -> None:
         """Refuse a request whose dearest candidate could cost more than `most`, or cap its output so that none can."""
         prices = [self._price(exchange, target) for target in exchange.route.targets]
+        if exchange.references:
+            path = exchange.references[0].path
+            raise InvalidRequest(f"the cost of what {path} brings along cannot be bounded beforehand", param=path)
         tokens_in = estimate_tokens(exchange.text_bytes)
         vocabulary = exchange.operation.vocabulary
         choices = vocabulary.asked_choices(exchange.document)

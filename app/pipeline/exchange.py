@@ -129,10 +129,10 @@ class Exchange:
     `body` is what the client sent, of the type `content_type`, `document` the same decoded, and `text_bytes` how much
     of it a model may read as text; `edits` are the operator's changes to it. `passed_headers` are the client's that go
     on to a provider of its own dialect. `dropped` names, in the client's words, what the provider that served was not
-    told. `issued` are ids of what that provider now keeps. `references` are those that the body makes. `is_kept` is
-    whether the client may come back to the answer; what the gateway keeps of it is `produced`, and it goes on from
-    `previous_id` with `new_input`, where that was written out. `say_failure` ends a stream that breaks, where the words
-    for that depend on what it has said already.
+    told. `issued` are ids of what that provider now keeps. `references` are those that the body makes, less what the
+    gateway has written out itself. `is_kept` is whether the client may come back to the answer; what the gateway keeps
+    of it is `produced`, and it goes on from `previous_id` with `new_input`, where that was written out. `say_failure`
+    ends a stream that breaks, where the words for that depend on what it has said already.
     """
 
     __slots__ = (

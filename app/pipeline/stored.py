@@ -106,7 +106,9 @@ class Stored:
                 found.append((reference, known))
         for provider in {known.provider for _, known in found if known.provider is not None}:
             _narrow(exchange, provider, found[0][0])
-        if any(known.provider is None for _, known in found):
+        written = {reference for reference, known in found if known.provider is None}
+        exchange.references = [one for one in references if one.kind != ITEM and one not in written]
+        if written:
             await self._write_out(exchange, found)
 
     @staticmethod

@@ -24,6 +24,7 @@ from app.kernel.errors import InvalidRequest, ModelNotPriced
 from app.kernel.money import format_usd
 from app.pipeline.admit import DEFAULT_OUTPUT_CAP, MIN_OUTPUT_TOKENS, Admit
 from app.pipeline.meter import add_note, add_note_to_element, estimate_tokens
+from app.pipeline.references import Reference
 from providers.errors import StreamInterrupted
 from providers.framing import sse
 
@@ -186,6 +187,12 @@ async def test_a_bound_needs_a_price(pipeline):
 async def test_embeddings_are_bounded_by_their_input(pipeline):
     exchange = pipeline.exchange(EMBEDDINGS_WIRE.operation, FakeAdapter(), document={"input": "x"}, max_cost_nusd=1)
     assert (await refused(pipeline, exchange)).code == "max_cost_exceeded"
+
+
+async def test_what_a_provider_adds_out_of_its_store_cannot_be_bounded(pipeline):
+    exchange = pipeline.exchange(CHAT, relaying(), document={"max_tokens": 10}, max_cost_nusd=10**9)
+    exchange.references = [Reference("previous_response_id", "previous_response_id", "resp_1")]
+    assert (await refused(pipeline, exchange)).param == "previous_response_id"
 
 
 @pytest.mark.parametrize("price", [PRICE, None])

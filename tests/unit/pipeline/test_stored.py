@@ -294,3 +294,12 @@ async def test_references_are_bounded(pipeline):
     with pytest.raises(InvalidRequest) as caught:
         await served(asking(pipeline, tools=[{"type": "x", "file_ids": ["f"] * 1_001}]), Store(Issued(id="f")))
     assert caught.value.param == "tools[0].file_ids"
+
+
+async def test_what_a_provider_adds_is_still_referred_to_and_what_was_written_out_is_not(pipeline):
+    _, below = await served(asking(pipeline, previous_response_id="resp_1"), Store(Issued(id="resp_1"), kept=(KEPT,)))
+    assert not below.asked[0].references
+    adapter = FakeAdapter(ANSWER, relays=frozenset({"openai.responses", "openai.response_get"}))
+    there = Store(Issued(id="resp_v", provider="p0"))
+    _, below = await served(asking(pipeline, RESPONSES, adapter, previous_response_id="resp_v"), there)
+    assert [one.id for one in below.asked[0].references] == ["resp_v"]
