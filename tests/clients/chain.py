@@ -29,6 +29,8 @@ EMBEDDING_ROUTES = ("openai", "native")
 FAKE_KEY = "sk-of-the-fake-provider"
 GPT, CLAUDE, GEMINI = "gpt-5.2", "claude-opus-4-6", "gemini-3-pro"
 """Names that vendors' models have: what clients and adapters say to a model hangs on its name."""
+TUNED = "ft:gpt-4.1:"
+"""How a name begins that LlamaIndex takes for a tuned model of OpenAI's; it refuses those that it does not know."""
 NAMES = {"openai": GPT, "responses": GPT, "anthropic": CLAUDE, "gemini": GEMINI}
 
 
@@ -76,7 +78,7 @@ def _served_in_front(*, behind: GatewayProcess, service: AdapterProcess) -> dict
     }
     models = {
         model(kind, route, like=like): _target(kind, route)
-        for like in (GPT, CLAUDE, GEMINI)
+        for like in (GPT, TUNED, CLAUDE, GEMINI)
         for kind in KINDS
         for route in ROUTES
     }

@@ -13,10 +13,10 @@ from pathlib import Path
 from servers.gateway import GatewayProcess
 
 from clients import conversation
-from clients.chain import CLAUDE, EMBEDDING_ROUTES, GEMINI, GPT, KINDS, ROUTES, model
+from clients.chain import CLAUDE, EMBEDDING_ROUTES, GEMINI, GPT, KINDS, ROUTES, TUNED, model
 from providers.testing import FakeProvider
 
-LIKE = {"gpt": GPT, "claude": CLAUDE, "gemini": GEMINI}
+LIKE = {"gpt": GPT, "tuned": TUNED, "claude": CLAUDE, "gemini": GEMINI}
 _WITHIN_S = 110
 Outcome = dict[str, dict[str, str | None]]
 """By route and by check: what went wrong, or nothing."""

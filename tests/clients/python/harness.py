@@ -20,6 +20,7 @@ class Models(NamedTuple):
 
     route: str
     gpt: dict[str, str]
+    tuned: dict[str, str]
     claude: dict[str, str]
     gemini: dict[str, str]
 
