@@ -16,7 +16,7 @@ from app.kernel.errors import (
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Answer, Exchange
 from app.routing.order import order_targets
-from providers.errors import ProviderError, ProviderRateLimited, ProviderTimedOut, RequestRefused
+from providers.errors import ContextTooLong, ProviderError, ProviderRateLimited, ProviderTimedOut, RequestRefused
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
@@ -74,11 +74,15 @@ class Routed:
 
 
 def client_error(error: ProviderError) -> GatewayError:
-    """Return what a provider's failure is to the client: never more of the provider than it may know."""
+    """Return what a provider's failure is to the client: never more of the provider than it may know.
+
+    A refusal has the vendor's code. Where that a prompt is too long has none but that of any bad request, as with most
+    vendors, it has the one that clients look for.
+    """
     if isinstance(error, RequestRefused):
-        if error.status == _NOT_FOUND:
-            return NotFound(error.message, code=error.vendor_code or error.code, param=error.param)
-        return UpstreamRefused(error.message, code=error.vendor_code or error.code, param=error.param)
+        code = error.code if isinstance(error, ContextTooLong) else error.vendor_code or error.code
+        kind = NotFound if error.status == _NOT_FOUND else UpstreamRefused
+        return kind(error.message, code=code, param=error.param)
     if isinstance(error, ProviderRateLimited):
         wait_s = None if error.retry_after_s is None else min(error.retry_after_s, _MAX_RETRY_AFTER_S)
         return UpstreamRateLimited(code=error.code, retry_after_s=1.0 if wait_s is None else wait_s)

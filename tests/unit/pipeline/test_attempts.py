@@ -192,9 +192,11 @@ async def test_a_model_without_a_price_costs_nobody_knows_what(pipeline):
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (RequestRefused("no", status=400, vendor_code="bad_n", param="n"), UpstreamRefused),
-        (RequestRefused(status=404), NotFound),
-        (ContextTooLong(status=400), UpstreamRefused),
+        (RequestRefused("no", status=400, vendor_code="bad_n", param="n"), (UpstreamRefused, "bad_n")),
+        (RequestRefused(status=404), (NotFound, "upstream_invalid_request")),
+        (RequestRefused(status=404, vendor_code="model_not_found"), (NotFound, "model_not_found")),
+        (ContextTooLong(status=400), (UpstreamRefused, "context_length_exceeded")),
+        (ContextTooLong(status=400, vendor_code="ValidationException"), (UpstreamRefused, "context_length_exceeded")),
     ],
 )
 async def test_a_refusal_is_not_tried_again(pipeline, make, stream, error, kind):
@@ -202,7 +204,7 @@ async def test_a_refusal_is_not_tried_again(pipeline, make, stream, error, kind)
     exchange = pipeline.exchange(CHAT, adapter, other, stream=stream)
     with pytest.raises(GatewayError) as caught:
         await pipeline.call(exchange)
-    assert type(caught.value) is kind
+    assert (type(caught.value), caught.value.code) == kind
     [event] = await pipeline.settled()
     assert (event.outcome, event.cost_nusd, event.input_tokens, event.error_code) == ("refused", 0, 0, error.code)
     assert event.status == error.status
