@@ -13,8 +13,9 @@ from providers.answers import fields, integer, read_object
 from providers.anthropic.answers import CITATIONS, annotations_of, call_extras, refusal_of, signature_of
 from providers.anthropic.errors import error_in_stream
 from providers.anthropic.wire import ANSWER_TOOL, DIALECT, read_ending, usage_of
-from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.errors import StreamInterrupted
 from providers.framing import sse
+from providers.framing.decoder import FrameDecoder
 from providers.signatures import sign
 from providers.stream import ANNOTATIONS, CLOSES_PART, OPAQUE_PART
 from providers.types import (
@@ -32,67 +33,37 @@ from providers.types import (
 )
 
 
-class MessageDecoder:
+class MessageDecoder(FrameDecoder[bytes]):
     """Reads a streamed answer into events; an error in the stream is raised when what came before it is taken."""
 
     __slots__ = (
         "_after_text",
         "_blocks",
         "_calls",
-        "_failure",
-        "_frames",
         "_has_ended",
-        "_is_done",
         "_opened",
         "_usage",
     )
 
     def __init__(self) -> None:
-        self._frames = sse.FrameSplitter()
+        super().__init__(sse.FrameSplitter())
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
         self._after_text = False
         self._usage: Usage | None = None
         self._opened = False
         self._has_ended = False
-        self._is_done = False
-        self._failure: ProviderError | None = None
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether `message_stop` or an error has been read: what follows does not matter."""
-        return self._is_done or self._failure is not None
-
-    def feed(self, data: bytes) -> list[ChatEvent]:
-        """Take bytes in any cut; return the events that they complete."""
-        if self._failure is not None:
-            raise self._failure
-        try:
-            frames = self._frames.split(data)
-        except sse.FrameTooLarge:
-            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        events: list[ChatEvent] = []
-        for frame in frames:
-            try:
-                events += self._read_frame(frame)
-            except ProviderError as error:
-                if not events:
-                    raise
-                self._failure = error
-                break
-        return events
-
-    def finish(self) -> list[ChatEvent]:
-        """Check that the end was announced. Raises `StreamInterrupted`, or what the stream itself reported."""
-        if self._failure is not None:
-            raise self._failure
-        if not self._is_done or not self._has_ended:
+    def end(self) -> list[ChatEvent]:
+        """Check that the message came to its end. Raises `StreamInterrupted`."""
+        if not self.is_done or not self._has_ended:
             raise StreamInterrupted
         return []
 
-    def _read_frame(self, frame: bytes) -> Iterator[ChatEvent]:
+    def read_frame(self, frame: bytes) -> Iterator[ChatEvent]:
+        """Yield what an event says."""
         data = sse.data_of(frame)
-        if not data or self._is_done:
+        if not data:
             return
         event = read_object(data)
         match event.get("type"):
@@ -105,7 +76,7 @@ class MessageDecoder:
             case "message_delta":
                 yield from self._end(event)
             case "message_stop":
-                self._is_done = True
+                self.is_done = True
             case "error":
                 raise error_in_stream(event.get("error"))
 

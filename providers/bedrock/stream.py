@@ -10,8 +10,9 @@ from providers.answers import fields, integer, read_object
 from providers.bedrock.answer import signed
 from providers.bedrock.errors import error_in_stream
 from providers.bedrock.wire import ANSWER_TOOL, SERVER_TOOL, read_citation, read_ending, read_reason, read_usage
-from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.errors import StreamInterrupted
 from providers.framing import eventstream
+from providers.framing.decoder import FrameDecoder
 from providers.framing.eventstream import Frame
 from providers.stream import ANNOTATIONS, CLOSES_PART
 from providers.types import (
@@ -42,58 +43,30 @@ class _Block:
         self.redacted = ""
 
 
-class EventDecoder:
+class EventDecoder(FrameDecoder[Frame]):
     """Reads a streamed answer; an error in the stream is raised when what came before it is taken.
 
     An answer is complete with `messageStop`; the usage may follow in `metadata`, the last event of all. Signatures and
     citations, which come in pieces, are told when their block ends.
     """
 
-    __slots__ = ("_blocks", "_calls", "_failure", "_frames", "_has_stopped", "_is_done", "_last", "_opened")
+    __slots__ = ("_blocks", "_calls", "_has_stopped", "_last", "_opened")
 
     def __init__(self) -> None:
-        self._frames = eventstream.FrameSplitter()
-        self._failure: ProviderError | None = None
-        self._opened = self._has_stopped = self._is_done = False
+        super().__init__(eventstream.FrameSplitter())
+        self._opened = self._has_stopped = False
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
         self._last: tuple[type[ChatEvent], int] | None = None
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether the last event or an error has been read: what follows does not matter."""
-        return self._is_done or self._failure is not None
-
-    def feed(self, data: bytes) -> list[ChatEvent]:
-        """Take bytes in any cut; return the events that they complete."""
-        if self._failure is not None:
-            raise self._failure
-        try:
-            frames = self._frames.split(data)
-        except eventstream.FrameTooLarge:
-            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        except eventstream.BrokenFrame:
-            raise BadAnswer("the provider's stream is broken") from None
-        events: list[ChatEvent] = []
-        for frame in frames:
-            try:
-                events += self._read_frame(frame)
-            except ProviderError as error:
-                if not events:
-                    raise
-                self._failure = error
-                break
-        return events
-
-    def finish(self) -> list[ChatEvent]:
-        """Check that the message was ended. Raises `StreamInterrupted`, or what the stream itself reported."""
-        if self._failure is not None:
-            raise self._failure
-        if not self._has_stopped or (self._frames.rest and not self._is_done):
+    def end(self) -> list[ChatEvent]:
+        """Check that the message was ended. Raises `StreamInterrupted`."""
+        if not self._has_stopped or (self.frames.rest and not self.is_done):
             raise StreamInterrupted
         return []
 
-    def _read_frame(self, frame: Frame) -> list[ChatEvent]:
+    def read_frame(self, frame: Frame) -> list[ChatEvent]:
+        """Return what an event says. Raises what an exception reports."""
         headers = frame.headers
         match headers.get(":message-type"):
             case "exception":
@@ -112,7 +85,7 @@ class EventDecoder:
             case "messageStop" if not self._has_stopped:
                 return [*self._start(), *self._stop(read_object(payload))]
             case "metadata":
-                self._is_done = self._has_stopped
+                self.is_done = self._has_stopped
                 usage = read_usage(read_object(payload).get("usage"))
                 return [] if usage is None else [*self._start(), UsageReported(usage=usage)]
             case _:

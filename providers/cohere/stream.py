@@ -24,7 +24,7 @@ from providers.types import (
 )
 
 
-class EventDecoder(FrameDecoder):
+class EventDecoder(FrameDecoder[bytes]):
     """Reads a streamed answer. The plan of tool calls is text, as what other models say before they call."""
 
     __slots__ = ("_calls", "_count", "_last", "_opened", "_silent")

@@ -66,7 +66,7 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 
-class TokenDecoder(FrameDecoder):
+class TokenDecoder(FrameDecoder[bytes]):
     """Reads a streamed answer into events; the one with the details is the last."""
 
     __slots__ = ("_opened",)

@@ -33,7 +33,7 @@ from providers.types import (
 _FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
-class LineDecoder(FrameDecoder):
+class LineDecoder(FrameDecoder[bytes]):
     """Reads a streamed answer into events."""
 
     __slots__ = ("_calls", "_opened")

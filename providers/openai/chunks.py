@@ -7,8 +7,9 @@ from typing import Any
 
 from providers.answers import fields, integer, objects, read_object
 from providers.custom_tools import CUSTOM
-from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.errors import StreamInterrupted
 from providers.framing import sse
+from providers.framing.decoder import FrameDecoder
 from providers.openai import thoughts
 from providers.openai.errors import error_in_stream
 from providers.openai.parts import read_arguments
@@ -27,74 +28,44 @@ from providers.types import (
 )
 
 
-class ChunkDecoder:
+class ChunkDecoder(FrameDecoder[bytes]):
     """Reads a streamed answer into events; an error in the stream is raised when what came before it is taken."""
 
     __slots__ = (
         "_begun",
         "_calls",
-        "_failure",
         "_finished",
-        "_frames",
         "_has_closed",
-        "_is_done",
         "_opened",
         "_thoughts",
     )
 
     def __init__(self) -> None:
-        self._frames = sse.FrameSplitter()
-        self._is_done = False
+        super().__init__(sse.FrameSplitter())
         self._has_closed = False
-        self._failure: ProviderError | None = None
         self._opened = False
         self._begun: set[int] = set()
         self._calls: dict[int, _Calls] = {}
         self._thoughts: dict[int, _Thoughts] = {}
         self._finished: set[int] = set()
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether `[DONE]` or an error has been read: what follows does not matter."""
-        return self._is_done or self._failure is not None
-
-    def feed(self, data: bytes) -> list[ChatEvent]:
-        """Take bytes in any cut; return the events that they complete."""
-        if self._failure is not None:
-            raise self._failure
-        try:
-            frames = self._frames.split(data)
-        except sse.FrameTooLarge:
-            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        events: list[ChatEvent] = []
-        for frame in frames:
-            try:
-                events += self._read_frame(frame)
-            except ProviderError as error:
-                if not events:
-                    raise
-                self._failure = error
-                break
-        return events
-
-    def finish(self) -> list[ChatEvent]:
+    def end(self) -> list[ChatEvent]:
         """Check that the end was announced, or plain from the last chunk (`wire.closes`), and every choice came to it.
 
-        Raises `StreamInterrupted`, or what the stream itself reported.
+        Raises `StreamInterrupted`.
         """
-        if self._failure is not None:
-            raise self._failure
-        has_ended = self._is_done or (self._has_closed and not self._frames.rest.strip())
+        has_ended = self.is_done or (self._has_closed and not self.frames.rest.strip())
         if not has_ended or not self._finished or self._begun - self._finished:
             raise StreamInterrupted
         return []
 
-    def _read_frame(self, frame: bytes) -> list[ChatEvent]:
+    def read_frame(self, frame: bytes) -> list[ChatEvent]:
+        """Return what a chunk says."""
         data = sse.data_of(frame)
-        if not data or self._is_done:
+        if not data:
             return []
         if data.strip() == b"[DONE]":
-            self._is_done = True
+            self.is_done = True
             return []
         return self._read_chunk(read_object(data))
 

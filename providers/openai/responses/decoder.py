@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from providers.answers import fields, integer, objects, read_object
-from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.errors import BadAnswer
 from providers.framing import sse
+from providers.framing.decoder import FrameDecoder
 from providers.openai.responses.content import read_annotation
 from providers.openai.responses.items import parse_call, parse_output, parse_output_message, parse_reasoning
 from providers.openai.responses.upstream import completion_of, logprobs_of, reason_of
@@ -43,19 +44,17 @@ from providers.types import (
 _PARAGRAPH = "\n\n"
 
 
-class EventDecoder:
+class EventDecoder(FrameDecoder[bytes]):
     """Reads a streamed response; an error in the stream is raised when what came before it is taken.
 
     `signer` is whose signatures its reasoning has.
     """
 
-    __slots__ = ("_content", "_failure", "_frames", "_has_begun", "_is_done", "_items", "_readers", "_signer")
+    __slots__ = ("_content", "_has_begun", "_items", "_readers", "_signer")
 
     def __init__(self, *, signer: str = DIALECT) -> None:
+        super().__init__(sse.FrameSplitter())
         self._signer = signer
-        self._frames = sse.FrameSplitter()
-        self._failure: ProviderError | None = None
-        self._is_done = False
         self._has_begun = False
         self._items: dict[int, _Item] = {}
         self._content: list[Part] = []
@@ -75,41 +74,10 @@ class EventDecoder:
             "error": self._fail,
         }
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether the last event or an error has been read: what follows does not matter."""
-        return self._is_done or self._failure is not None
-
-    def feed(self, data: bytes) -> list[ChatEvent]:
-        """Take bytes in any cut; return the events that they complete."""
-        if self._failure is not None:
-            raise self._failure
-        try:
-            frames = self._frames.split(data)
-        except sse.FrameTooLarge:
-            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        events: list[ChatEvent] = []
-        for frame in frames:
-            try:
-                events += self._read_frame(frame)
-            except ProviderError as error:
-                if not events:
-                    raise
-                self._failure = error
-                break
-        return events
-
-    def finish(self) -> list[ChatEvent]:
-        """Check that the response came to its end. Raises `StreamInterrupted`, or what the stream itself reported."""
-        if self._failure is not None:
-            raise self._failure
-        if not self._is_done:
-            raise StreamInterrupted
-        return []
-
-    def _read_frame(self, frame: bytes) -> list[ChatEvent]:
+    def read_frame(self, frame: bytes) -> list[ChatEvent]:
+        """Return what an event says."""
         data = sse.data_of(frame)
-        if not data or self._is_done or data.strip() == b"[DONE]":
+        if not data or data.strip() == b"[DONE]":
             return []
         event = read_object(data)
         kind = event.get("type")
@@ -196,11 +164,11 @@ class EventDecoder:
         """Read the finished response. One whose items never came one by one is read from there."""
         response = fields(event.get("response"))
         if not self._items and objects(response.get("output")):
-            self._is_done = True
+            self.is_done = True
             return list(replay(completion_of(response, signer=self._signer)))[1:]
         if not self._has_begun:
             raise BadAnswer("the provider's stream holds no response")
-        self._is_done = True
+        self.is_done = True
         status = "incomplete" if event.get("type") == INCOMPLETE else response.get("status")
         reason = reason_of({**response, "status": status}, self._content)
         usage = read_usage(response.get("usage"))
