@@ -27,6 +27,7 @@ _NOT_BRACKETS = bytes(code for code in range(256) if code not in _BRACKETS)
 _DEEPER = tuple((code in b"[{") - (code in b"]}") for code in range(256))
 
 _decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 
 
 class JsonReader:
@@ -46,7 +47,8 @@ class JsonReader:
 def decode_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in `body`; raises `InvalidRequest` for anything else, however it is broken.
 
-    A member that stands twice is refused: we read its last value, a provider that gets the bytes may read its first.
+    A member that stands twice in an object is refused, wherever that is: we read its last value, a provider that gets
+    the bytes may read its first.
     """
     if not body:
         raise _invalid("the request has no body")
@@ -63,11 +65,39 @@ def decode_object(body: bytes) -> dict[str, Any]:
         raise _invalid("the request body must be a JSON object")
     if len(value) > MAX_FIELDS:
         raise _invalid(f"the request body has more than {MAX_FIELDS} fields")
+    if _has_duplicates(body, value):
+        raise _ambiguous(body)
+    return value
+
+
+def _has_duplicates(body: bytes, value: dict[str, Any]) -> bool:
+    """Whether an object has a member twice: then fewer were read than there are colons outside the strings of the body.
+
+    Most clients write their bodies as compactly as we do; then nothing need be counted.
+    """
+    if _encode(value) == body:
+        return False
+    return sum(text.count(b":") for text in _outside_strings(body)) != _count_members(value)
+
+
+def _count_members(value: Any) -> int:
+    """Return how many members all objects in a decoded body have together."""
+    count, waiting = 0, [value]
+    while waiting:
+        inner = waiting.pop()
+        if type(inner) is dict:
+            count += len(inner)
+            inner = inner.values()
+        waiting += [item for item in inner if type(item) is dict or type(item) is list]
+    return count
+
+
+def _ambiguous(body: bytes) -> InvalidRequest:
     try:
         refuse_duplicates(body)
     except DuplicateMember as error:
-        raise _invalid(f"the request body is ambiguous: {error}") from None
-    return value
+        return _invalid(f"the request body is ambiguous: {error}")
+    return _invalid("the request body is ambiguous: a member stands twice in an object inside it")
 
 
 def _check_size(body: bytes) -> None:

@@ -51,6 +51,8 @@ _OF_CLIENT = frozenset(
     }
 )
 """Objects whose members the client names as it likes, and notes on what a vendor once answered."""
+_TURNS = "input"
+"""At the top of a body it is no tool's input but the conversation."""
 _OWN_RESULT = "code_execution_tool_result"
 
 
@@ -74,30 +76,40 @@ def find_mentions(document: Mapping[str, Any]) -> list[Mention]:
 
 def _may_mention(document: Mapping[str, Any]) -> bool:
     """Whether any object in a body has a member that could matter, wherever it stands."""
-    waiting: list[Any] = [document]
+    if not _WORDS.isdisjoint(document):
+        return True
+    waiting: list[Any] = [value for name, value in document.items() if name not in _OF_CLIENT or name == _TURNS]
     while waiting:
         value = waiting.pop()
-        if type(value) is dict:
+        if type(value) is list:
+            waiting += [item for item in value if type(item) is dict or type(item) is list]
+        elif type(value) is dict:
             if not _WORDS.isdisjoint(value):
                 return True
-            value = value.values()
-        waiting += [inner for inner in value if type(inner) is dict or type(inner) is list]
+            waiting += [inner for name, inner in value.items() if _is_looked_into(name, inner)]
     return False
+
+
+def _is_looked_into(name: str, value: Any) -> bool:
+    return (type(value) is dict or type(value) is list) and name not in _OF_CLIENT
 
 
 def _mentions(value: Any, path: str, within: str) -> Iterator[Mention]:
     if isinstance(value, list):
         for position, item in enumerate(value):
-            if isinstance(item, dict | list):
-                yield from _mentions(item, f"{path}[{position}]", within)
-        return
+            yield from _mentions(item, f"{path}[{position}]", within)
+    elif isinstance(value, dict):
+        yield from _mentions_in(value, path, within)
+
+
+def _mentions_in(value: dict[str, Any], path: str, within: str) -> Iterator[Mention]:
     if str(value.get("type", "")).endswith(_OWN_RESULT):
         return
     for name, inner in value.items():
         place = f"{path}.{name}" if path else name
         if name in _WORDS and inner is not None:
             yield Mention(place, name, inner, within, value)
-        if isinstance(inner, dict | list) and (name not in _OF_CLIENT or (not path and name == "input")):
+        if _is_looked_into(name, inner) or (not path and name == _TURNS):
             yield from _mentions(inner, place, name)
 
 

@@ -37,7 +37,7 @@ GOOD = {
     "many items": b'{"a":[' + b"1," * (MAX_ITEMS - 10) + b"1]}",
     "a whole number beyond 64 bits": b'{"a":' + b"9" * 400 + b"}",
     "a surrogate pair": rb'{"a":"\ud83d\ude00"}',
-    "a name that stands twice inside": b'{"a":{"b":1,"b":2}}',
+    "one name in two objects": b'{"a":[{"b":1}, {"b":1.0}]}',
     "a name in other letters": b'{"model":"a","Model":"b"}',
     "names beyond ASCII": '{"é":1,"é":2}'.encode(),
 }
@@ -74,6 +74,9 @@ BROKEN = {
     "closing brackets only": b"]" * 200_000,
     "deep behind an escaped quote": b'{"a":"' + rb"\"" * 40 + b'","b":' + nested(MAX_DEPTH) + b"}",
     "deep behind a backslash": rb'{"a":"\\","b":' + nested(MAX_DEPTH) + b"}",
+    "a name that stands twice inside": b'{"a":{"b":1,"b":2}}',
+    "a name that stands twice deep inside": b'{"a":[{"b":[{"c":":","c":null}]}]}',
+    "a name that stands twice, made up for in length": b'{"a":{"b":1,"b":2},"c":[1e2,1e2,1e2]}',
     "a field that stands twice": b'{"model":"a","model":"b"}',
     "a field that stands twice with one value": b'{"model":"a","model":"a"}',
     "a field that stands twice among spaces": b'{ "model": "a", "n": 1, "model": "b" }',
