@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,8 +39,9 @@ def python_with(requirements: str) -> Path:
     return _kept(name, [listed], make) / "bin/python"
 
 
-def node_with_clients() -> tuple[Path, Path]:
-    """Return the program `node` and a folder with the drivers and the packages of `node/package-lock.json`.
+@contextmanager
+def node_with_clients() -> Iterator[tuple[Path, Path]]:
+    """Yield the program `node` and a folder with the drivers, which find the packages of `node/package-lock.json`.
 
     Skips the test where there is no node, or nothing is installed yet and no package registry can be reached.
     """
@@ -56,7 +58,10 @@ def node_with_clients() -> tuple[Path, Path]:
             shutil.copy(file, folder)
         _install([npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder)
 
-    return Path(node), _kept(f"node-{version}", files, make)
+    with tempfile.TemporaryDirectory(dir=_kept(f"node-{version}", files, make)) as drivers:
+        for driver in (FOLDER / "node").glob("*.mjs"):
+            shutil.copy(driver, drivers)
+        yield Path(node), Path(drivers)
 
 
 def _install(command: Sequence[str], *, cwd: Path) -> None:
