@@ -5,11 +5,11 @@ Canonical fields go by their names in OpenAI's chat completions (`max_tokens`, `
 names that the client gave them.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from providers.errors import RequestRefused
-from providers.types import ChatRequest, Message, Part, Tool, ToolResultPart
+from providers.types import ChatRequest, Message, Part, Tool, ToolCallPart, ToolResultPart
 
 HARMLESS = frozenset(
     {
@@ -98,6 +98,9 @@ BOOKKEEPING = frozenset(
 )
 """Extras of messages and parts that only help a dialect to say the same again."""
 
+_TOOLS_BOOKKEEPING = frozenset({"format", "namespace", "type"})
+"""Extras of declared tools that are said elsewhere as well: in a description, or in the name."""
+
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
@@ -111,6 +114,9 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "metadata": ({},),
 }
 """Values that ask for nothing: what the wire does anyhow."""
+
+_NEUTRAL_EXTRAS: Mapping[str, tuple[Any, ...]] = {"mcp_servers": ([],), "modalities": (["text"],)}
+"""The same of fields of a dialect's own."""
 
 
 def carry(
@@ -126,6 +132,7 @@ def carry(
     if request.dialect != dialect:
         dropped += [name for name in request.extras if name not in reads and _is_extra_lost(request, name)]
         dropped += sorted(_part_extras(request.messages) - set(reads))
+        dropped += sorted(f"tools.{name}" for name in _tool_extras(request.tools) - set(reads))
     return tuple(dict.fromkeys(dropped))
 
 
@@ -165,7 +172,7 @@ def canonical(request: ChatRequest, name: str) -> Any:
 
 
 def _is_extra_lost(request: ChatRequest, name: str) -> bool:
-    if request.extras[name] is None:
+    if request.extras[name] is None or request.extras[name] in _NEUTRAL_EXTRAS.get(name, ()):
         return False
     if name not in HARMLESS_EXTRAS:
         raise refuse(name)
@@ -176,6 +183,12 @@ def _part_extras(messages: list[Message]) -> set[str]:
     """Return the names of what messages and their parts say beyond the canonical vocabulary."""
     named = {name for message in messages for owner in (message, *_parts_of(message)) for name in owner.extras}
     return named - BOOKKEEPING
+
+
+def _tool_extras(tools: Iterable[Tool]) -> set[str]:
+    """Return the names of what declared functions and custom tools say beyond the canonical vocabulary."""
+    named = {name for tool in tools if tool.kind in {"function", "custom"} for name in tool.extras}
+    return named - _TOOLS_BOOKKEEPING
 
 
 def _parts_of(message: Message) -> Iterator[Part]:
@@ -201,6 +214,42 @@ def functions_only(request: ChatRequest) -> tuple[list[Tool], tuple[str, ...]]:
     return kept, hosted
 
 
+def in_order(messages: Iterable[Message]) -> list[Message]:
+    """Return messages with the results of tools right behind the calls that they answer.
+
+    What the system or the user said before the last of them comes behind it: most vendors demand that nothing stands
+    between, while clients of the Responses API may put anything there.
+    """
+    ordered: list[Message] = []
+    waiting: list[Message] = []
+    called: set[str] = set()
+    for message in messages:
+        if message.role == "tool":
+            ordered.append(message)
+            called -= {part.id for part in message.content if isinstance(part, ToolResultPart)}
+        elif message.role == "assistant":
+            ordered += [*waiting, message]
+            waiting = []
+            called = {part.id for part in message.content if isinstance(part, ToolCallPart)}
+        else:
+            waiting.append(message)
+        if not called:
+            ordered += waiting
+            waiting = []
+    return ordered + waiting
+
+
+def unsaid_names(messages: Iterable[Message]) -> tuple[str, ...]:
+    """Return `name` where a message says who speaks: for wires that have no word for it."""
+    return ("name",) if any(message.name is not None for message in messages if message.role != "tool") else ()
+
+
+def unsaid_failures(messages: Iterable[Message]) -> tuple[str, ...]:
+    """Return `is_error` where a tool failed: for wires on which only its own words tell."""
+    parts = (part for message in messages for part in message.content)
+    return ("is_error",) if any(isinstance(part, ToolResultPart) and part.is_error for part in parts) else ()
+
+
 def as_user_text(instructions: str) -> str:
     """Return how a system message in the middle of a conversation is said where only its beginning may have one.
 
@@ -209,4 +258,16 @@ def as_user_text(instructions: str) -> str:
     return f"<system>\n{instructions}\n</system>"
 
 
-__all__ = ["CANONICAL", "HARMLESS", "HARMLESS_EXTRAS", "as_user_text", "canonical", "carry", "functions_only", "refuse"]
+__all__ = [
+    "CANONICAL",
+    "HARMLESS",
+    "HARMLESS_EXTRAS",
+    "as_user_text",
+    "canonical",
+    "carry",
+    "functions_only",
+    "in_order",
+    "refuse",
+    "unsaid_failures",
+    "unsaid_names",
+]

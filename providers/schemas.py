@@ -81,6 +81,18 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
+def of_object(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema of parameters that says what vendors demand: that it is an object, and its members, if none.
+
+    Source: https://github.com/langchain-ai/langchain-mcp-adapters/issues/137, read 2026-11.
+    """
+    said = {"type": "object", **schema}
+    return {**said, "properties": {}} if said["type"] == "object" and not said.keys() & _MEMBERS else said
+
+
+_MEMBERS = frozenset({"properties", "$ref", "anyOf", "oneOf", "allOf"})
+
+
 def inline_references(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return `schema` with each `$ref` to its own definitions replaced by what it means; a recursive one stays open."""
     found: dict[str, Any] = _inline(schema, schema, ())
@@ -110,4 +122,4 @@ def _resolve(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-__all__ = ["clean", "inline_references"]
+__all__ = ["clean", "inline_references", "of_object"]

@@ -29,8 +29,8 @@ def write_tools(request: ChatRequest, family: Family, *, model: str) -> tuple[En
     for tool in tools:
         entries.append({"toolSpec": _spec(as_function(tool), may_be_strict=may_be_strict)})
         entries += cache_point(tool.extras) if caches else []
-        lost = tool.extras.keys() - ({CACHE_CONTROL} if caches else set())
-        dropped += tuple(f"tools.{name}" for name in sorted(lost)) if tool.kind == "function" else ()
+        if not caches and CACHE_CONTROL in tool.extras:
+            dropped += (f"tools.{CACHE_CONTROL}",)
         dropped += ("strict",) if tool.strict and not may_be_strict else ()
     return entries, dropped
 
