@@ -16,8 +16,8 @@ from providers.price_snapshot import CatalogModel, Snapshot, load_snapshot
 Wire = Literal["openai", "azure", "anthropic", "gemini", "vertex", "bedrock", "cohere", "ollama", "tgi", "native"]
 """The wires that have code."""
 
-Signs = Literal["none", "google", "openrouter"]
-"""Whose form of signed reasoning a chat endpoint sends, and wants back."""
+Signs = Literal["none", "plain", "google", "openrouter"]
+"""Whose form of reasoning a chat endpoint sends, and wants back."""
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,8 +35,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     - `is_openai`: it runs OpenAI's models behind OpenAI's own API, newest fields included: custom tools, `verbosity`,
       `prompt_cache_key`, `safety_identifier`, `service_tier`; but no `top_k`, which the servers of others take.
     - `words`: whose words translated requests use, where they are not OpenAI's (`providers.openai.mistral`).
-    - `signs`: whose form of signed reasoning it sends, and wants back: Google's `extra_content` of tool calls, or
-      OpenRouter's `reasoning_details`.
+    - `signs`: whose form of reasoning it sends, and wants back: Google's `extra_content` of tool calls, OpenRouter's
+      `reasoning_details`, or `plain` for `reasoning_content`, which nobody signs.
     - `keeps_responses`: it stores responses, so that they can be read, deleted and gone on from.
     - `headers`: sent with every request, such as the name of the calling application where a vendor asks for it.
     - `models_path`: where its models are listed, relative to the base URL; empty where it lists none.

@@ -98,7 +98,11 @@ def write_message(message: Message, *, same_dialect: bool = True, signs: Signs =
     calls = [
         _write_call(part, wants_signature=wants_signature) for part in message.content if isinstance(part, ToolCallPart)
     ]
-    plain = "".join(part.text for part in reasoning if not thoughts.is_detail(part)) if same_dialect else ""
+    plain = "".join(
+        part.text
+        for part in reasoning
+        if (same_dialect and not thoughts.is_detail(part)) or (signs == "plain" and part.signature is None)
+    )
     fields = {
         "name": message.name,
         _THOUGHTS: plain or None,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from providers.answers import fields, objects
+from providers.schemas import of_object
 from providers.types import Tool, ToolChoice
 
 _FORMAT = "format"
@@ -63,10 +64,11 @@ def write_tool(tool: Tool, *, same_dialect: bool = True) -> dict[str, Any]:
         return _write_custom(tool, same_dialect=same_dialect)
     if tool.kind != "function":
         return tool.extras
+    parameters = tool.parameters if same_dialect or tool.parameters is None else of_object(tool.parameters)
     function = {
         "name": tool.name,
         "description": tool.description,
-        "parameters": tool.parameters,
+        "parameters": parameters,
         "strict": tool.strict,
     }
     wire = {"type": "function", "function": {name: value for name, value in function.items() if value is not None}}

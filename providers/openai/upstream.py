@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from providers.answers import fields, integer, objects, read_object
-from providers.carry import HARMLESS, HARMLESS_EXTRAS, carry, functions_only, refuse
+from providers.carry import HARMLESS, HARMLESS_EXTRAS, carry, functions_only, refuse, unsaid_failures
 from providers.catalog import Quirks
 from providers.custom_tools import as_function, names_of, wrap
 from providers.errors import BadAnswer
 from providers.openai import mistral, thoughts
+from providers.openai.foreign import cannot_think, fit_user, fitted, never_thinks
 from providers.openai.messages import take_signature, write_message
 from providers.openai.parts import parse_part, parse_tool_call
 from providers.openai.tools import write_tool, write_tool_choice
@@ -50,16 +51,34 @@ def write_chat(request: ChatRequest, *, model: str, quirks: Quirks) -> tuple[dic
     same_dialect = request.dialect == DIALECT
     tools, hosted = (request.tools, ()) if same_dialect else functions_only(request)
     reads = _READS | {"text"} if quirks.is_openai and request.dialect == "responses" else frozenset[str]()
-    dropped = carry(
-        request, dialect=DIALECT, cannot={"top_k"} if quirks.is_openai and not same_dialect else (), reads=reads
-    )
+    dropped = carry(request, dialect=DIALECT, cannot=_cannot(request, model=model, quirks=quirks), reads=reads)
     is_mistral = quirks.words == "mistral"
     said, unsaid = mistral.reworded(request, model=model) if is_mistral else (request, ())
     body = {"model": model, **_fields(said, tools=tools, quirks=quirks)}
+    if not same_dialect:
+        _fit_fields(body, quirks=quirks)
     body |= request.extras if same_dialect else _shared(request, reads)
     if is_mistral:
         mistral.rename_fields(body)
-    return body, (*dropped, *hosted, *unsaid, *leave_out(body, quirks))
+    return body, (*dropped, *hosted, *unsaid, *unsaid_failures(request.messages), *leave_out(body, quirks))
+
+
+def _cannot(request: ChatRequest, *, model: str, quirks: Quirks) -> frozenset[str]:
+    """Return the canonical fields that OpenAI's own API, or this model of it, refuses of other dialects."""
+    if not quirks.is_openai or request.dialect == DIALECT:
+        return frozenset()
+    return frozenset({"top_k"}) | ({"reasoning_effort"} if cannot_think(request, model=model) else set())
+
+
+def _fit_fields(body: dict[str, Any], *, quirks: Quirks) -> None:
+    """Take out of `body` what is refused as it stands: a choice among no tools, and what this model has no word for."""
+    if "tools" not in body:
+        body.pop("tool_choice", None)
+        body.pop("parallel_tool_calls", None)
+    if quirks.is_openai and never_thinks(body["model"]):
+        body.pop("reasoning_effort", None)
+    if quirks.is_openai and "user" in body:
+        body["user"] = fit_user(body["user"])
 
 
 def _fields(request: ChatRequest, *, tools: list[Tool], quirks: Quirks) -> dict[str, Any]:
@@ -91,10 +110,21 @@ def _fields(request: ChatRequest, *, tools: list[Tool], quirks: Quirks) -> dict[
 
 def _write_messages(request: ChatRequest, quirks: Quirks) -> list[dict[str, Any]]:
     same_dialect = request.dialect == DIALECT
-    messages = request.messages if quirks.is_openai else [_with_functions(message) for message in request.messages]
-    return [
+    messages = request.messages
+    if not same_dialect:
+        shows = quirks.words == "mistral"
+        messages = fitted(messages, knows_developers=quirks.is_openai, shows_in_results=shows)
+    if not quirks.is_openai:
+        messages = [_with_functions(message) for message in messages]
+    written = [
         wire for message in messages for wire in write_message(message, same_dialect=same_dialect, signs=quirks.signs)
     ]
+    return written if same_dialect else [wire for wire in written if _says_something(wire)]
+
+
+def _says_something(wire: dict[str, Any]) -> bool:
+    """Whether a message says anything: one whose thoughts alone were there is refused without them."""
+    return bool(wire["content"] or wire.keys() & {"tool_calls", "refusal", thoughts.DETAILS} or wire["role"] == "tool")
 
 
 def _with_functions(message: Message) -> Message:

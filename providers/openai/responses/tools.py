@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from providers.answers import fields, objects
+from providers.schemas import of_object
 from providers.types import Tool, ToolChoice
 
 _JOINT = "__"
@@ -108,7 +109,8 @@ def write_tool(tool: Tool, *, same_dialect: bool) -> dict[str, Any]:
     if tool.kind not in {"function", "custom"}:
         return tool.extras
     strict = tool.strict if same_dialect or tool.kind == "custom" else bool(tool.strict)
-    said = {"type": tool.kind, "name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    parameters = tool.parameters if same_dialect or tool.parameters is None else of_object(tool.parameters)
+    said = {"type": tool.kind, "name": tool.name, "description": tool.description, "parameters": parameters}
     wire = {name: value for name, value in {**said, "strict": strict}.items() if value is not None}
     if not same_dialect:
         form = tool.extras.get("format") if tool.kind == "custom" else None

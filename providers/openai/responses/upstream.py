@@ -8,10 +8,11 @@ Source: https://platform.openai.com/docs/api-reference/responses/create, read 20
 from typing import Any
 
 from providers.answers import fields, integer, objects, read_object
-from providers.carry import carry, functions_only
+from providers.carry import carry, functions_only, unsaid_failures, unsaid_names
 from providers.catalog import Quirks
 from providers.custom_tools import as_function
 from providers.errors import BadAnswer
+from providers.openai.foreign import cannot_think, fit_user, never_thinks
 from providers.openai.responses.items import parse_output
 from providers.openai.responses.tools import write_choice, write_tools
 from providers.openai.responses.wire import DIALECT, ENCRYPTED, INCOMPLETE_REASONS, LOGPROBS, failure_of, read_usage
@@ -52,7 +53,10 @@ def write_response(
     """
     same_dialect = request.dialect == DIALECT
     shared = _SHARED if request.dialect == "openai" and quirks.is_openai else frozenset[str]()
-    dropped = carry(request, dialect=DIALECT, cannot=_CANNOT, reads={*shared, "verbosity", "store"})
+    is_foreign = quirks.is_openai and not same_dialect
+    cannot = _CANNOT | ({"reasoning_effort"} if is_foreign and cannot_think(request, model=model) else set())
+    dropped = carry(request, dialect=DIALECT, cannot=cannot, reads={*shared, "verbosity", "store"})
+    unsaid = () if same_dialect else (*unsaid_names(request.messages), *unsaid_failures(request.messages))
     tools, hosted = (request.tools, ()) if same_dialect else functions_only(request)
     if not quirks.is_openai:
         tools = [as_function(tool) for tool in tools]
@@ -68,10 +72,10 @@ def write_response(
         "tool_choice": write_choice(request.tool_choice, tools),
         "parallel_tool_calls": request.parallel_tool_calls,
         "text": _write_text(request) or None,
-        "reasoning": _write_reasoning(request) or None,
-        "include": _include(request) or None,
+        "reasoning": None if is_foreign and never_thinks(model) else _write_reasoning(request) or None,
+        "include": _include(request, thinks=not (is_foreign and never_thinks(model))) or None,
         "max_output_tokens": request.max_output_tokens,
-        "user": request.user,
+        "user": fit_user(request.user) if is_foreign else request.user,
         "metadata": request.metadata or None,
     }
     body = {name: value for name, value in said.items() if value is not None}
@@ -79,7 +83,7 @@ def write_response(
     if same_dialect:
         body = request.extras | body
     body["store"] = False
-    return body, (*dropped, *hosted, *leave_out(body, quirks))
+    return body, (*dropped, *hosted, *unsaid, *leave_out(body, quirks))
 
 
 def _write_text(request: ChatRequest) -> dict[str, Any]:
@@ -109,10 +113,11 @@ def _write_reasoning(request: ChatRequest) -> dict[str, Any]:
     return said
 
 
-def _include(request: ChatRequest) -> list[str]:
+def _include(request: ChatRequest, *, thinks: bool) -> list[str]:
     """Return what the answer shall hold. Models that do not reason refuse a request for encrypted reasoning."""
-    thinks = request.reasoning is not None or any(
-        isinstance(part, ThinkingPart) for message in request.messages for part in message.content
+    thinks = thinks and (
+        request.reasoning is not None
+        or any(isinstance(part, ThinkingPart) for message in request.messages for part in message.content)
     )
     asked = request.extras.get("include") if request.dialect == DIALECT else None
     wanted = [ENCRYPTED] if thinks else []

@@ -8,6 +8,7 @@ from typing import Any
 
 from providers.answers import fields
 from providers.custom_tools import wrap
+from providers.openai.foreign import LONGEST_ID_IN_RESPONSES, fit_id
 from providers.openai.responses.content import write_content
 from providers.openai.responses.downstream import INSTRUCTIONS
 from providers.openai.responses.wire import DIALECT, ITEM
@@ -120,7 +121,11 @@ class _Writer:
         about = fields(part.extras.get(ITEM)) if self._same_dialect else {}
         kind, argument = ("custom_tool_call", "input") if is_custom else ("function_call", "arguments")
         name = part.name.removeprefix(f"{about['namespace']}__") if "namespace" in about else part.name
-        return {**about, "type": kind, "call_id": part.id, "name": name, argument: part.arguments}
+        return {**about, "type": kind, "call_id": self._id(part.id), "name": name, argument: part.arguments}
+
+    def _id(self, given: str) -> str:
+        """Return the id of a call, which another vendor may have made longer than this wire takes."""
+        return given if self._same_dialect else fit_id(given, longest=LONGEST_ID_IN_RESPONSES)
 
     def _write_result(self, part: ToolResultPart) -> dict[str, Any]:
         is_custom = part.id in self._custom_calls or (self._has_custom and part.extras.get("type") == "custom")
@@ -128,7 +133,7 @@ class _Writer:
         output = self._content(list(part.content), role="tool") if part.content else ""
         kind = "custom_tool_call_output" if is_custom else "function_call_output"
         named = {"name": part.name} if part.name is not None and self._same_dialect else {}
-        return {**about, "type": kind, "call_id": part.id, "output": output, **named}
+        return {**about, "type": kind, "call_id": self._id(part.id), "output": output, **named}
 
 
 def _opaque(message: Message) -> Iterator[dict[str, Any]]:

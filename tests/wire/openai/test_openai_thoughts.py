@@ -175,7 +175,13 @@ def test_any_blocks_go_back_as_they_came(blocks):
 
 def test_the_signs_of_the_catalogue():
     signs = {name: row.quirks.signs for name, row in load_catalog().vendors.items() if row.quirks.signs != "none"}
-    assert signs == {"gemini-openai": "google", "openrouter": "openrouter"}
+    assert signs == {
+        "gemini-openai": "google",
+        "openrouter": "openrouter",
+        "deepseek": "plain",
+        "moonshot": "plain",
+        "zai": "plain",
+    }
 
 
 def _foreign(*content, dialect="anthropic"):

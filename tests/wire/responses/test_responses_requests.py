@@ -159,7 +159,7 @@ def test_what_codex_sends_is_said_as_a_chat():
     assert set(asked.dropped) == {"client_metadata", "prompt_cache_key", "reasoning", "text", "tools.web_search"}
     assert [message["role"] for message in sent["messages"]] == [
         "system",
-        "developer",
+        "system",
         "user",
         "user",
         "assistant",
@@ -249,9 +249,12 @@ def test_extras_of_another_dialect_stay_behind():
     inner = TextPart(text="b", extras={"foreign": 1})
     result = ToolResultPart(id="1", content=[inner], extras={"foreign": 1})
     tool = Tool(name="f", parameters={}, extras={"foreign": 1})
-    for request in (_foreign(TextPart(text="a", extras={"foreign": 1}), tools=[tool]), _foreign(result, role="tool")):
+    for request, dropped in (
+        (_foreign(TextPart(text="a", extras={"foreign": 1}), tools=[tool]), ("foreign", "tools.foreign")),
+        (_foreign(result, role="tool"), ("foreign",)),
+    ):
         assert "foreign" not in _encode(request).body.decode()
-        assert _encode(request).dropped == ("foreign",)
+        assert _encode(request).dropped == dropped
 
 
 @pytest.mark.parametrize("part", [OpaquePart(dialect="other", value={}), ThinkingPart(text="x")])
