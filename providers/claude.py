@@ -7,11 +7,18 @@ https://platform.claude.com/docs/en/about-claude/models/overview, read 2026-11.
 """
 
 import re
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from providers.schemas import clean
+import msgspec
 
+from providers.schemas import clean
+from providers.signatures import value_for
+from providers.types import Message, Part, ThinkingPart, ToolCallPart, ToolResultPart
+
+SIGNER = "anthropic"
+"""Who signs a Claude's thoughts, wherever it runs."""
 _NAME = re.compile(
     r"claude-(?:(?P<family>[a-z]+)-)?(?P<major>\d{1,2})(?:[.-](?P<minor>\d{1,2}))?(?=$|[^0-9])(?:-(?P<last>[a-z]+))?"
 )
@@ -97,6 +104,70 @@ def _max_output(family: str, version: tuple[int, int]) -> int:
     return 8_192 if version >= (3, 5) else 4_096
 
 
+def may_think_on(messages: list[Message]) -> bool:
+    """Whether a turn that has called tools began with thoughts that a Claude signed, so that it may think on.
+
+    With a budget, a turn that goes on from tool calls without them is refused; what the user says beside the results
+    does not end it. Source: https://platform.claude.com/docs/en/build-with-claude/extended-thinking, read 2026-11.
+    """
+    turn: list[Message] = []
+    for message in reversed(messages):
+        if message.role == "assistant":
+            turn.append(message)
+        elif message.role != "tool" and turn:
+            break
+    if not turn or not any(isinstance(part, ToolCallPart) for part in turn[0].content):
+        return True
+    first = next(iter(turn[-1].content), None)
+    return isinstance(first, ThinkingPart) and value_for(first.signature, SIGNER) is not None
+
+
+def with_distinct_ids(messages: Iterable[Message], *, fit: Callable[[str], str]) -> list[Message]:
+    """Return messages in which no two calls of tools share an id: other vendors may use one again, or give none.
+
+    `fit` puts an id into the form that the wire takes. Results answer their calls in order.
+    Source: https://github.com/anomalyco/opencode/issues/1279, read 2026-11.
+    """
+    ids = _Ids(fit)
+    return [
+        msgspec.structs.replace(message, content=[ids.put(part) for part in message.content]) for message in messages
+    ]
+
+
+class _Ids:
+    """The ids that the calls of one conversation have got."""
+
+    def __init__(self, fit: Callable[[str], str]) -> None:
+        self._fit = fit
+        self._taken: set[str] = set()
+        self._open: dict[str, list[str]] = {}
+        self._answered: dict[str, str] = {}
+
+    def put(self, part: Part) -> Part:
+        """Return a call or a result with the id that it has on the wire; any other part as it is."""
+        if isinstance(part, ToolCallPart):
+            given = self._distinct(self._fit(part.id) or "call")
+            self._open.setdefault(part.id, []).append(given)
+        elif isinstance(part, ToolResultPart):
+            waiting = self._open.get(part.id)
+            given = waiting.pop(0) if waiting else self._answered.get(part.id, self._fit(part.id))
+            self._answered[part.id] = given
+        else:
+            return part
+        return part if given == part.id else msgspec.structs.replace(part, id=given)
+
+    def _distinct(self, wanted: str) -> str:
+        given, number = wanted, 1
+        while given in self._taken:
+            number += 1
+            given = f"{wanted[:_ROOM_FOR_A_NUMBER]}_{number}"
+        self._taken.add(given)
+        return given
+
+
+_ROOM_FOR_A_NUMBER = 56
+
+
 def fit_schema(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema as structured outputs take it: closed objects, and no keyword that cannot be enforced.
 
@@ -116,4 +187,4 @@ def _any_of(node: Any) -> Any:
     return {"anyOf" if renames and name == "oneOf" else name: _any_of(value) for name, value in node.items()}
 
 
-__all__ = ["Traits", "fit_schema", "traits_of"]
+__all__ = ["SIGNER", "Traits", "fit_schema", "may_think_on", "traits_of", "with_distinct_ids"]

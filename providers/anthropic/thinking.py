@@ -10,10 +10,9 @@ https://platform.claude.com/docs/en/api/versioning, read 2026-11.
 from typing import Any, NamedTuple
 
 from providers.anthropic.wire import DIALECT
-from providers.claude import Traits
+from providers.claude import Traits, may_think_on
 from providers.reasoning import budget_of, effort_of
-from providers.signatures import value_for
-from providers.types import ChatRequest, Message, ReasoningOptions, ThinkingPart, ToolCallPart
+from providers.types import ChatRequest, ReasoningOptions
 
 _DEFAULT_OUTPUT = 32_000
 """The output cap of a request that has none, which this wire demands: more than answers are long, and less than what
@@ -70,7 +69,7 @@ def _thinking(
     if traits.thinking == "adaptive":
         return {"type": "adaptive"} | display, effort, True
     budget = _budget(request, wish, traits=traits)
-    if budget is None or not _may_think_on(request.messages):
+    if budget is None or not may_think_on(request.messages):
         return None, effort, False
     return {"type": "enabled", "budget_tokens": budget} | display, effort, True
 
@@ -99,23 +98,6 @@ def _with_room(cap: int | None, thinking: dict[str, Any], *, traits: Traits) -> 
         return cap
     budget: int = thinking["budget_tokens"]
     return min(max(_DEFAULT_OUTPUT, budget + _ROOM_TO_ANSWER), traits.max_output)
-
-
-def _may_think_on(messages: list[Message]) -> bool:
-    """Whether a turn that has called tools began with thoughts that the vendor signed, so that it may think on.
-
-    With a budget, the vendor refuses a turn that goes on from tool calls without them.
-    """
-    turn: list[Message] = []
-    for message in reversed(messages):
-        if message.role == "assistant":
-            turn.append(message)
-        elif message.role != "tool" and turn:
-            break
-    if not turn or not any(isinstance(part, ToolCallPart) for part in turn[0].content):
-        return True
-    first = next(iter(turn[-1].content), None)
-    return isinstance(first, ThinkingPart) and value_for(first.signature, DIALECT) is not None
 
 
 def _sampling(request: ChatRequest, *, traits: Traits, thinks: bool) -> dict[str, Any]:

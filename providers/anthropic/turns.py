@@ -13,6 +13,7 @@ import msgspec
 
 from providers.anthropic.wire import DIALECT, tool_id
 from providers.carry import as_user_text, refuse
+from providers.claude import with_distinct_ids
 from providers.custom_tools import wrap
 from providers.signatures import value_for
 from providers.types import (
@@ -34,6 +35,7 @@ READS = frozenset({"cache_control"})
 _PDF = "application/pdf"
 _PDF_BEGINS = "JVBERi"
 _INSTRUCTIONS = frozenset({"system", "developer"})
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
@@ -41,17 +43,37 @@ def write_turns(messages: list[Message], *, is_own: bool) -> tuple[list[dict[str
     """Return the blocks of the system prompt, and the turns.
 
     `is_own` is whether the request came in this dialect, so that extras and later system messages go on as they are.
+    Where another has nothing but instructions, they are what the user says.
     """
     leading = next((at for at, message in enumerate(messages) if message.role not in _INSTRUCTIONS), len(messages))
     system = [block for message in messages[:leading] for block in _write_message(message, is_own=is_own)]
+    if is_own:
+        return system, _written(messages[leading:], is_own=True)
+    if leading == len(messages):
+        return [], [{"role": "user", "content": _shortest(system)}] if system else []
+    return system, _ended(_written(with_distinct_ids(messages[leading:], fit=tool_id), is_own=False))
+
+
+def _written(messages: Iterable[Message], *, is_own: bool) -> list[dict[str, Any]]:
     turns: list[dict[str, Any]] = []
-    for message in messages[leading:]:
+    for message in messages:
         turn = _write_turn(message, is_own=is_own)
         if turn["content"] or is_own:
             _append(turns, turn)
     for turn in turns:
         turn["content"] = _shortest(turn["content"])
-    return system, turns
+    return turns
+
+
+def _ended(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return turns whose last says a beginning of the answer, if it is the assistant's, without blanks at its end.
+
+    Source: https://github.com/langchain-ai/langchain/issues/35071, read 2026-11.
+    """
+    last = turns[-1] if turns else {}
+    if last.get("role") == "assistant" and isinstance(last["content"], str):
+        last["content"] = last["content"].rstrip()
+    return turns
 
 
 def _write_turn(message: Message, *, is_own: bool) -> dict[str, Any]:
@@ -88,6 +110,8 @@ def _shortest(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 def _write_message(message: Message, *, is_own: bool) -> list[dict[str, Any]]:
     blocks = [block for part in message.content for block in write_part(part, is_own=is_own)]
     mark = message.extras.get("cache_control")
+    while blocks and blocks[-1]["type"] in _THOUGHTS and not is_own:
+        blocks.pop()  # a turn that ends in thoughts is refused
     if mark is not None and blocks and not is_own:
         blocks[-1] = {**blocks[-1], "cache_control": mark}
     return blocks
@@ -100,7 +124,7 @@ def write_part(part: Part, *, is_own: bool) -> list[dict[str, Any]]:
     """
     if isinstance(part, ThinkingPart):
         return _write_thinking(part)
-    if isinstance(part, TextPart | RefusalPart) and not part.text and not is_own:
+    if isinstance(part, TextPart | RefusalPart) and not part.text.strip() and not is_own:
         return []
     extras = part.extras if is_own else {name: value for name, value in part.extras.items() if name in READS}
     return [_write_block(part, is_own=is_own) | extras]

@@ -62,7 +62,7 @@ class BlockWriter:
 
     def __init__(self, family: Family, *, keeps_calls: bool) -> None:
         self._family = family
-        self._keeps_calls = keeps_calls
+        self.keeps_calls = keeps_calls
         self._names: set[str] = set()
 
     def write(self, part: Part) -> list[dict[str, Any]]:
@@ -101,13 +101,13 @@ class BlockWriter:
 
     def _call(self, part: ToolCallPart) -> list[dict[str, Any]]:
         call = wrap(part)
-        if not self._keeps_calls:
+        if not self.keeps_calls:
             return [{"text": f"[called the tool {call.name} with {call.arguments}]"}]
         return [{"toolUse": {"toolUseId": call_id(call.id), "name": call.name, "input": _arguments(call.arguments)}}]
 
     def _result(self, part: ToolResultPart) -> list[dict[str, Any]]:
         content = [block for inner in part.content for block in self.write(inner)] or [{"text": _NOTHING}]
-        if not self._keeps_calls:
+        if not self.keeps_calls:
             told = f"[the tool {part.name or part.id} {'failed' if part.is_error else 'answered'}]"
             return [{"text": told}, *content]
         result: dict[str, Any] = {"toolUseId": call_id(part.id), "content": content}

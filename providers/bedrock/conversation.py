@@ -7,9 +7,10 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html, read 2
 from itertools import takewhile
 from typing import Any
 
-from providers.bedrock.blocks import BlockWriter
+from providers.bedrock.blocks import BlockWriter, call_id
 from providers.carry import as_user_text
-from providers.types import ChatRequest, Message, RefusalPart, TextPart, ToolResultPart
+from providers.claude import with_distinct_ids
+from providers.types import ChatRequest, Message, Part, RefusalPart, TextPart, ThinkingPart, ToolResultPart
 
 CACHE_CONTROL = "cache_control"
 _LIVES = frozenset({"5m", "1h"})
@@ -45,13 +46,15 @@ class ConversationWriter:
         if leading and len(leading) == len(messages):
             leading = leading[:-1]
         rest = messages[len(leading) :]
+        if self._blocks.keeps_calls:
+            rest = with_distinct_ids(rest, fit=call_id)
         system = [block for message in leading for block in self._message(message)]
         turns: Blocks = []
         for message in rest:
             _append(turns, "assistant" if message.role == "assistant" else "user", self._turn(message))
         if self._caches and turns:
             turns[-1]["content"] += cache_point(request.extras)
-        return system, [_with_text(turn) for turn in turns]
+        return system, [_with_text(turn) for turn in _ended(turns)]
 
     def _turn(self, message: Message) -> Blocks:
         if message.role not in _INSTRUCTING:
@@ -63,7 +66,7 @@ class ConversationWriter:
     def _message(self, message: Message) -> Blocks:
         """Return the blocks of a message, with a cache point behind each that is marked."""
         blocks: Blocks = []
-        for part in message.content:
+        for part in _without_last_thoughts(message):
             written = self._blocks.write(part)
             inner = part.content if isinstance(part, ToolResultPart) else []
             marks = [point for owner in (part, *inner) for point in cache_point(owner.extras)]
@@ -76,6 +79,22 @@ class ConversationWriter:
     def _marks(self, message: Message) -> Blocks:
         owners = (*message.content, message)
         return [point for owner in owners for point in cache_point(owner.extras)] if self._caches else []
+
+
+def _without_last_thoughts(message: Message) -> list[Part]:
+    """Return the parts of a message but for the thoughts at its end, which no turn may end in."""
+    end = len(message.content)
+    while end and isinstance(message.content[end - 1], ThinkingPart):
+        end -= 1
+    return message.content[:end]
+
+
+def _ended(turns: Blocks) -> Blocks:
+    """Return turns of which the last, if it begins the assistant's answer, ends in no blank."""
+    last = turns[-1] if turns else {}
+    if last.get("role") == "assistant" and last["content"][-1].keys() == {"text"}:
+        last["content"][-1] = {"text": last["content"][-1]["text"].rstrip()}
+    return turns
 
 
 def _append(turns: Blocks, role: str, blocks: Blocks) -> None:

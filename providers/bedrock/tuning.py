@@ -9,13 +9,11 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from providers.bedrock.families import family_of
-from providers.claude import Traits, traits_of
+from providers.claude import SIGNER, Traits, may_think_on, traits_of
 from providers.errors import RequestRefused
 from providers.reasoning import budget_of, effort_of
-from providers.signatures import value_for
-from providers.types import ChatRequest, Message, ReasoningOptions, ThinkingPart, ToolCallPart
+from providers.types import ChatRequest, ReasoningOptions
 
-SIGNER = "anthropic"
 _LEAST_BUDGET = 1_024
 _LEAST_TOP_P_THINKING = 0.95
 _CLAUDES_OWN = ("context_management", "output_config", "thinking")
@@ -130,7 +128,7 @@ def _rest(traits: Traits) -> _Thought:
 
 def _think_within_budget(request: ChatRequest, wish: ReasoningOptions) -> dict[str, Any] | None:
     """Return thinking with a budget below the output's cap, which it counts towards; `None` where there is no room."""
-    if not _may_think_on(request.messages):
+    if not may_think_on(request.messages):
         return None
     budget, cap = wish.budget_tokens, request.max_output_tokens
     if budget is None:
@@ -139,23 +137,6 @@ def _think_within_budget(request: ChatRequest, wish: ReasoningOptions) -> dict[s
         if budget < _LEAST_BUDGET:
             return None
     return {"type": "enabled", "budget_tokens": budget}
-
-
-def _may_think_on(messages: list[Message]) -> bool:
-    """Whether a turn that has called tools began with thoughts that Claude signed.
-
-    With a budget, it refuses a turn that goes on from tool calls without them.
-    """
-    turn: list[Message] = []
-    for message in reversed(messages):
-        if message.role == "assistant":
-            turn.append(message)
-        elif message.role != "tool":
-            break
-    if not turn or not any(isinstance(part, ToolCallPart) for part in turn[0].content):
-        return True
-    first = next(iter(turn[-1].content), None)
-    return isinstance(first, ThinkingPart) and value_for(first.signature, SIGNER) is not None
 
 
 def _unsampled(request: ChatRequest, traits: Traits, *, is_thinking: bool) -> frozenset[str]:

@@ -167,7 +167,8 @@ def test_a_turn_that_is_half_over_without_signed_thoughts_goes_on_without_thinki
     assert not thinks()
     assert not thinks(ThinkingPart(text="?", signature="gemini:x"))
     assert thinks(ThinkingPart(text="?", signature="anthropic:x"))
-    assert thinks(after=[user])
+    assert not thinks(after=[user])
+    assert thinks(after=[Message(role="assistant", content=[TextPart(text="Noon")]), user])
     assert thinks(model=ADAPTIVE)
 
 
