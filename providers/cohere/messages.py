@@ -6,7 +6,7 @@ Source: https://docs.cohere.com/reference/chat, read 2026-11; cohere 7.3, `types
 from typing import Any
 
 from providers import custom_tools
-from providers.carry import as_user_text, refuse
+from providers.carry import as_user_text, in_order, refuse
 from providers.types import (
     AudioPart,
     FilePart,
@@ -39,7 +39,7 @@ def write_messages(messages: list[Message]) -> list[dict[str, Any]]:
     first = next((at for at, message in enumerate(messages) if message.role not in _SYSTEM), len(messages))
     leading = [part for message in messages[:first] for part in message.content]
     written = [{"role": "system", "content": _write_texts(leading)}] if leading else []
-    return written + [wire for message in messages[first:] for wire in _write_message(message)]
+    return written + [wire for message in in_order(messages[first:]) for wire in _write_message(message)]
 
 
 def _write_message(message: Message) -> list[dict[str, Any]]:

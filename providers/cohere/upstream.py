@@ -7,7 +7,7 @@ Source: https://docs.cohere.com/reference/chat and https://docs.cohere.com/refer
 from typing import Any
 
 from providers import custom_tools
-from providers.carry import carry, functions_only, refuse
+from providers.carry import carry, functions_only, refuse, unsaid_failures, unsaid_names
 from providers.cohere.messages import write_messages
 from providers.reasoning import budget_of
 from providers.schemas import clean
@@ -47,7 +47,7 @@ def write_chat(request: ChatRequest, *, model: str) -> tuple[dict[str, Any], tup
         "logprobs": sampling.logprobs or None,
     }
     said = {name: value for name, value in (fields | own).items() if value is not None}
-    return said, (*hosted, *dropped)
+    return said, (*hosted, *dropped, *unsaid_names(request.messages), *unsaid_failures(request.messages))
 
 
 def _is_said(request: ChatRequest, name: str) -> bool:

@@ -104,6 +104,8 @@ def write_choice(request: ChatRequest) -> dict[str, Any] | None:
     if CONFIG in request.extras:
         config: dict[str, Any] = request.extras[CONFIG]
         return config
+    if request.dialect != DIALECT and all(_is_hosted(tool) for tool in request.tools):
+        return None  # a choice among no functions is refused
     choice = request.tool_choice
     is_strict = any(tool.strict and tool.kind == "function" for tool in request.tools)
     if is_strict and (choice is None or choice.mode == "auto"):

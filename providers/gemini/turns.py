@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from providers.carry import as_user_text, refuse
+from providers.carry import as_user_text, in_order, refuse
 from providers.gemini.parts import REDACTED, args_or_text, read_part, write_call, write_part, write_response
 from providers.gemini.wire import DIALECT, generation, named
 from providers.signatures import value_for
@@ -128,7 +128,7 @@ def write_turns(request: ChatRequest, *, model: str) -> tuple[dict[str, Any] | N
     instruction = [{"text": text} for message in leading if (text := _system_text(message))]
     if not turns:
         return None, [{"role": "user", "parts": instruction}] if instruction else []
-    return {"parts": instruction} if instruction else None, _Turns(request, model=model).write(turns)
+    return {"parts": instruction} if instruction else None, _Turns(request, model=model).write(in_order(turns))
 
 
 def _is_system(message: Message) -> bool:

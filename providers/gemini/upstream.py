@@ -6,7 +6,7 @@ Source: https://ai.google.dev/api/generate-content, read 2026-11.
 from typing import Any
 
 from providers.answers import objects, read_object
-from providers.carry import carry
+from providers.carry import carry, unsaid_names
 from providers.errors import BadAnswer, ProviderError, StreamInterrupted
 from providers.framing import sse
 from providers.gemini.candidates import AnswerReader
@@ -37,7 +37,8 @@ def write_generate(request: ChatRequest, *, model: str) -> tuple[dict[str, Any],
         **_extras(request),
     }
     details = ("detail",) if _has_details(request) else ()
-    return {name: value for name, value in body.items() if value is not None}, (*dropped, *hosted, *details)
+    unsaid = (*details, *unsaid_names(request.messages))
+    return {name: value for name, value in body.items() if value is not None}, (*dropped, *hosted, *unsaid)
 
 
 def _extras(request: ChatRequest) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from providers import custom_tools
-from providers.carry import carry, functions_only, refuse
+from providers.carry import carry, functions_only, refuse, unsaid_failures, unsaid_names
 from providers.ollama.messages import write_messages
 from providers.reasoning import effort_of
 from providers.types import ChatRequest, EmbeddingRequest, ReasoningOptions, ResponseFormat, Tool
@@ -53,7 +53,9 @@ def write_chat(request: ChatRequest, *, model: str, defaults: OllamaOptions) -> 
         "top_logprobs": request.sampling.top_logprobs or None,
     }
     fields |= {name: request.extras[name] for name in _TOP_EXTRAS if request.extras.get(name) is not None}
-    return {name: value for name, value in fields.items() if value is not None}, (*hosted, *dropped)
+    unsaid = (*unsaid_names(request.messages), *unsaid_failures(request.messages))
+    unsaid += ("strict",) if any(tool.strict for tool in tools) else ()
+    return {name: value for name, value in fields.items() if value is not None}, (*hosted, *dropped, *unsaid)
 
 
 def _write_tool(tool: Tool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from providers.carry import as_user_text
+from providers.carry import as_user_text, in_order
 from providers.openai.thoughts import MISTRAL
 from providers.openai.wire import DIALECT
 from providers.signatures import value_for
@@ -48,7 +48,8 @@ def reworded(request: ChatRequest, *, model: str) -> tuple[ChatRequest, tuple[st
     if always_thinks and request.reasoning is not None:
         dropped.append("reasoning_effort")
     thinks = always_thinks or (request.reasoning is not None and request.reasoning.effort != "none")
-    messages = [_reword(message, thinks=thinks) for message in _in_order(request.messages)]
+    messages = [_reword(message, thinks=thinks) for message in _in_order(in_order(request.messages))]
+    messages = [message for message in messages if message.role != "assistant" or _says_something(message)]
     reasoning = None if always_thinks else request.reasoning
     return msgspec.structs.replace(request, messages=messages, reasoning=reasoning), tuple(dropped)
 
@@ -78,6 +79,11 @@ def _reword(message: Message, *, thinks: bool) -> Message:
     parts = [_reword_part(part) for part in message.content if thinks or not _is_plain_thought(part)]
     content: list[Part] = [part for part in parts if part is not None]
     return msgspec.structs.replace(message, role=role, content=content, name=None)
+
+
+def _says_something(message: Message) -> bool:
+    """Whether an assistant's turn says anything: one without text and calls is refused."""
+    return any(not isinstance(part, TextPart) or part.text for part in message.content)
 
 
 def _is_plain_thought(part: Part) -> bool:
