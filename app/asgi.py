@@ -16,7 +16,8 @@ from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
 from app.api.admin.problems import spoken_problem
 from app.api.docs import docs_handlers
 from app.api.errors import headers_of, status_of
-from app.api.inference import inference_handlers
+from app.api.gemini.paths import GENERATE_WIRE
+from app.api.inference import Wire, inference_handlers
 from app.api.inference_openapi import inference_document
 from app.api.openai.kept import kept_response_handlers
 from app.api.openai.models import model_handlers
@@ -166,10 +167,15 @@ def release() -> str:
 
 def refuse_inference(path: str, error: GatewayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return an error as the gateway plane says it: in the dialect of the path."""
-    wire = next((wire for wire in WIRES if path.startswith(wire.route.partition("{")[0])), CHAT_WIRE)
+    wire = next((wire for wire in WIRES if path.startswith(_shared(wire))), CHAT_WIRE)
     ids = [(name, request_id.encode()) for name in wire.id_headers if name != _RING_ID]
     headers = [(b"content-type", b"application/json"), *ids, *headers_of(error)]
     return status_of(error), headers, wire.say_error(error, request_id)
+
+
+def _shared(wire: Wire) -> str:
+    """Return what all paths of a wire begin with: Google's have a version of the API of their own."""
+    return "/v1beta" if wire is GENERATE_WIRE else wire.route
 
 
 def refuse_problem(path: str, error: GatewayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

@@ -19,7 +19,7 @@ def transform_edits(transform: Transform, document: Mapping[str, Any], vocabular
     in front of the system message's text, or becomes the system message.
     """
     defaults, given, drops = (
-        {vocabulary.path(name): value for name, value in members.items()}
+        {vocabulary.path_in(document, name): value for name, value in members.items()}
         for members in (transform.default, transform.set, dict.fromkeys(transform.drop))
     )
     rename = _renames(transform.rename, document)

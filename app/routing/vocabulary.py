@@ -38,17 +38,32 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
 
     `paths` maps a name in OpenAI's chat completions to the path of the same in this dialect's bodies, a dot before each
     inner member (`generationConfig.topK`); names that are not there are the same. `caps` are the paths of the fields
-    that cap the output, the usual one first, and `choices` of those that ask for several answers.
+    that cap the output, the usual one first, and `choices` of those that ask for several answers. `spellings` are the
+    ways in which a member may be written, where there is more than one.
     """
 
     paths: Mapping[str, str] = {}
     caps: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
     choices: tuple[str, ...] = ("n",)
     system_prefix: SystemPrefix = prefix_messages
+    spellings: Callable[[str], tuple[str, ...]] | None = None
 
     def path(self, name: str) -> str:
         """Return the path of a field that is called `name` in OpenAI's chat completions."""
         return self.paths.get(name, name)
+
+    def path_in(self, document: Mapping[str, Any], name: str) -> str:
+        """Return the path of a field as a body spells it, or would."""
+        path = self.path(name)
+        if self.spellings is None:
+            return path
+        spelt, there = [], document
+        for each in path.split("."):
+            found = next((one for one in self.spellings(each) if one in there), each)
+            spelt.append(found)
+            inner = there.get(found)
+            there = inner if isinstance(inner, Mapping) else {}
+        return ".".join(spelt)
 
     def asked_cap(self, document: Mapping[str, Any]) -> int | None:
         """Return the output cap that the client asked for, in tokens; the largest, if its fields disagree."""

@@ -11,7 +11,7 @@ from providers.framing.members import splice
 from providers.gemini import embeddings, upstream
 from providers.gemini.errors import decode_error
 from providers.gemini.inspect import StreamInspector, WholeInspector
-from providers.gemini.wire import GENERATE, named
+from providers.gemini.wire import GENERATE
 from providers.http.adapter import HttpAdapter
 from providers.plugin import NoOptions, Plugin
 from providers.protocol import Adapter, ChatDecoder, Inspector, Sender
@@ -74,7 +74,7 @@ class GeminiDialect:
 
     def encode_relay(self, request: RelayRequest, target: Target) -> UpstreamRequest:
         """Return the request that carries the client's bytes."""
-        put, drop = _one_config(request)
+        put, drop = dict(request.edits.put), request.edits.drop
         if "model" in request.document:
             drop |= {"model"}
         if request.output_cap is not None:
@@ -119,17 +119,6 @@ class GeminiDialect:
 def _resource(model: str) -> str:
     """Return a model's name with the collection that it is in."""
     return model if model.partition("/")[0] in _COLLECTIONS and "/" in model else f"models/{model}"
-
-
-def _one_config(request: RelayRequest) -> tuple[dict[str, bytes], frozenset[str]]:
-    """Return the operator's edits; a config that the client calls by its other name is joined to theirs."""
-    put, drop = dict(request.edits.put), request.edits.drop
-    ours, other = _CONFIGS
-    given = request.document.get(other)
-    if ours in put and isinstance(given, dict) and other not in drop:
-        put[ours] = msgspec.json.encode(named(given) | msgspec.json.decode(put[ours]))
-        drop |= {other}
-    return put, drop
 
 
 def _cap_output(

@@ -44,6 +44,7 @@ REASON = "finishReason"
 NOTES = ("finishMessage", "groundingMetadata", "urlContextMetadata", "citationMetadata")
 """What a candidate says beside its content, and a client of this dialect is told again."""
 
+_CAPITAL = re.compile(r"(?<!^)[A-Z]")
 _SNAKE = re.compile(r"_([a-z0-9])")
 _STANDARD = str.maketrans("-_", "+/")
 _GENERATION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
@@ -106,6 +107,11 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 def camel(name: str) -> str:
     """Return a field's name in camel case."""
     return _SNAKE.sub(lambda found: found[1].upper(), name) if "_" in name else name
+
+
+def snake(name: str) -> str:
+    """Return a field's name in snake case."""
+    return _CAPITAL.sub(lambda found: "_" + found[0].lower(), name)
 
 
 def named(message: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from providers.gemini.downstream import parse_generate
 from providers.gemini.errors import write_error
 from providers.gemini.inspect import ARRAY_GOES_ON
 from providers.gemini.render import ChunkRenderer, render_completion
-from providers.gemini.wire import GENERATE
+from providers.gemini.wire import GENERATE, camel, snake
 from providers.types import ChatRequest, Completion
 
 _WHOLE, _STREAMED = "generateContent", "streamGenerateContent"
@@ -77,6 +77,7 @@ VOCABULARY = Vocabulary(
     caps=_either("maxOutputTokens", "max_output_tokens"),
     choices=_either("candidateCount", "candidate_count"),
     system_prefix=_prefix_system,
+    spellings=lambda name: (camel(name), snake(name)),
 )
 
 

@@ -7,6 +7,7 @@ import pytest
 import app
 from app.api import errors as spoken
 from app.api.admin.problems import spoken_problem
+from app.asgi import refuse_inference
 from app.kernel import errors
 
 HIDING = ("www-authenticate", "retry-after", "retry-after-ms", "x-should-retry")
@@ -53,7 +54,7 @@ def test_every_error_is_drawn_in_the_tree_of_its_module():
 
 
 def test_the_docstring_is_the_message_and_the_body_is_openais():
-    error = errors.NotFound(code="model_not_found", param="model")
+    error = errors.errors.NotFound(code="model_not_found", param="model")
     body = msgspec.json.decode(spoken.openai_body(error))
     assert body == {
         "error": {
@@ -85,3 +86,22 @@ def test_what_cannot_be_waited_for_says_so():
     assert headers(errors.Unauthenticated()) == {"www-authenticate": "Bearer"}
     assert headers(errors.MethodNotAllowed(headers=(("allow", "POST"),))) == {"allow": "POST"}
     assert headers(errors.InternalError()) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "member"),
+    [
+        ("/v1/nowhere", "type"),
+        ("/v1beta/models", "status"),
+        ("/v1beta/cachedContents/1", "status"),
+        ("/v1beta/models/m:generateContent", "status"),
+    ],
+)
+def test_a_refusal_before_any_wire_is_in_the_dialect_of_the_path(path, member):
+    status, _, body = refuse_inference(path, errors.NotFound("there is no such path"), "id")
+    assert status == 404
+    assert member in msgspec.json.decode(body)["error"]
+    assert (
+        msgspec.json.decode(refuse_inference("/v1/messages/batches", errors.NotFound("no"), "id")[2])["request_id"]
+        == "id"
+    )

@@ -157,13 +157,17 @@ def test_what_bounds_the_cost_is_seen_by_every_name(config):
 
 
 def test_an_operators_value_joins_a_config_of_the_other_name():
-    body = BODY | {"generation_config": {"top_k": 3, "max_output_tokens": 9}}
-    edits = transform_edits(Transform(set={"temperature": 0.2}), body, VOCABULARY)
+    config = {"top_k": 3, "top_p": 0.5, "max_output_tokens": 9, "temperature": 2}
+    body = BODY | {"generation_config": config, "safety_settings": [1]}
+    transform = Transform(set={"temperature": 0.2, "safetySettings": []}, drop=["top_p"])
+    edits = transform_edits(transform, body, VOCABULARY)
     relayed = GeminiDialect().encode_relay(
         RelayRequest(operation="gemini.generate", body=json.dumps(body).encode(), document=body, edits=edits),
         Target(provider="p", model="m", base_url="http://x"),
     )
     sent = json.loads(relayed.body)
-    assert sent == BODY | {"generationConfig": {"topK": 3, "maxOutputTokens": 9, "temperature": 0.2}}
+    config = {"top_k": 3, "max_output_tokens": 9, "temperature": 0.2}
+    assert sent == BODY | {"generation_config": config, "safety_settings": []}
     request = GENERATE_WIRE.operation.parse(apply_edits(body, edits), Asked(model="m"))
     assert (request.sampling.top_k, request.sampling.temperature, request.max_output_tokens) == (3, 0.2, 9)
+    assert request.sampling.top_p is None
