@@ -10,6 +10,7 @@ from app.api.inference import Call, Wire
 from app.api.openai.paths import late_error
 from app.api.openai.relayed import check_needed, relayed_operation
 from app.api.openai.shapes import NUMBER, TEXT, Rule, check_common, wrong
+from app.kernel.errors import InvalidRequest
 from app.pipeline.exchange import Asked
 from providers.openai.wire import SPEECH, TRANSCRIPTIONS, TRANSLATIONS
 
@@ -34,6 +35,9 @@ def _read_form(document: Mapping[str, Any], call: Call) -> Asked:
     del call
     model = check_common(document)
     for name, value in document.items():
+        if name.partition("[")[0].casefold() in _READ_BY_US and name not in _READ_BY_US:
+            # A server that reads `model[]` or `model[0]` as a list would take it for `model`.
+            raise InvalidRequest(f"{name} is not accepted here", code="unknown_parameter", param=name)
         if isinstance(value, dict) and name in _READ_BY_US - {"file", "gateway"}:
             raise wrong(name, "text, not a file")
     if isinstance(url := document.get("url"), str):

@@ -86,6 +86,8 @@ def test_what_is_asked(wire, document, asked):
         (TRANSCRIPTIONS_WIRE, {"file": FILE, "model": FILE}, "model"),
         (TRANSLATIONS_WIRE, {"url": "ftp://example.com/x"}, "url"),
         (TRANSLATIONS_WIRE, {"file": FILE, "Model": "x"}, "Model"),
+        (TRANSLATIONS_WIRE, {"file": FILE, "model[]": ["x"]}, "model[]"),
+        (TRANSCRIPTIONS_WIRE, {"file": FILE, "URL[0]": "x"}, "URL[0]"),
     ],
 )
 def test_what_is_wrong_is_named(wire, document, param):
