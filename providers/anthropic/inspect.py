@@ -10,8 +10,9 @@ import msgspec
 from providers.answers import fields, objects, read_object, text
 from providers.anthropic.errors import error_in_stream
 from providers.anthropic.wire import usage_of
-from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.errors import BadAnswer
 from providers.framing import sse
+from providers.framing.inspector import EventWatch, Watch
 from providers.types import Usage
 
 _DELTA = b'"content_block_delta"'
@@ -21,19 +22,14 @@ _MARKS = (b'"message_', b'"error"', _FILE)
 """Words of which none stands in a frame that holds content only. A quote inside text is escaped, so cannot match."""
 
 
-class WholeInspector:
+class WholeInspector(Watch):
     """Reads the usage of a message that is not streamed; `has_thread` is whether the vendor keeps what led to it."""
 
     __slots__ = ("_has_thread", "error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
 
     def __init__(self, *, has_thread: bool = False) -> None:
+        super().__init__()
         self._has_thread = has_thread
-        self.issued: list[str] = []
-        self.usage: Usage | None = None
-        self.has_content = False
-        self.is_finished = False
-        self.output_tokens_seen = 0
-        self.error: ProviderError | None = None
 
     def feed(self, data: bytes) -> bytes:
         """Take the whole body. Raises `BadAnswer` if it is no JSON object."""
@@ -43,10 +39,6 @@ class WholeInspector:
         self.has_content = self.is_finished = True
         self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         return data
-
-    def end(self) -> bytes:
-        """Refuse an answer that has no body. Raises `StreamInterrupted`."""
-        raise StreamInterrupted
 
 
 class CountInspector(WholeInspector):
@@ -81,64 +73,37 @@ class _Event(msgspec.Struct):
 _decode_event = msgspec.json.Decoder(_Event).decode
 
 
-class StreamInspector:
+class StreamInspector(EventWatch):
     """Watches the events of a message: first content, usage, errors and the `message_stop` that ends them.
 
     Once content flows, frames are only searched for the few words that could matter. `has_thread` is whether the vendor
     keeps what led to the message.
     """
 
-    __slots__ = (
-        "_frames",
-        "_has_thread",
-        "error",
-        "has_content",
-        "is_finished",
-        "issued",
-        "output_tokens_seen",
-        "usage",
-    )
+    __slots__ = ("_has_thread",)
 
     def __init__(self, *, has_thread: bool = False) -> None:
+        super().__init__()
         self._has_thread = has_thread
-        self._frames = sse.FrameSplitter()
-        self.issued: list[str] = []
-        self.usage: Usage | None = None
-        self.has_content = False
-        self.is_finished = False
-        self.output_tokens_seen = 0
-        self.error: ProviderError | None = None
 
-    def feed(self, data: bytes) -> bytes:
-        """Take bytes in any cut; return complete frames."""
-        try:
-            complete = self._frames.take(data)
-        except sse.FrameTooLarge:
-            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        if self.is_finished or self.error is not None:
-            return b""
-        if self.has_content and not any(mark in complete for mark in _MARKS) and sse.end_in_objects(complete):
-            self.output_tokens_seen += complete.count(_DELTA)
-            return complete
-        return b"".join([frame for frame in sse.split_frames(complete) if self._passes(frame)])
-
-    def end(self) -> bytes:
-        """Refuse a stream that ended without `message_stop`. Raises `StreamInterrupted`."""
-        raise StreamInterrupted
-
-    def _passes(self, frame: bytes) -> bool:
-        """Look at one frame; return whether the client gets it."""
-        if self.is_finished or self.error is not None:
+    def passes_unseen(self, frames: bytes) -> bool:
+        """Let events through that hold nothing but more content."""
+        if any(mark in frames for mark in _MARKS) or not sse.end_in_objects(frames):
             return False
+        self.output_tokens_seen += frames.count(_DELTA)
+        return True
+
+    def passed(self, frame: bytes) -> bytes:
+        """Look at one frame; return it, unless it reports an error."""
         data = sse.data_of(frame)
         if not data:
-            return True
+            return frame
         event = _read_event(data)
         if event.type == "error":
             self.error = error_in_stream(event.error)
-            return False
+            return b""
         self._look_at(event)
-        return True
+        return frame
 
     def _look_at(self, event: _Event) -> None:
         match event.type:

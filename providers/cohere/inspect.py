@@ -6,22 +6,15 @@ Source: https://docs.cohere.com/reference/rerank, read 2026-11; cohere 7.3, `v2.
 from typing import Any
 
 from providers.answers import count, fields, objects, read_object
-from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.errors import BadAnswer
+from providers.framing.inspector import Watch
 from providers.types import Usage
 
 
-class RerankInspector:
+class RerankInspector(Watch):
     """Reads what a ranking cost. Cohere charges searches, so that an answer without tokens has used none."""
 
-    __slots__ = ("error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
-
-    def __init__(self) -> None:
-        self.issued: list[str] = []
-        self.usage: Usage | None = None
-        self.has_content = False
-        self.is_finished = False
-        self.output_tokens_seen = 0
-        self.error: ProviderError | None = None
+    __slots__ = ()
 
     def feed(self, data: bytes) -> bytes:
         """Take the whole body. Raises `BadAnswer` if it is no ranking."""
@@ -32,10 +25,6 @@ class RerankInspector:
         self.has_content = bool(objects(answer["results"]))
         self.is_finished = True
         return data
-
-    def end(self) -> bytes:
-        """Refuse an answer that has no body. Raises `StreamInterrupted`."""
-        raise StreamInterrupted
 
 
 def _read_usage(meta: dict[str, Any]) -> Usage | None:

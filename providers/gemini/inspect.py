@@ -9,11 +9,11 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from providers.answers import read_object
-from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.errors import BadAnswer, StreamInterrupted
 from providers.framing import sse
+from providers.framing.inspector import EventWatch, Watch
 from providers.gemini.errors import error_in_stream, error_object
 from providers.gemini.wire import WireUsage, read_usage
-from providers.types import Usage
 
 _Read = TypeVar("_Read")
 ARRAY_OPENS, ARRAY_GOES_ON, ARRAY_CLOSES = b"[", b",\r\n", b"]"
@@ -50,18 +50,10 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _decode_usage = msgspec.json.Decoder(_UsageOnly).decode
 
 
-class WholeInspector:
+class WholeInspector(Watch):
     """Reads the usage of an answer that is not streamed."""
 
-    __slots__ = ("error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
-
-    def __init__(self) -> None:
-        self.issued: list[str] = []
-        self.usage: Usage | None = None
-        self.has_content = False
-        self.is_finished = False
-        self.output_tokens_seen = 0
-        self.error: ProviderError | None = None
+    __slots__ = ()
 
     def feed(self, data: bytes) -> bytes:
         """Take the whole body. Raises `BadAnswer` if it is no JSON object."""
@@ -75,12 +67,8 @@ class WholeInspector:
         self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         return data
 
-    def end(self) -> bytes:
-        """Refuse an answer that has no body. Raises `StreamInterrupted`."""
-        raise StreamInterrupted
 
-
-class StreamInspector:
+class StreamInspector(EventWatch):
     """Watches the pieces of an answer: content, usage, errors, and why each candidate ended.
 
     The wire has no terminator; the answer is complete when the body ends after the last candidate did. `framing` is how
@@ -90,45 +78,22 @@ class StreamInspector:
     __slots__ = (
         "_begun",
         "_ended",
-        "_frames",
         "_has_begun",
         "_is_array",
         "_is_refused",
-        "error",
-        "has_content",
-        "is_finished",
-        "issued",
-        "output_tokens_seen",
-        "usage",
     )
 
     def __init__(self, *, framing: Literal["sse", "array", "raw"] = "sse") -> None:
-        self._frames = sse.FrameSplitter()
+        super().__init__()
         self._is_array = framing == "array"
         self._has_begun = False
         self._begun: set[int] = set()
         self._ended: set[int] = set()
         self._is_refused = False
-        self.issued: list[str] = []
-        self.usage: Usage | None = None
-        self.has_content = False
-        self.is_finished = False
-        self.output_tokens_seen = 0
-        self.error: ProviderError | None = None
-
-    def feed(self, data: bytes) -> bytes:
-        """Take bytes in any cut; return complete frames, or the elements that they are."""
-        try:
-            complete = self._frames.take(data)
-        except sse.FrameTooLarge:
-            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        if self.is_finished or self.error is not None or not complete:
-            return b""
-        return b"".join([self._passed(frame) for frame in sse.split_frames(complete)])
 
     def end(self) -> bytes:
         """Return the end of the array, if the client has one. Raises `StreamInterrupted` if the answer was cut."""
-        rest = self._frames.rest.strip()
+        rest = self.frames.rest.strip()
         if self.error is None and rest and (said := error_object(rest)):
             self.error = error_in_stream(said)
         if self.error is not None:
@@ -138,7 +103,7 @@ class StreamInspector:
         self.is_finished = True
         return ARRAY_CLOSES if self._is_array else b""
 
-    def _passed(self, frame: bytes) -> bytes:
+    def passed(self, frame: bytes) -> bytes:
         """Look at one frame; return what the client gets of it."""
         data = sse.data_of(frame)
         if self.error is not None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.errors import BadAnswer, StreamInterrupted
 from providers.framing import sse
+from providers.framing.inspector import EventWatch, Watch
 from providers.openai.errors import error_in_stream
 from providers.openai.wire import (
     Chunk,
@@ -20,24 +21,15 @@ from providers.openai.wire import (
     decode_usage_only,
     read_usage,
 )
-from providers.types import Usage
 
 _DONE = b"[DONE]"
 _DONE_FRAME = sse.encode(_DONE)
 
 
-class WholeInspector:
+class WholeInspector(Watch):
     """Reads the usage of an answer that is not streamed."""
 
-    __slots__ = ("error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
-
-    def __init__(self) -> None:
-        self.issued: list[str] = []
-        self.usage: Usage | None = None
-        self.has_content = False
-        self.is_finished = False
-        self.output_tokens_seen = 0
-        self.error: ProviderError | None = None
+    __slots__ = ()
 
     def feed(self, data: bytes) -> bytes:
         """Take the whole body. Raises `BadAnswer` if it is no JSON object."""
@@ -49,10 +41,6 @@ class WholeInspector:
         self.has_content = self.is_finished = True
         self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         return data
-
-    def end(self) -> bytes:
-        """Refuse an answer that has no body. Raises `StreamInterrupted`."""
-        raise StreamInterrupted
 
 
 def _usage_of_odd_answer(data: bytes) -> UsageOnly:
@@ -66,7 +54,7 @@ def _usage_of_odd_answer(data: bytes) -> UsageOnly:
     return UsageOnly()
 
 
-class StreamInspector:
+class StreamInspector(EventWatch):
     """Watches chat chunks: first content, usage, errors and the `[DONE]` that ends them.
 
     `keep_usage` is whether the client asked for the usage chunk; if not it is taken out. Frames that matter are
@@ -74,61 +62,40 @@ class StreamInspector:
     """
 
     __slots__ = (
-        "_frames",
         "_has_closed",
         "_keep_usage",
-        "error",
-        "has_content",
-        "is_finished",
-        "issued",
-        "output_tokens_seen",
-        "usage",
     )
 
     def __init__(self, *, keep_usage: bool) -> None:
-        self._frames = sse.FrameSplitter()
+        super().__init__()
         self._keep_usage = keep_usage
         self._has_closed = False
-        self.issued: list[str] = []
-        self.usage: Usage | None = None
-        self.has_content = False
-        self.is_finished = False
-        self.output_tokens_seen = 0
-        self.error: ProviderError | None = None
 
-    def feed(self, data: bytes) -> bytes:
-        """Take bytes in any cut; return complete frames."""
-        try:
-            complete = self._frames.take(data)
-        except sse.FrameTooLarge:
-            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        if self.is_finished or self.error is not None:
-            return b""
-        if self.has_content and _is_plain(complete):
-            chunks = complete.count(b"\ndata:") + complete.startswith(b"data:")
-            self.output_tokens_seen += chunks
-            self._has_closed = self._has_closed and not chunks
-            return complete
-        return b"".join([frame for frame in sse.split_frames(complete) if self._passes(frame)])
+    def passes_unseen(self, frames: bytes) -> bool:
+        """Let chunks through that hold nothing but more content."""
+        if not _is_plain(frames):
+            return False
+        chunks = frames.count(b"\ndata:") + frames.startswith(b"data:")
+        self.output_tokens_seen += chunks
+        self._has_closed = self._has_closed and not chunks
+        return True
 
     def end(self) -> bytes:
         """Return the `[DONE]` that the provider left out, if its last chunk closed the answer (`wire.closes`)."""
-        if self.error is not None or not self._has_closed or self._frames.rest.strip():
+        if self.error is not None or not self._has_closed or self.frames.rest.strip():
             raise StreamInterrupted
         self.is_finished = True
         return _DONE_FRAME
 
-    def _passes(self, frame: bytes) -> bool:
-        """Look at one frame; return whether the client gets it."""
+    def passed(self, frame: bytes) -> bytes:
+        """Look at one frame; return it, unless it is not for the client."""
         data = sse.data_of(frame)
-        if self.is_finished or self.error is not None:
-            return False
         if not data:
-            return True
+            return frame
         if data.strip() == _DONE:
             self.is_finished = True
-            return True
-        return self._passes_chunk(_read_chunk(data))
+            return frame
+        return frame if self._passes_chunk(_read_chunk(data)) else b""
 
     def _passes_chunk(self, chunk: Chunk) -> bool:
         if chunk.error is not None:

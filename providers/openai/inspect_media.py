@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from providers.answers import count, fields
-from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.errors import BadAnswer, StreamInterrupted
 from providers.framing import sse
+from providers.framing.inspector import Watch
 from providers.openai import media
 from providers.openai.errors import error_in_stream
 from providers.openai.wire import IMAGES, SPEECH
@@ -83,18 +84,14 @@ def _first(told: dict[str, Any], *names: str) -> int | None:
     return next((found for name in names if (found := count(told.get(name))) is not None), None)
 
 
-class _MediaInspector:
+class _MediaInspector(Watch):
     """What all have in common: the usage is estimated until it is told."""
 
-    __slots__ = ("error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
+    __slots__ = ()
 
     def __init__(self, usage: Usage) -> None:
-        self.usage: Usage | None = usage
-        self.issued: list[str] = []
-        self.has_content = False
-        self.is_finished = False
-        self.output_tokens_seen = 0
-        self.error: ProviderError | None = None
+        super().__init__()
+        self.usage = usage
 
 
 class WholeMediaInspector(_MediaInspector):
@@ -116,10 +113,6 @@ class WholeMediaInspector(_MediaInspector):
             self.usage = read_media_usage(answer) or self.usage
         self.has_content = self.is_finished = True
         return data
-
-    def end(self) -> bytes:
-        """Refuse an answer that has no body. Raises `StreamInterrupted`."""
-        raise StreamInterrupted
 
 
 class SoundInspector(_MediaInspector):

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from providers.answers import read_object
-from providers.errors import BadAnswer, ProviderError, StreamInterrupted
 from providers.framing import sse
+from providers.framing.inspector import EventWatch, Watch
 from providers.openai.responses.wire import COMPLETED, FAILED, INCOMPLETE, failure_of, read_usage
 from providers.types import Usage
 
@@ -65,22 +65,18 @@ def _ids(response: _Response) -> list[str]:
     return [name for name in found if isinstance(name, str)]
 
 
-class WholeResponse:
+class WholeResponse(Watch):
     """Reads the usage and the ids of a response that is not streamed.
 
     `is_billed` is false for one that was stored before and is only shown again.
     """
 
-    __slots__ = ("_is_billed", "error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
+    __slots__ = ("_is_billed",)
 
     def __init__(self, *, is_billed: bool = True) -> None:
+        super().__init__()
         self._is_billed = is_billed
-        self.issued: list[str] = []
-        self.usage: Usage | None = None if is_billed else Usage()
-        self.has_content = False
-        self.is_finished = False
-        self.output_tokens_seen = 0
-        self.error: ProviderError | None = None
+        self.usage = None if is_billed else Usage()
 
     def feed(self, data: bytes) -> bytes:
         """Take the whole body. Raises `BadAnswer` if it is no JSON object, and what a failed response reports."""
@@ -93,10 +89,6 @@ class WholeResponse:
             self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         self.has_content = self.is_finished = True
         return data
-
-    def end(self) -> bytes:
-        """Refuse an answer that has no body. Raises `StreamInterrupted`."""
-        raise StreamInterrupted
 
 
 def _read_response(data: bytes) -> _Response:
@@ -113,51 +105,32 @@ def _odd_response(value: Any) -> _Response:
     return _Response(**{name: value.get(name) for name in ("id", "status", "error", "usage")})
 
 
-class ResponseStreamInspector:
+class ResponseStreamInspector(EventWatch):
     """Watches the events of a response: first content, ids, usage, errors and the event that ends it."""
 
-    __slots__ = ("_frames", "error", "has_content", "is_finished", "issued", "output_tokens_seen", "usage")
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._frames = sse.FrameSplitter()
-        self.issued: list[str] = []
-        self.usage: Usage | None = None
-        self.has_content = False
-        self.is_finished = False
-        self.output_tokens_seen = 0
-        self.error: ProviderError | None = None
-
-    def feed(self, data: bytes) -> bytes:
-        """Take bytes in any cut; return complete frames."""
-        try:
-            complete = self._frames.take(data)
-        except sse.FrameTooLarge:
-            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        if self.is_finished or self.error is not None:
-            return b""
-        if self.has_content and _MATTERS.search(complete) is None and sse.end_in_objects(complete):
-            self.output_tokens_seen += complete.count(b'.delta"')
-            return complete
-        return b"".join([frame for frame in sse.split_frames(complete) if self._passes(frame)])
-
-    def end(self) -> bytes:
-        """Refuse a stream that ends without its last event. Raises `StreamInterrupted`."""
-        raise StreamInterrupted
-
-    def _passes(self, frame: bytes) -> bool:
-        """Look at one frame; return whether the client gets it."""
-        if self.is_finished or self.error is not None:
+    def passes_unseen(self, frames: bytes) -> bool:
+        """Let events through that hold nothing but more content."""
+        if _MATTERS.search(frames) is not None or not sse.end_in_objects(frames):
             return False
+        self.output_tokens_seen += frames.count(b'.delta"')
+        return True
+
+    def passed(self, frame: bytes) -> bytes:
+        """Look at one frame; return it, unless it reports an error or is a `[DONE]` that this wire does not have."""
         data = sse.data_of(frame)
-        if not data or data.strip() == b"[DONE]":
-            return not data
+        if not data:
+            return frame
+        if data.strip() == b"[DONE]":
+            return b""
         event = _read_event(data)
         kind = event.type or ""
         if kind in {FAILED, "error"} or (event.type is None and event.error is not None):
             self.error = failure_of(_error_of(event))
-            return False
+            return b""
         self._note(event, kind)
-        return True
+        return frame
 
     def _note(self, event: _Event, kind: str) -> None:
         if event.item is not None:
