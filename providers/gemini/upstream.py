@@ -7,8 +7,9 @@ from typing import Any
 
 from providers.answers import objects, read_object
 from providers.carry import carry, unsaid_names
-from providers.errors import BadAnswer, ProviderError, StreamInterrupted
+from providers.errors import BadAnswer, StreamInterrupted
 from providers.framing import sse
+from providers.framing.decoder import FrameDecoder
 from providers.gemini.candidates import AnswerReader
 from providers.gemini.config import PREFIX, thinks, write_config
 from providers.gemini.errors import error_in_stream, error_object
@@ -64,58 +65,31 @@ def read_completion(body: bytes) -> Completion:
     return collect([*events, *reader.close(is_whole=True)])
 
 
-class ChunkDecoder:
+class ChunkDecoder(FrameDecoder[bytes]):
     """Reads a streamed answer into events.
 
     The wire has no terminator: an answer is complete when the body ends and every candidate has said why it ended. An
     error in the stream is raised when what came before it is taken.
     """
 
-    __slots__ = ("_failure", "_frames", "_has_ended", "_reader")
+    __slots__ = ("_reader",)
 
     def __init__(self) -> None:
-        self._frames = sse.FrameSplitter()
+        super().__init__(sse.FrameSplitter())
         self._reader = AnswerReader()
-        self._failure: ProviderError | None = None
-        self._has_ended = False
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether the end, or an error, has been read: what follows does not matter."""
-        return self._has_ended or self._failure is not None
-
-    def feed(self, data: bytes) -> list[ChatEvent]:
-        """Take bytes in any cut; return the events that they complete."""
-        if self._failure is not None:
-            raise self._failure
-        try:
-            frames = self._frames.split(data)
-        except sse.FrameTooLarge:
-            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        events: list[ChatEvent] = []
-        for frame in frames:
-            try:
-                events += self._read_frame(frame)
-            except ProviderError as error:
-                if not events:
-                    raise
-                self._failure = error
-                break
-        return events
-
-    def finish(self) -> list[ChatEvent]:
-        """Return the ends of the candidates. Raises `StreamInterrupted`, or what the stream itself reported."""
-        if self._failure is not None:
-            raise self._failure
-        if rest := self._frames.rest.strip():
+    def end(self) -> list[ChatEvent]:
+        """Return the ends of the candidates. Raises `StreamInterrupted`, or an error that stands in no frame."""
+        if rest := self.frames.rest.strip():
             # An error may stand in the body as it is, without a frame around it.
             error = error_object(rest)
             raise error_in_stream(error) if error else StreamInterrupted
         events = self._reader.close()
-        self._has_ended = True
+        self.is_done = True
         return events
 
-    def _read_frame(self, frame: bytes) -> list[ChatEvent]:
+    def read_frame(self, frame: bytes) -> list[ChatEvent]:
+        """Return what a chunk says."""
         data = sse.data_of(frame)
         if not data:
             return []
