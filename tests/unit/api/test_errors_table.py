@@ -54,7 +54,7 @@ def test_every_error_is_drawn_in_the_tree_of_its_module():
 
 
 def test_the_docstring_is_the_message_and_the_body_is_openais():
-    error = errors.errors.NotFound(code="model_not_found", param="model")
+    error = errors.NotFound(code="model_not_found", param="model")
     body = msgspec.json.decode(spoken.openai_body(error))
     assert body == {
         "error": {
