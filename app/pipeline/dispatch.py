@@ -38,6 +38,7 @@ from providers.types import (
     Usage,
     UsageReported,
 )
+from providers.types.usage import MAX_TOKENS
 
 _NS_PER_S = 1_000_000_000
 _JSON_TYPE = b"application/json"
@@ -200,20 +201,28 @@ class Dispatch:
             attempt.cost_nusd = 0
 
     def cancel(self, exchange: Exchange, attempt: Attempt, *, usage: Usage | None = None, tokens_seen: int = 0) -> None:
-        """Note that the caller left or its time ran out: the provider has the prompt, so that is charged."""
+        """Note that the caller left or its time ran out: the provider has the prompt, so that is charged.
+
+        Some providers count at the beginning what was said until then, which is less than what came after. The end of
+        an answer is seen like a token, but not counted as one.
+        """
         if attempt.outcome is not None:
             return
         attempt.outcome = "timeout" if exchange.is_expired else "cancelled"
         attempt.ended_ns = self._clock.monotonic_ns()
+        if usage is not None and usage.output_tokens < tokens_seen - 1:
+            usage = msgspec.structs.replace(usage, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)
         self._charge(exchange, attempt, usage, tokens_seen)
 
     @staticmethod
     def _charge(exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
-        """Note what an attempt used, estimated where the provider did not say, and what that costs."""
+        """Note what an attempt used, estimated where the provider did not say or said nonsense, and what that costs."""
+        if usage is not None and not usage.is_plausible:
+            usage = None
         attempt.usage_source = "estimated" if usage is None or usage.estimated else "provider"
         if usage is None:
             tokens_in = estimate_tokens(exchange.text_bytes)
-            usage = Usage(input_tokens=tokens_in, output_tokens=tokens_seen, estimated=True)
+            usage = Usage(input_tokens=tokens_in, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)
         attempt.usage = usage
         attempt.cost_nusd = None if attempt.price is None else cost(attempt.price, usage)
 

@@ -17,6 +17,7 @@ from scripted_pipeline import (
     USAGE,
     WHOLE,
     FakeAdapter,
+    frame,
     read_out,
     read_until_broken,
 )
@@ -68,6 +69,8 @@ def is_once_each(exchange, events):
     return [event.event_id for event in events] == ids
 
 
+COUNTS_OF_ONE = frame(id="1", choices=[], usage={"prompt_tokens": 9, "completion_tokens": 1})
+TOLD = [TextDelta(text=text) for text in "word"]
 UNSAYABLE = [Started(id="a-1", model="up", created=1), TextDelta(text="")]
 
 
@@ -388,6 +391,28 @@ async def test_a_client_that_leaves_between_two_reads_pays_for_what_it_got(pipel
     assert adapter.opened[0].is_closed
 
 
+@pytest.mark.parametrize(
+    ("make", "script"),
+    [
+        (relaying, [HEAD, TEXTS[0], COUNTS_OF_ONE, *TEXTS, *TEXTS, HANG]),
+        (translating, [ANSWER[0], ANSWER[1], UsageReported(usage=Usage(input_tokens=9, output_tokens=1)), *TOLD, HANG]),
+    ],
+    ids=["relay", "translate"],
+)
+async def test_an_early_count_is_not_all_that_a_client_got(pipeline, make, script):
+    answer = await pipeline.call(pipeline.exchange(CHAT, make(script), stream=True))
+
+    async def read_on():
+        while True:
+            await answer.live.read()
+
+    await cancelled(await started(read_on()))
+    answer.live.close()
+    [event] = await pipeline.settled()
+    assert (event.outcome, event.input_tokens, event.output_tokens) == ("cancelled", 9, 5)
+    assert event.usage_source == "estimated"
+
+
 async def test_a_client_that_leaves_after_the_usage_pays_what_the_provider_counted(pipeline):
     answer = await pipeline.call(pipeline.exchange(CHAT, relaying([HEAD, TEXTS[0] + STOP + COUNTS, HANG]), stream=True))
     await answer.live.read()
@@ -502,3 +527,21 @@ async def test_an_answer_without_id_and_date_gets_those_of_the_request(pipeline,
     said = json.loads(body.split(b"\n\n")[0].removeprefix(b"data: "))
     assert said["id"] == "chatcmpl-" + asked.request_uuid.hex
     assert abs(said["created"] - time.time()) < 60
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [{"input_tokens": -1_000_000}, {"output_tokens": -1}, {"cache_read_tokens": 1 << 70}, {"reasoning_tokens": -5}],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_counts_that_cannot_be_are_no_credit(pipeline, nonsense, stream):
+    reported = UsageReported(usage=Usage(**{"input_tokens": 9, "output_tokens": 9} | nonsense))
+    events = [Started(id="a", model="m"), TextDelta(text="hi"), Finished(reason="stop"), reported]
+    exchange = pipeline.exchange(LLM, FakeAdapter(events), stream=stream)
+    answer = await pipeline.call(exchange)
+    if stream:
+        await read_out(answer)
+    attempt = exchange.last_attempt
+    assert attempt.usage_source == "estimated"
+    assert attempt.usage.input_tokens == estimate_tokens(exchange.text_bytes)
+    assert attempt.cost_nusd == cost(PRICE, attempt.usage) > 0
