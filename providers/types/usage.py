@@ -2,6 +2,9 @@
 
 import msgspec
 
+MAX_TOKENS = 100_000_000
+"""More than any attempt uses: a count beyond it is a mistake."""
+
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one upstream attempt consumed, in tokens.
@@ -26,3 +29,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def total_tokens(self) -> int:
         """All tokens, each counted once."""
         return self.prompt_tokens + self.output_tokens
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether every count can be one: an adapter may pass on whatever it was told."""
+        counts = (self.input_tokens, self.output_tokens, self.cache_read_tokens, self.cache_write_tokens)
+        return all(0 <= count <= MAX_TOKENS for count in (*counts, self.reasoning_tokens))

@@ -536,7 +536,7 @@ async def test_an_answer_without_id_and_date_gets_those_of_the_request(pipeline,
 @pytest.mark.parametrize("stream", [False, True])
 async def test_counts_that_cannot_be_are_no_credit(pipeline, nonsense, stream):
     reported = UsageReported(usage=Usage(**{"input_tokens": 9, "output_tokens": 9} | nonsense))
-    events = [Started(id="a", model="m"), TextDelta(text="hi"), Finished(reason="stop"), reported]
+    events = [*ANSWER[:-1], reported]
     exchange = pipeline.exchange(LLM, FakeAdapter(events), stream=stream)
     answer = await pipeline.call(exchange)
     if stream:
