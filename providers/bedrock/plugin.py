@@ -21,14 +21,14 @@ from providers.bedrock.stream import EventDecoder
 from providers.catalog import Vendor
 from providers.errors import BadAnswer, ConnectFailed, CredentialRefused, RequestRefused
 from providers.http.adapter import HttpAdapter
+from providers.http.chat_only import ChatOnly
 from providers.plugin import Plugin
-from providers.protocol import Adapter, ChatDecoder, Inspector, Sender
+from providers.protocol import Adapter, ChatDecoder, Sender
 from providers.types import (
     ChatRequest,
     Completion,
     EmbeddingRequest,
     Embeddings,
-    RelayRequest,
     Secret,
     Target,
     UpstreamRequest,
@@ -79,7 +79,7 @@ class BedrockOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         )
 
 
-class BedrockDialect:
+class BedrockDialect(ChatOnly):
     """Converse, and InvokeModel for embeddings. Nothing is relayed: no client speaks it to the gateway."""
 
     stream_type = "application/vnd.amazon.eventstream"
@@ -88,11 +88,6 @@ class BedrockDialect:
     def __init__(self, options: BedrockOptions) -> None:
         self._options = options
         self._signs = options.access_key is not None
-
-    def relays(self, target: Target) -> frozenset[str]:
-        """Return nothing."""
-        del target
-        return frozenset()
 
     def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
         """Return the request for an answer."""
@@ -116,14 +111,6 @@ class BedrockDialect:
     def decode_embeddings(self, body: bytes) -> Embeddings:
         """Read embeddings."""
         return read_embeddings(body)
-
-    def encode_relay(self, request: RelayRequest, target: Target) -> UpstreamRequest:
-        """Refuse."""
-        raise RequestRefused(f"{target.provider} does not serve {request.operation}", status=400)
-
-    def inspector(self, request: RelayRequest) -> Inspector:
-        """Refuse."""
-        raise RequestRefused(f"Bedrock does not serve {request.operation}", status=400)
 
     def encode_models(self, target: Target) -> UpstreamRequest:
         """Return the request that lists the models, which goes to another host; only AWS's own address tells which."""

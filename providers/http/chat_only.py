@@ -3,11 +3,13 @@
 A subclass writes `encode_chat`, `decode_chat` and `chat_decoder`, and overrides what else its vendor has.
 """
 
+from abc import abstractmethod
 from typing import Any
 
 from providers.answers import error_of_status, fields, read_object, read_refusal, text
-from providers.errors import BadAnswer, ProviderError, RequestRefused, StreamInterrupted
+from providers.errors import BadAnswer, ProviderError, RequestRefused
 from providers.framing import sse
+from providers.framing.decoder import FrameDecoder
 from providers.protocol import Inspector
 from providers.types import (
     ChatEvent,
@@ -66,41 +68,28 @@ class ChatOnly:
 
 
 def _not_served(what: str, target: Target) -> RequestRefused:
-    return RequestRefused(f"{target.provider} does not serve {what}", status=404)
+    return RequestRefused(
+        f"{target.provider} does not serve {what}", status=400, code="unsupported_operation", param="model"
+    )
 
 
-class EventStreamDecoder:
+class EventStreamDecoder(FrameDecoder[bytes]):
     """Reads server-sent events whose data are JSON objects; what they say is the subclass's to know.
 
-    It writes `read` and sets `is_finished` when the vendor has said its last; until then the answer was cut.
+    It writes `read` and sets `is_done` when the vendor has said its last; until then the answer was cut.
     """
 
     def __init__(self) -> None:
-        self._frames = sse.FrameSplitter()
-        self.is_finished = False
+        super().__init__(sse.FrameSplitter())
 
+    @abstractmethod
     def read(self, said: dict[str, Any]) -> list[ChatEvent]:
         """Return what one event says."""
-        raise NotImplementedError
 
-    def feed(self, data: bytes) -> list[ChatEvent]:
-        """Take bytes in any cut; return the events of the frames that they complete."""
-        try:
-            frames = self._frames.split(data)
-        except sse.FrameTooLarge:
-            raise BadAnswer("the provider sent an event of more than 1 MiB", code="upstream_too_large") from None
-        events: list[ChatEvent] = []
-        for frame in frames:
-            said = sse.data_of(frame)
-            if said and not self.is_finished:
-                events += self.read(read_object(said))
-        return events
-
-    def finish(self) -> list[ChatEvent]:
-        """Return nothing more; raises `StreamInterrupted` where the end was never said."""
-        if not self.is_finished:
-            raise StreamInterrupted
-        return []
+    def read_frame(self, frame: bytes) -> list[ChatEvent]:
+        """Return what one frame says: nothing, if it has no data."""
+        data = sse.data_of(frame)
+        return self.read(read_object(data)) if data else []
 
 
 __all__ = ["ChatOnly", "EventStreamDecoder"]

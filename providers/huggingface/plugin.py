@@ -6,21 +6,17 @@ Source: https://huggingface.github.io/text-generation-inference, read 2026-11.
 
 import msgspec
 
-from providers.carry import refuse
 from providers.catalog import Vendor
-from providers.errors import RequestRefused
 from providers.http.adapter import HttpAdapter
+from providers.http.chat_only import ChatOnly
 from providers.huggingface import answers, upstream
 from providers.huggingface.errors import decode_error
 from providers.huggingface.prompt import TEMPLATES, ChatTemplate, Template, raw_prompt
 from providers.huggingface.stops import TrimmedStream, Trimmer
 from providers.plugin import Plugin
-from providers.protocol import Adapter, ChatDecoder, ChatStream, Inspector, Sender
+from providers.protocol import Adapter, ChatDecoder, ChatStream, Sender
 from providers.types import (
     ChatRequest,
-    EmbeddingRequest,
-    Embeddings,
-    RelayRequest,
     Target,
     UpstreamRequest,
 )
@@ -39,20 +35,15 @@ class TgiOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     chat_template: ChatTemplate = "plain"
 
 
-class TgiDialect:
+class TgiDialect(ChatOnly):
     """The server's own wire."""
 
-    stream_type = "text/event-stream"
     decode_error = staticmethod(decode_error)
     decode_chat = staticmethod(answers.read_completion)
     decode_models = staticmethod(answers.read_models)
 
     def __init__(self, template: Template) -> None:
         self._template = template
-
-    def relays(self, target: Target) -> frozenset[str]:  # noqa: ARG002 - the protocol's
-        """Return nothing: no client speaks this wire to the gateway."""
-        return frozenset()
 
     def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
         """Return the request for an answer; the server has one model, so that none is named."""
@@ -69,22 +60,6 @@ class TgiDialect:
     def chat_decoder(self) -> ChatDecoder:
         """Return a decoder for one streamed answer."""
         return answers.TokenDecoder()
-
-    def encode_embeddings(self, request: EmbeddingRequest, target: Target) -> UpstreamRequest:  # noqa: ARG002
-        """Refuse: the server makes text only."""
-        raise refuse("input", what="an embedding request")
-
-    def decode_embeddings(self, body: bytes) -> Embeddings:  # noqa: ARG002 - the protocol's
-        """Refuse: none were asked for."""
-        raise refuse("input", what="an embedding request")
-
-    def encode_relay(self, request: RelayRequest, target: Target) -> UpstreamRequest:  # noqa: ARG002 - the protocol's
-        """Refuse: nothing is relayed."""
-        raise RequestRefused(f"this provider does not serve {request.operation}", status=404)
-
-    def inspector(self, request: RelayRequest) -> Inspector:
-        """Refuse: nothing is relayed."""
-        raise RequestRefused(f"this provider does not serve {request.operation}", status=404)
 
     def encode_models(self, target: Target) -> UpstreamRequest:
         """Return the request for the name of the model."""

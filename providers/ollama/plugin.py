@@ -8,17 +8,16 @@ from typing import Any
 import msgspec
 
 from providers.catalog import Vendor
-from providers.errors import RequestRefused
 from providers.http.adapter import HttpAdapter
+from providers.http.chat_only import ChatOnly
 from providers.ollama import answers, upstream
 from providers.ollama.errors import decode_error
 from providers.ollama.upstream import OllamaOptions
 from providers.plugin import Plugin
-from providers.protocol import Adapter, ChatDecoder, Inspector, Sender
+from providers.protocol import Adapter, ChatDecoder, Sender
 from providers.types import (
     ChatRequest,
     EmbeddingRequest,
-    RelayRequest,
     Target,
     UpstreamRequest,
 )
@@ -26,7 +25,7 @@ from providers.types import (
 _JSON = ("content-type", "application/json")
 
 
-class OllamaDialect:
+class OllamaDialect(ChatOnly):
     """Ollama's own wire."""
 
     stream_type = "application/x-ndjson"
@@ -37,10 +36,6 @@ class OllamaDialect:
 
     def __init__(self, options: OllamaOptions) -> None:
         self._options = options
-
-    def relays(self, target: Target) -> frozenset[str]:  # noqa: ARG002 - the protocol's
-        """Return nothing: no client speaks this wire to the gateway."""
-        return frozenset()
 
     def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
         """Return the request for an answer."""
@@ -55,14 +50,6 @@ class OllamaDialect:
         """Return the request for embeddings."""
         body, dropped = upstream.write_embeddings(request, model=target.model, defaults=self._options)
         return _post(target, "/api/embed", body, dropped=dropped)
-
-    def encode_relay(self, request: RelayRequest, target: Target) -> UpstreamRequest:  # noqa: ARG002 - the protocol's
-        """Refuse: nothing is relayed."""
-        raise RequestRefused(f"this provider does not serve {request.operation}", status=404)
-
-    def inspector(self, request: RelayRequest) -> Inspector:
-        """Refuse: nothing is relayed."""
-        raise RequestRefused(f"this provider does not serve {request.operation}", status=404)
 
     def encode_models(self, target: Target) -> UpstreamRequest:
         """Return the request that lists the models that are installed."""

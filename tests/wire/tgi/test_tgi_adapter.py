@@ -163,7 +163,7 @@ def test_embeddings_are_refused_by_name():
     request = EmbeddingRequest(model="m", input=["a"], dialect="openai")
     with pytest.raises(RequestRefused) as caught:
         TgiDialect(TEMPLATES["plain"]).encode_embeddings(request, TARGET)
-    assert (caught.value.status, caught.value.param) == (400, "input")
+    assert (caught.value.status, caught.value.code, caught.value.param) == (400, "unsupported_operation", "model")
 
 
 def test_the_server_has_one_model():
