@@ -210,7 +210,7 @@ class Dispatch:
             return
         attempt.outcome = "timeout" if exchange.is_expired else "cancelled"
         attempt.ended_ns = self._clock.monotonic_ns()
-        if usage is not None and usage.output_tokens < tokens_seen - 1:
+        if usage is not None and usage.output_tokens < max(tokens_seen - 1, min(tokens_seen, 1)):
             usage = msgspec.structs.replace(usage, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)
         self._charge(exchange, attempt, usage, tokens_seen)
 

@@ -395,9 +395,10 @@ async def test_a_client_that_leaves_between_two_reads_pays_for_what_it_got(pipel
     ("make", "script"),
     [
         (relaying, [HEAD, TEXTS[0], COUNTS_OF_ONE, *TEXTS, *TEXTS, HANG]),
-        (translating, [ANSWER[0], ANSWER[1], UsageReported(usage=Usage(input_tokens=9, output_tokens=1)), *TOLD, HANG]),
+        (translating, [*ANSWER[:2], UsageReported(usage=Usage(input_tokens=9, output_tokens=1)), *TOLD, HANG]),
+        (translating, [ANSWER[0], UsageReported(usage=Usage(input_tokens=9)), *TOLD, ANSWER[1], HANG]),
     ],
-    ids=["relay", "translate"],
+    ids=["relay", "translate", "nothing yet"],
 )
 async def test_an_early_count_is_not_all_that_a_client_got(pipeline, make, script):
     answer = await pipeline.call(pipeline.exchange(CHAT, make(script), stream=True))
@@ -411,6 +412,14 @@ async def test_an_early_count_is_not_all_that_a_client_got(pipeline, make, scrip
     [event] = await pipeline.settled()
     assert (event.outcome, event.input_tokens, event.output_tokens) == ("cancelled", 9, 5)
     assert event.usage_source == "estimated"
+
+
+async def test_one_word_after_a_count_of_none_is_one(pipeline):
+    script = [ANSWER[0], UsageReported(usage=Usage(input_tokens=9)), ANSWER[1], HANG]
+    answer = await pipeline.call(pipeline.exchange(CHAT, translating(script), stream=True))
+    answer.live.close()
+    [event] = await pipeline.settled()
+    assert (event.output_tokens, event.usage_source) == (1, "estimated")
 
 
 async def test_a_client_that_leaves_after_the_usage_pays_what_the_provider_counted(pipeline):
