@@ -12,7 +12,7 @@ from providers.framing import sse
 from providers.framing.decoder import FrameDecoder
 from providers.openai import thoughts
 from providers.openai.errors import error_in_stream
-from providers.openai.parts import read_arguments
+from providers.openai.parts import made_call_id, read_arguments
 from providers.openai.wire import FINISH_REASONS, closes, usage_of
 from providers.stream import ANNOTATIONS
 from providers.types import (
@@ -36,6 +36,7 @@ class ChunkDecoder(FrameDecoder[bytes]):
         "_calls",
         "_finished",
         "_has_closed",
+        "_id",
         "_opened",
         "_thoughts",
     )
@@ -43,6 +44,7 @@ class ChunkDecoder(FrameDecoder[bytes]):
     def __init__(self) -> None:
         super().__init__(sse.FrameSplitter())
         self._has_closed = False
+        self._id = ""
         self._opened = False
         self._begun: set[int] = set()
         self._calls: dict[int, _Calls] = {}
@@ -78,7 +80,8 @@ class ChunkDecoder(FrameDecoder[bytes]):
         if not self._opened and (choices or usage is not None or chunk.get("id")):
             self._opened = True
             created = integer(chunk.get("created"))
-            events.append(Started(id=str(chunk.get("id") or ""), model=str(chunk.get("model") or ""), created=created))
+            self._id = str(chunk.get("id") or "")
+            events.append(Started(id=self._id, model=str(chunk.get("model") or ""), created=created))
         for choice in choices:
             events += self._read_choice(choice)
         return [*events, UsageReported(usage=usage)] if usage is not None else events
@@ -100,9 +103,12 @@ class ChunkDecoder(FrameDecoder[bytes]):
             events.append(TextDelta(choice=index, text="", signature=signature))
         if refusal := delta.get("refusal"):
             events.append(TextDelta(choice=index, text=str(refusal), refusal=True))
-        if calls := delta.get("tool_calls"):
-            known = self._calls.setdefault(index, _Calls(index))
-            events += [event for call in objects(calls) for event in known.read(call)]
+        calls = objects(delta.get("tool_calls"))
+        if function := fields(delta.get("function_call")):
+            calls.append({"id": function.get("name"), "function": function})
+        if calls:
+            known = self._calls.setdefault(index, _Calls(index, answer_id=self._id))
+            events += [event for call in calls for event in known.read(call)]
         reason = choice.get("finish_reason")
         if reason and index not in self._finished:
             self._finished.add(index)
@@ -160,13 +166,14 @@ class _Calls:
     """The tool calls of one streamed choice, numbered in the order in which they began.
 
     A delta belongs to the call that last began at its `index`. Some vendors leave the index out, or give several calls
-    the same one; a name with another id begins another call.
+    the same one; a name with another id begins another call, and so does a name without id and index.
     """
 
-    __slots__ = ("_choice", "_count", "_open")
+    __slots__ = ("_answer_id", "_choice", "_count", "_open")
 
-    def __init__(self, choice: int) -> None:
+    def __init__(self, choice: int, *, answer_id: str) -> None:
         self._choice = choice
+        self._answer_id = answer_id
         self._count = 0
         self._open: dict[int, tuple[int, str]] = {}
 
@@ -179,8 +186,10 @@ class _Calls:
         name, given = str(function.get("name") or ""), str(call.get("id") or "")
         events: list[ChatEvent] = []
         known = self._open.get(place)
-        if known is None or (name and given and given != known[1]):
-            known = self._open[place] = (self._count, given or f"call_{self._choice}_{self._count}")
+        is_other = given != known[1] if known is not None and given else call.get("index") is None
+        if known is None or (name and is_other):
+            given = given or made_call_id(self._answer_id, self._choice, self._count)
+            known = self._open[place] = (self._count, given)
             self._count += 1
             signature, _ = thoughts.read_thought_signature(call.get(thoughts.EXTRA))
             events.append(

@@ -3,6 +3,7 @@
 Source: https://platform.openai.com/docs/api-reference/chat/create, read 2026-11.
 """
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -103,6 +104,12 @@ def parse_tool_call(call: dict[str, Any]) -> ToolCallPart:
         signature=signature,
         extras=extras,
     )
+
+
+def made_call_id(answer_id: str, choice: int, number: int) -> str:
+    """Return the id of a call to which its vendor gave none: the same for the same call of the same answer."""
+    mark = f"{answer_id}\0{choice}\0{number}".encode(errors="surrogatepass")
+    return f"call_{hashlib.blake2b(mark, digest_size=12).hexdigest()}"
 
 
 def read_arguments(arguments: Any) -> str:

@@ -18,7 +18,7 @@ from providers.errors import BadAnswer
 from providers.openai import mistral, thoughts
 from providers.openai.foreign import cannot_think, fit_user, fitted, never_thinks
 from providers.openai.messages import take_signature, write_message
-from providers.openai.parts import parse_part, parse_tool_call
+from providers.openai.parts import made_call_id, parse_part, parse_tool_call
 from providers.openai.tools import write_tool, write_tool_choice
 from providers.openai.wire import DIALECT, FINISH_REASONS, usage_of
 from providers.reasoning import effort_of
@@ -181,12 +181,16 @@ def read_completion(body: bytes) -> Completion:
         id=str(answer.get("id") or ""),
         model=str(answer.get("model") or ""),
         created=integer(answer.get("created")),
-        choices=[_read_choice(choice, position) for position, choice in enumerate(choices)],
+        choices=[
+            _read_choice(choice, position, answer_id=str(answer.get("id") or ""))
+            for position, choice in enumerate(choices)
+        ],
         usage=usage_of(answer),
     )
 
 
-def _read_choice(choice: dict[str, Any], position: int) -> Choice:
+def _read_choice(choice: dict[str, Any], position: int, *, answer_id: str) -> Choice:
+    index = integer(choice.get("index", position))
     message = fields(choice.get("message"))
     content: list[Part] = []
     blocks = thoughts.read_details(message.get(thoughts.DETAILS))
@@ -198,11 +202,15 @@ def _read_choice(choice: dict[str, Any], position: int) -> Choice:
     content = take_signature(content, message)
     if refusal := message.get("refusal"):
         content.append(RefusalPart(text=str(refusal)))
-    content += [parse_tool_call(call) for call in objects(message.get("tool_calls"))]
+    calls = objects(message.get("tool_calls"))
     if function := fields(message.get("function_call")):
-        content.append(parse_tool_call({"id": function.get("name"), "function": function}))
+        calls.append({"id": function.get("name"), "function": function})
+    for number, call in enumerate(calls):
+        content.append(
+            parse_tool_call(call if call.get("id") else {**call, "id": made_call_id(answer_id, index, number)})
+        )
     return Choice(
-        index=integer(choice.get("index", position)),
+        index=index,
         content=content,
         finish_reason=FINISH_REASONS.get(str(choice.get("finish_reason")), "other"),
         logprobs=choice.get("logprobs"),
