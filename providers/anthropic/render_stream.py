@@ -112,7 +112,8 @@ class MessageRenderer:
             return b""
         said = b""
         if event.text:
-            said = self._in_block("text") + self._delta({"type": "text_delta", "text": event.text})
+            kind = "refusal" if event.refusal else "text"
+            said = self._in_block(kind) + self._delta({"type": "text_delta", "text": event.text})
         if not extras and event.signature is None:
             return said
         for citation in citations_of(extras, extras.get(ANNOTATIONS, [])):
@@ -134,13 +135,13 @@ class MessageRenderer:
         return said + (self._close_block() if CLOSES_PART in event.extras else b"")
 
     def _in_block(self, kind: str) -> bytes:
-        """Return what opens a block of this kind, if the open one is of another."""
+        """Return what opens a block of this kind, if the open one is of another; a refusal is text of its own."""
         if self._open is not None and self._open[0] == kind:
             return b""
-        empty = {"text": ""} if kind == "text" else {"thinking": "", "signature": ""}
+        empty = {"type": kind, "thinking": "", "signature": ""} if kind == "thinking" else {"type": "text", "text": ""}
         said = self._begin() + self._close_block() + self._close_calls()
         self._open = (kind, self._next)
-        return said + self._start({"type": kind} | empty)
+        return said + self._start(empty)
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         index = self._open[1] if self._open is not None else 0

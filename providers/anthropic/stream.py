@@ -82,8 +82,11 @@ class MessageDecoder(FrameDecoder[bytes]):
 
     def _continue(self, index: int, event: dict[str, Any], *, is_end: bool) -> Iterator[ChatEvent]:
         block = self._blocks.pop(index, None) if is_end else self._blocks.get(index)
-        if block is not None:
-            yield from block.close() if is_end else block.grow(fields(event.get("delta")))
+        if block is None:
+            return
+        yield from block.close() if is_end else block.grow(fields(event.get("delta")))
+        if is_end and isinstance(block, _Text) and block.has_citations:
+            self._after_text = False  # its citations have ended the part
 
     def _start(self, message: dict[str, Any]) -> Iterator[ChatEvent]:
         if self._opened:
@@ -165,6 +168,11 @@ class _Text(_Block):
     def __init__(self, value: dict[str, Any]) -> None:
         super().__init__(value)
         self._citations: list[dict[str, Any]] = []
+
+    @property
+    def has_citations(self) -> bool:
+        """Whether the text cites anything."""
+        return bool(self._citations)
 
     def begin(self) -> Iterator[ChatEvent]:
         if isinstance(text := self._value.get("text"), str) and text:
