@@ -32,7 +32,7 @@ def python_with(requirements: str) -> Path:
     listed = FOLDER / "requirements" / f"{requirements}.txt"
 
     def make(folder: Path) -> None:
-        venv.create(folder, with_pip=True, clear=True)
+        venv.create(folder, with_pip=True, clear=True, symlinks=True)
         _install([str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "-r", str(listed)], cwd=folder)
 
     name = f"{requirements}-{sys.version_info.major}.{sys.version_info.minor}"
