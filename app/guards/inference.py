@@ -58,7 +58,7 @@ def requires_model(
     principal: Principal, routes: RouteTable, name: str, *, pinned: tuple[str, str] | None = None
 ) -> Route:
     """Return the route of a model that the caller may use; `pinned` is the target that it asks for."""
-    route = routes.find(name)
+    route = _open(routes.find(name), principal)
     if route is None:
         raise NotFound(f"the model {name[:100]!r} does not exist", code="model_not_found", param="model")
     if not principal.may_use(name):
@@ -67,10 +67,15 @@ def requires_model(
         return route
     if not principal.may_route:
         raise Forbidden("this key may not choose its route", code="insufficient_scope", param="x-gateway-route")
-    narrowed = routes.pinned(route, *pinned)
+    narrowed = _open(routes.pinned(route, *pinned), principal)
     label = "/".join(pinned)
     if narrowed is None:
         raise NotFound(f"there is no target {label[:100]!r}", code="model_not_found", param="x-gateway-route")
     if narrowed.targets[0] not in route.targets and not principal.may_use(label):
         raise Forbidden(f"this key may not use {label[:100]!r}", code="model_not_allowed", param="x-gateway-route")
     return narrowed
+
+
+def _open(route: Route | None, principal: Principal) -> Route | None:
+    """Return a route with the accounts that the caller's organisation may use; nothing if there are none."""
+    return None if route is None else route.open_to(principal.organization_id)

@@ -90,7 +90,7 @@ class Stored:
                 f"a request may refer to at most {MAX_REFERENCES} stored objects", param=references[0].path
             )
         # The account is the organisation's alone, so that all there is in it is the organisation's.
-        is_own = all(target.dedicated_to == str(organization_id) for target in exchange.route.targets)
+        is_own = all(target.is_dedicated_to(organization_id) for target in exchange.route.targets)
         if not self._may_store():
             if is_own:
                 return

@@ -1,6 +1,7 @@
 """The routes: every public model name and the targets behind it, as one immutable snapshot."""
 
 from collections.abc import Callable, Iterator, Mapping
+from uuid import UUID
 
 import msgspec
 
@@ -18,7 +19,7 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     head of such an answer when it has finished, so the clock for the first token runs there only if the operator set
     it.
     `relays` are the operations whose bytes it gets unchanged.
-    `dedicated_to` is the id of the one organisation that uses the provider's account, if there is one.
+    `dedicated_to` is the id of the one organisation that may use the provider's account, if there is one.
     """
 
     provider: str
@@ -31,6 +32,10 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     price: Price | None = None
     bills_after_disconnect: bool = False
     dedicated_to: str | None = None
+
+    def is_dedicated_to(self, organization_id: UUID) -> bool:
+        """Whether the account is the organisation's alone, with all that is stored in it."""
+        return self.dedicated_to is not None and self.dedicated_to.lower() == str(organization_id)
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +54,13 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     balance: str = "weighted"
     timeouts: Timeouts = Timeouts()
     transform: Transform | None = None
+
+    def open_to(self, organization_id: UUID) -> "Route | None":
+        """Return the route without the accounts of other organisations; nothing if that leaves no target."""
+        if all(target.dedicated_to is None for target in self.targets):
+            return self
+        kept = tuple(t for t in self.targets if t.dedicated_to is None or t.is_dedicated_to(organization_id))
+        return msgspec.structs.replace(self, targets=kept) if kept else None
 
 
 class RouteTable:

@@ -50,7 +50,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = None
     dedicated_to: Annotated[
         str | None,
-        Meta(description="The id of the one organisation that uses this account; it may name state stored there."),
+        Meta(description="The id of the one organisation that may use this account, and name what is stored there."),
     ] = None
     timeouts: Annotated[TimeoutSettings, Meta(description="Clocks for all calls to it.")] = TimeoutSettings()
     headers: Annotated[

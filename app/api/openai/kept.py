@@ -4,6 +4,7 @@ What the gateway keeps it answers itself; what a provider keeps is asked of that
 """
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, delete, get
@@ -32,7 +33,7 @@ def kept_response_handlers(gateway: Gateway) -> list[Any]:
         if request.query_params.get("stream") in {"true", "1"}:
             raise InvalidRequest("a kept response is not streamed again", param="stream")
         if found.provider is not None:
-            return _json(await _ask(gateway, found, RESPONSE_GET))
+            return _json(await _ask(gateway, found, RESPONSE_GET, organization_id=_organization(request)))
         kept = await gateway.core.responses.find(response_id, organization_id=_organization(request))
         if kept is None:
             raise _not_found(response_id)
@@ -42,7 +43,7 @@ def kept_response_handlers(gateway: Gateway) -> list[Any]:
     async def delete_response(request: _Request, response_id: FromPath[str]) -> Response[bytes]:
         found = await _issued(gateway, request, response_id)
         if found.provider is not None:
-            await _ask(gateway, found, RESPONSE_DELETE)
+            await _ask(gateway, found, RESPONSE_DELETE, organization_id=_organization(request))
         await gateway.core.responses.forget(response_id, organization_id=_organization(request))
         return _json(msgspec.json.encode({"id": response_id, "object": "response", "deleted": True}))
 
@@ -69,10 +70,10 @@ def _organization(request: _Request) -> Any:
     return request.scope["state"]["organization_id"]
 
 
-async def _ask(gateway: Gateway, found: Issued, operation: str) -> bytes:
+async def _ask(gateway: Gateway, found: Issued, operation: str, *, organization_id: UUID) -> bytes:
     """Return what the provider that keeps a response says to `operation`."""
     choice = gateway.routes.target_at(found.provider or "", operation)
-    if choice is None:
+    if choice is None or not (choice.dedicated_to is None or choice.is_dedicated_to(organization_id)):
         raise _not_found(found.id)
     asked = RelayRequest(operation=operation, body=b"", document={}, subject=found.id)
     try:

@@ -57,7 +57,8 @@ def model_handlers(gateway: Gateway) -> list[Any]:
     async def usable(request: Request[Any, Any, Any]) -> list[Route]:
         headers = request.scope["state"]["context"].headers
         principal = await requires_inference(headers, gateway.directory, gateway.tokens, scope="models")
-        return [route for route in gateway.routes if principal.may_use(route.name)]
+        organization_id = principal.organization_id
+        return [route for route in gateway.routes if principal.may_use(route.name) and route.open_to(organization_id)]
 
     @get("/v1/models", include_in_schema=False)
     async def list_models(request: Request[Any, Any, Any]) -> Response[bytes]:

@@ -1,3 +1,6 @@
+from uuid import UUID
+
+import msgspec
 import pytest
 
 from app.domain.keys.principal import Principal
@@ -119,7 +122,7 @@ TABLE = RouteTable(
 
 
 def caller(**fields):
-    return Principal(key_id=None, organization_id=None, **fields)
+    return Principal(key_id=None, organization_id=fields.pop("organization_id", None), **fields)
 
 
 def test_a_model_that_the_key_may_use_has_its_route():
@@ -152,3 +155,17 @@ def test_a_model_that_the_key_may_not_use_has_none(principal, name, pinned, kind
         requires_model(principal, TABLE, name, pinned=pinned)
     assert caught.value.code == code
     assert len(caught.value.message) < 200
+
+
+def test_an_account_of_one_organisation_is_nobody_elses():
+    ours, others = (UUID(each) for each in (OURS, OTHER))
+    shared, own = target("a", "x"), msgspec.structs.replace(target("b", "y"), dedicated_to=OURS.upper())
+    table = RouteTable({"mixed": route("mixed", shared, own), "own": route("own", own)})
+    us, them = caller(organization_id=ours, may_route=True), caller(organization_id=others, may_route=True)
+    assert requires_model(us, table, "mixed").targets == (shared, own)
+    assert requires_model(us, table, "own", pinned=("b", "y")).targets == (own,)
+    assert requires_model(them, table, "mixed").targets == (shared,)
+    for name, pinned in (("own", None), ("mixed", ("b", "y"))):
+        with pytest.raises(NotFound) as caught:
+            requires_model(them, table, name, pinned=pinned)
+        assert caught.value.code == "model_not_found"
