@@ -130,8 +130,10 @@ class StreamInspector(EventWatch):
         if event.delta is None:
             return
         self.issued += _container_of(event.delta.container)
-        # An answer may be empty, and has then been given all the same.
-        self.has_content = self.has_content or event.delta.stop_reason is not None
+        if event.delta.stop_reason is not None and not self.has_content:
+            # An answer may be empty, and has then been given all the same.
+            self.has_content = True
+            self.output_tokens_seen += 1
 
 
 def _read_event(data: bytes) -> _Event:
