@@ -239,6 +239,11 @@ def in_order(messages: Iterable[Message]) -> list[Message]:
     return ordered + waiting
 
 
+def image_type(media_type: str | None) -> str:
+    """Return the registered name of an image's type, where clients use another for JPEG, or none."""
+    return "image/jpeg" if media_type is None or media_type == "image/jpg" else media_type
+
+
 def unsaid_names(messages: Iterable[Message]) -> tuple[str, ...]:
     """Return `name` where a message says who speaks: for wires that have no word for it."""
     return ("name",) if any(message.name is not None for message in messages if message.role != "tool") else ()
@@ -266,6 +271,7 @@ __all__ = [
     "canonical",
     "carry",
     "functions_only",
+    "image_type",
     "in_order",
     "refuse",
     "unsaid_failures",

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from providers.anthropic.wire import DIALECT, tool_id
-from providers.carry import as_user_text, refuse
+from providers.carry import as_user_text, image_type, refuse
 from providers.claude import with_distinct_ids
 from providers.custom_tools import wrap
 from providers.signatures import value_for
@@ -185,7 +185,7 @@ def _write_result(part: ToolResultPart, *, is_own: bool) -> dict[str, Any]:
 def _image_source(part: ImagePart) -> dict[str, Any]:
     if part.data is None:
         return {"type": "url", "url": part.url}
-    return {"type": "base64", "media_type": part.media_type or "image/jpeg", "data": part.data}
+    return {"type": "base64", "media_type": image_type(part.media_type), "data": part.data}
 
 
 def _write_file(part: FilePart) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from providers.carry import refuse
+from providers.carry import image_type, refuse
 from providers.gemini.wire import standard_base64
 from providers.types import AudioPart, FilePart, ImagePart
 
@@ -69,7 +69,7 @@ def is_web_address(uri: str) -> bool:
 def write_image(part: ImagePart) -> dict[str, Any]:
     """Return the wire's form of an image."""
     if part.data is not None:
-        return _inline(part.data, part.media_type or "image/jpeg")
+        return _inline(part.data, image_type(part.media_type))
     return _address(part.url or "", part.media_type or _type_of(part.url) or "image/jpeg")
 
 
