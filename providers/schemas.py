@@ -81,6 +81,26 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
+def may_be_strict(schema: Any) -> bool:
+    """Whether a schema is of the form that OpenAI can promise: every object is closed, and demands all its members.
+
+    Source: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas, read 2026-11.
+    """
+    if isinstance(schema, list):
+        return all(may_be_strict(item) for item in schema)
+    if not isinstance(schema, Mapping):
+        return True
+    kind = schema.get("type")
+    if kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema:
+        members = schema.get("properties") or {}
+        demanded = schema.get("required") or []
+        if schema.get("additionalProperties") is not False or set(demanded) != set(members):
+            return False
+    inner = [value for name, value in schema.items() if name in _SCHEMA | _SCHEMA_LISTS]
+    named = [item for name in _OF_SCHEMAS & schema.keys() for item in dict(schema[name]).values()]
+    return may_be_strict([*inner, *named])
+
+
 def of_object(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a schema of parameters that says what vendors demand: that it is an object, and its members, if none.
 
@@ -122,4 +142,4 @@ def _resolve(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-__all__ = ["clean", "inline_references", "of_object"]
+__all__ = ["clean", "inline_references", "may_be_strict", "of_object"]

@@ -12,7 +12,18 @@ from typing import Any
 import msgspec
 
 from providers.carry import in_order
-from providers.types import ChatRequest, FilePart, ImagePart, Message, Part, TextPart, ToolCallPart, ToolResultPart
+from providers.schemas import may_be_strict, of_object
+from providers.types import (
+    ChatRequest,
+    FilePart,
+    ImagePart,
+    Message,
+    Part,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+)
 
 LONGEST_ID = 40
 """How long the id of a tool call may be. Source: https://github.com/langgenius/dify/issues/28987, read 2026-11."""
@@ -21,6 +32,7 @@ LONGEST_ID_IN_RESPONSES = 64
 _LONGEST_USER = 64
 """How long `user` may be. Source: https://github.com/maximhq/bifrost/pull/1000, read 2026-11."""
 _NEVER_THINKS = re.compile(r"(?:ft:)?(?:gpt-3|gpt-4|chatgpt-|gpt-5(?:\.\d+)?-chat)")
+_OPENAIS = frozenset({"openai", "responses", "completions"})
 _SHOWN_BELOW = "(shown below)"
 
 
@@ -47,6 +59,26 @@ def never_thinks(model: str) -> bool:
 def cannot_think(request: ChatRequest, *, model: str) -> bool:
     """Whether the wish to think has to be left out for a model that never does."""
     return request.reasoning is not None and request.reasoning.effort != "none" and never_thinks(model)
+
+
+def fit_promises(request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:
+    """Return a request that asks OpenAI to be strict only where it can be, and the names of what that leaves out.
+
+    In dialects that are not OpenAI's an answer in a schema is a promise, and here only if that is asked for.
+    """
+    if request.dialect in _OPENAIS:
+        return request, ()
+    tools = [_promised(tool) for tool in request.tools]
+    form = request.response_format
+    if form is not None and form.schema is not None and form.strict is None:
+        form = msgspec.structs.replace(form, strict=may_be_strict(form.schema) or None)
+    lost = ("strict",) if any(tool.strict for tool in request.tools) and tools != request.tools else ()
+    return msgspec.structs.replace(request, tools=tools, response_format=form), lost
+
+
+def _promised(tool: Tool) -> Tool:
+    fits = not tool.strict or (tool.parameters is not None and may_be_strict(of_object(tool.parameters)))
+    return tool if fits else msgspec.structs.replace(tool, strict=None)
 
 
 def fitted(messages: Iterable[Message], *, knows_developers: bool, shows_in_results: bool) -> list[Message]:
@@ -109,4 +141,4 @@ def _is_media(piece: Part) -> bool:
     return isinstance(piece, ImagePart) or (isinstance(piece, FilePart) and piece.text is None)
 
 
-__all__ = ["LONGEST_ID_IN_RESPONSES", "cannot_think", "fit_id", "fit_user", "fitted", "never_thinks"]
+__all__ = ["LONGEST_ID_IN_RESPONSES", "cannot_think", "fit_id", "fit_promises", "fit_user", "fitted", "never_thinks"]

@@ -12,6 +12,7 @@ from providers.schemas import of_object
 from providers.types import Tool, ToolChoice
 
 _FORMAT = "format"
+_FUNCTION_FIELDS = frozenset({"name", "description", "parameters", "strict"})
 _CUSTOM_FIELDS = frozenset({"name", "description", _FORMAT})
 
 
@@ -22,12 +23,15 @@ def parse_tool(tool: dict[str, Any]) -> Tool:
         return _parse_custom(tool, custom)
     if kind != "function" or not isinstance(function, dict):
         return Tool(name=str(kind), kind=str(kind), extras=tool)
+    extras = {name: value for name, value in tool.items() if name not in {"type", "function"}}
+    if unknown := {name: value for name, value in function.items() if name not in _FUNCTION_FIELDS}:
+        extras["function"] = unknown
     return Tool(
         name=function["name"],
         description=function.get("description"),
         parameters=function.get("parameters") or {"type": "object", "properties": {}},
         strict=function.get("strict"),
-        extras={name: value for name, value in tool.items() if name not in {"type", "function"}},
+        extras=extras,
     )
 
 
@@ -71,8 +75,11 @@ def write_tool(tool: Tool, *, same_dialect: bool = True) -> dict[str, Any]:
         "parameters": parameters,
         "strict": tool.strict,
     }
-    wire = {"type": "function", "function": {name: value for name, value in function.items() if value is not None}}
-    return wire | (tool.extras if same_dialect else {})
+    said = {name: value for name, value in function.items() if value is not None}
+    if not same_dialect:
+        return {"type": "function", "function": said}
+    rest = {name: value for name, value in tool.extras.items() if name != "function"}
+    return {"type": "function", "function": said | tool.extras.get("function", {})} | rest
 
 
 def _write_custom(tool: Tool, *, same_dialect: bool) -> dict[str, Any]:

@@ -271,3 +271,45 @@ def test_what_asks_for_nothing_is_no_reason_to_refuse():
     assert dropped == ()
     _, dropped = sent("anthropic.messages", "Gemini", {**CLAUDE_CODE, "mcp_servers": []})
     assert "mcp_servers" not in dropped
+
+
+# --- Promises
+
+CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+OPEN = {**CLOSED, "required": []}
+
+
+@pytest.mark.parametrize("title", ["OpenAI", "OpenAI, by Responses"])
+@pytest.mark.parametrize(("schema", "is_strict"), [(CLOSED, True), (OPEN, False)])
+def test_openai_is_asked_to_be_strict_where_it_can_be(title: str, schema: dict[str, Any], is_strict: bool):
+    document = {
+        **CLAUDE_CODE,
+        "tools": [{"name": "f", "strict": True, "input_schema": schema}],
+        "output_config": {"format": {"type": "json_schema", "schema": schema}},
+    }
+    body, dropped = sent("anthropic.messages", title, document)
+    tool = body["tools"][0]
+    form = body["text"]["format"] if "text" in body else body["response_format"]["json_schema"]
+    assert bool(tool.get("function", tool).get("strict")) is bool(form.get("strict")) is is_strict
+    assert ("strict" in dropped) is not is_strict
+
+
+def test_a_schema_of_a_client_of_openai_is_as_strict_as_it_says():
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": CLOSED}}
+    body, _ = sent("openai.chat", "OpenAI, by Responses", {**chat(said("user", "a")), "response_format": form})
+    assert "strict" not in body["text"]["format"]
+
+
+@pytest.mark.parametrize("title", ["Anthropic", "Gemini", "Ollama"])
+def test_what_a_function_says_beside_the_usual_is_listed(title: str):
+    document = chat(said("user", "a"))
+    document["tools"][0]["function"]["x"] = 1
+    assert sent("openai.chat", title, document)[1] == ("tools.function",)
+
+
+@pytest.mark.parametrize("title", ["Anthropic", "Gemini", "Bedrock"])
+def test_jpeg_is_said_by_its_registered_name(title: str):
+    image = {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,AAAA"}}
+    body, _ = sent("openai.chat", title, chat(said("user", [image])))
+    assert "image/jpg" not in json.dumps(body)
+    assert "jpeg" in json.dumps(body)
