@@ -80,16 +80,16 @@ class Journal:
 
     def for_model(self, model: str) -> list[Entry]:
         """Return the entries of one model."""
-        return [entry for entry in self._entries if entry.model == model]
+        return [entry for entry in self.entries if entry.model == model]
 
     def for_script(self, name: str) -> list[Entry]:
         """Return the entries of the requests that called for the script of this name."""
-        return [entry for entry in self._entries if entry.script == name]
+        return [entry for entry in self.entries if entry.script == name]
 
     def of_answer(self, answer_id: str) -> Entry:
         """Return the entry whose answer had this `id`; raises `LookupError`."""
         number = int(answer_id.rsplit("-", 1)[-1])
-        for entry in reversed(self._entries):
+        for entry in reversed(self.entries):
             if entry.number == number:
                 return entry
         raise LookupError(answer_id)
