@@ -27,6 +27,9 @@ CALL_SIGNATURE = "call"
 TEXT_SIGNATURE = "text"
 """Signers of redacted thinking in which signatures of calls and texts travel, since clients send such blocks back: the
 first belongs to the call behind it, the second to the text before it."""
+UNSIGNED = "unsigned:"
+"""The signature of thoughts that nobody signed. Clients send a block without any back as plain text, or not at all; one
+with a seal comes back as it was, and Anthropic, which would refuse it, is not sent it."""
 _PDF = "application/pdf"
 _PLAIN = "text/plain"
 _RESULT_FIELDS = frozenset({"type", "tool_use_id", "content", "is_error"})
@@ -65,7 +68,8 @@ def _parse_call(block: dict[str, Any]) -> Part | None:
 def _parse_thinking(block: dict[str, Any]) -> Part | None:
     match block:
         case {"type": "thinking", "thinking": str(text), **rest} if rest.keys() <= {"signature"}:
-            return ThinkingPart(text=text, signature=unseal(rest.get("signature"), DIALECT))
+            signature = unseal(rest.get("signature"), DIALECT)
+            return ThinkingPart(text=text, signature=None if signature == UNSIGNED else signature)
         case {"type": "redacted_thinking", "data": str(data), **rest} if not rest:
             return ThinkingPart(redacted=True, signature=unseal(data, DIALECT))
         case _:
@@ -140,4 +144,4 @@ def _signed(parts: Iterable[Part]) -> list[Part]:
     return joined
 
 
-__all__ = ["CALL_SIGNATURE", "IMAGE_FILE", "TEXT_SIGNATURE", "parse_block", "parse_content"]
+__all__ = ["CALL_SIGNATURE", "IMAGE_FILE", "TEXT_SIGNATURE", "UNSIGNED", "parse_block", "parse_content"]

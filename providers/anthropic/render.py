@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from providers.anthropic.answers import CITATIONS, STOP_DETAILS
-from providers.anthropic.blocks import CALL_SIGNATURE, TEXT_SIGNATURE
+from providers.anthropic.blocks import CALL_SIGNATURE, TEXT_SIGNATURE, UNSIGNED
 from providers.anthropic.wire import ANSWER_STOPS, DIALECT, REASONS, tool_id, write_usage
 from providers.errors import BadAnswer
 from providers.signatures import seal, sign
@@ -93,8 +93,8 @@ def _render_call(part: ToolCallPart) -> list[dict[str, Any]]:
 
 
 def render_thinking(part: ThinkingPart) -> dict[str, Any]:
-    """Return the block of some thoughts; unsigned ones have an empty signature, since the SDKs demand one."""
-    signature = seal(part.signature, DIALECT) if part.signature else ""
+    """Return the block of some thoughts."""
+    signature = seal(part.signature or UNSIGNED, DIALECT)
     if part.redacted:
         return {"type": "redacted_thinking", "data": signature}
     return {"type": "thinking", "thinking": part.text, "signature": signature}

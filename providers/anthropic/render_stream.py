@@ -129,9 +129,8 @@ class MessageRenderer:
         if event.text:
             said = self._in_block("thinking") + self._delta({"type": "thinking_delta", "thinking": event.text})
         if event.signature is not None:
-            signature = render_thinking(ThinkingPart(signature=event.signature))["signature"]
-            said += self._in_block("thinking") + self._delta({"type": "signature_delta", "signature": signature})
-            return said + self._close_block()
+            said += self._in_block("thinking")
+            return said + self._close_block(signature=event.signature)
         return said + (self._close_block() if CLOSES_PART in event.extras else b"")
 
     def _in_block(self, kind: str) -> bytes:
@@ -158,11 +157,17 @@ class MessageRenderer:
         self._next += 1
         return _event("content_block_start", {"index": index, "content_block": block})
 
-    def _close_block(self) -> bytes:
+    def _close_block(self, *, signature: str | None = None) -> bytes:
+        """Return the end of the open block, if there is one; thoughts end with their signature."""
         if self._open is None:
             return b""
-        index, self._open = self._open[1], None
-        return _stop(index)
+        kind, index = self._open
+        signed = b""
+        if kind == "thinking":
+            sealed = render_thinking(ThinkingPart(signature=signature))["signature"]
+            signed = self._delta({"type": "signature_delta", "signature": sealed})
+        self._open = None
+        return signed + _stop(index)
 
     def _close_calls(self, *, all_of_them: bool = False) -> bytes:
         """Return the ends of the calls whose arguments are whole."""

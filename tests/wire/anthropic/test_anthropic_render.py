@@ -13,11 +13,14 @@ from pydantic import TypeAdapter
 
 from providers.anthropic.answers import read_message
 from providers.anthropic.blocks import parse_content
+from providers.anthropic.downstream import parse_messages
+from providers.anthropic.plugin import AnthropicDialect, AnthropicOptions
 from providers.anthropic.render import message_id, render_message
 from providers.anthropic.render_stream import MessageRenderer
 from providers.anthropic.stream import MessageDecoder
 from providers.errors import BadAnswer
 from providers.framing import sse
+from providers.signatures import holds_seal, seal
 from providers.stream import CLOSES_PART, collect, replay
 from providers.testing.cases import load_cases
 from providers.types import (
@@ -26,7 +29,9 @@ from providers.types import (
     Finished,
     OpaquePart,
     RefusalPart,
+    Secret,
     Started,
+    Target,
     TextDelta,
     TextPart,
     ThinkingDelta,
@@ -109,6 +114,36 @@ def test_a_vendors_stream_is_said_as_it_was(case):
     assert collect(said).usage == case.completion.usage
 
 
+def test_thoughts_that_nobody_signed_come_back_as_thoughts_and_go_to_nobody_as_signed():
+    """A client keeps a block only with a signature; Anthropic would refuse one that it did not make."""
+    said = _render(_completion(ThinkingPart(text="hm"), TextPart(text="So")))["content"]
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": said}, {"role": "user", "content": "y"}]
+    body = {"model": "m", "max_tokens": 9, "messages": turns}
+    request = parse_messages(body)
+    assert request.messages[1].content == [ThinkingPart(text="hm"), TextPart(text="So")]
+    assert holds_seal(json.dumps(body).encode()), "it is not relayed as it is"
+    target = Target(provider="p", model="m", base_url="https://api.example.com", credential=Secret("k"))
+    sent = json.loads(AnthropicDialect(AnthropicOptions()).encode_chat(request, target).body)
+    assert "So" in str(sent["messages"][1])
+    assert "thinking" not in str(sent["messages"])
+
+
+@pytest.mark.parametrize("signature", [None, "anthropic:theirs", "gemini:theirs"])
+def test_streamed_thoughts_end_with_one_signature(signature):
+    events = [Started(id="1", model="m", created=1), ThinkingDelta(text="h"), ThinkingDelta(text="m")]
+    events += [] if signature is None else [ThinkingDelta(signature=signature)]
+    events += [TextDelta(text="So"), Finished(reason="stop")]
+    renderer = MessageRenderer(model="m", request_id="r1")
+    frames = sse.split_frames(b"".join([renderer.feed(event) for event in events]) + renderer.finish())
+    deltas = [said["delta"] for said in map(_data_of, frames) if said["type"] == "content_block_delta"]
+    assert [delta["type"] for delta in deltas] == [*["thinking_delta"] * 2, "signature_delta", "text_delta"]
+    assert deltas[2]["signature"] == seal(signature or "unsigned:", "anthropic")
+
+
+def _data_of(frame):
+    return json.loads(sse.data_of(frame))
+
+
 def test_an_answer_of_another_vendor():
     body = _render(
         _completion(
@@ -124,7 +159,7 @@ def test_an_answer_of_another_vendor():
         "role": "assistant",
         "model": "public",
         "content": [
-            {"type": "thinking", "thinking": "hm", "signature": ""},
+            {"type": "thinking", "thinking": "hm", "signature": seal("unsigned:", "anthropic")},
             {
                 "type": "text",
                 "text": "So",
