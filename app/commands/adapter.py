@@ -29,6 +29,7 @@ from providers.registry import Registry, UnknownAdapter
 from providers.types import Secret, Timeouts, UpstreamRequest
 
 _CONNECTIONS_BEYOND_CAP = 500
+_MIN_TOKEN_CHARACTERS = 32
 _NEEDS_RESTART = ("transport", "drain_s", "inflight")
 _WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - recognised, not bound
 
@@ -127,11 +128,18 @@ def _in_file(name: str, plugin: Plugin, field: str) -> str:
 
 def refuse_open_service(settings: Settings, host: str) -> None:
     """Raise `CommandFailed` if strangers could spend the provider's credential."""
-    if settings.adapter_token is None and not is_loopback(host):
+    if is_loopback(host):
+        return
+    if settings.adapter_token is None:
         raise CommandFailed(
             f"{host} can be reached from other machines, and whoever reaches this service spends the provider's "
             f"credential. Set {ADAPTER_TOKEN} here and as the provider's api_key in the gateway "
             "(`openssl rand -base64 48` makes one), or listen on 127.0.0.1."
+        )
+    if len(settings.adapter_token.reveal()) < _MIN_TOKEN_CHARACTERS:
+        raise CommandFailed(
+            f"{ADAPTER_TOKEN} can be guessed: beyond this machine it must have {_MIN_TOKEN_CHARACTERS} characters or "
+            "more (`openssl rand -base64 48` makes one)."
         )
 
 

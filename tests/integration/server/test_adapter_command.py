@@ -212,6 +212,7 @@ def test_sigterm_lets_the_calls_in_flight_end(fake_provider):
     ("words", "environ", "said"),
     [
         (["echo", "--host", "0.0.0.0"], {}, "Set GATEWAY_ADAPTER_TOKEN"),
+        (["echo", "--host", "0.0.0.0"], {"GATEWAY_ADAPTER_TOKEN": "x" * 31}, "must have 32 characters or more"),
         (["openai"], {}, "set OPENAI_API_KEY, or write"),
         (["opnai"], {}, "did you mean `openai`"),
         (["azure"], {"AZURE_OPENAI_API_KEY": "x"}, "has no address of its own"),
