@@ -98,6 +98,9 @@ BOOKKEEPING = frozenset(
 )
 """Extras of messages and parts that only help a dialect to say the same again."""
 
+SUMMARY = "reasoning.summary"
+"""What a writer reads that shows reasoning where it is asked for: then the wish of a Responses client is fulfilled."""
+
 _TOOLS_BOOKKEEPING = frozenset({"format", "namespace", "type"})
 """Extras of declared tools that are said elsewhere as well: in a description, or in the name."""
 
@@ -130,7 +133,8 @@ def carry(
     """
     dropped = [name for name in sorted(cannot) if _is_lost(request, name)]
     if request.dialect != dialect:
-        dropped += [name for name in request.extras if name not in reads and _is_extra_lost(request, name)]
+        said = {*reads, *(("reasoning",) if SUMMARY in reads and _asks_for_summary(request) else ())}
+        dropped += [name for name in request.extras if name not in said and _is_extra_lost(request, name)]
         dropped += sorted(_part_extras(request.messages) - set(reads))
         dropped += sorted(f"tools.{name}" for name in _tool_extras(request.tools) - set(reads))
     return tuple(dict.fromkeys(dropped))
@@ -177,6 +181,12 @@ def _is_extra_lost(request: ChatRequest, name: str) -> bool:
     if name not in HARMLESS_EXTRAS:
         raise refuse(name)
     return True
+
+
+def _asks_for_summary(request: ChatRequest) -> bool:
+    """Whether all that `reasoning` says beyond the canonical is in how much detail to show it."""
+    said = request.extras.get("reasoning")
+    return isinstance(said, dict) and said.keys() <= {"summary", "generate_summary"}
 
 
 def _part_extras(messages: list[Message]) -> set[str]:
@@ -267,6 +277,7 @@ __all__ = [
     "CANONICAL",
     "HARMLESS",
     "HARMLESS_EXTRAS",
+    "SUMMARY",
     "as_user_text",
     "canonical",
     "carry",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from providers.anthropic import thinking
 from providers.anthropic.turns import READS, has_details, has_names, write_turns
 from providers.anthropic.wire import ANSWER_TOOL, DIALECT
-from providers.carry import carry, functions_only
+from providers.carry import SUMMARY, carry, functions_only
 from providers.claude import Traits, fit_schema, traits_of
 from providers.custom_tools import as_function
 from providers.types import ChatRequest, ResponseFormat, Tool, ToolChoice
@@ -16,7 +16,7 @@ from providers.types import ChatRequest, ResponseFormat, Tool, ToolChoice
 _NO_WORDS_FOR = ("frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "seed", "n")
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 """The service tier of OpenAI's clients, and what it is here."""
-_READ_EXTRAS = frozenset({"cache_control", "service_tier"})
+_READ_EXTRAS = frozenset({"cache_control", "service_tier", SUMMARY})
 _JSON_ONLY = "Answer with one valid JSON object and nothing else: no prose around it and no code fences."
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 

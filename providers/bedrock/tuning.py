@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from providers.bedrock.families import family_of
+from providers.carry import SUMMARY
 from providers.claude import SIGNER, Traits, may_think_on, traits_of
 from providers.errors import RequestRefused
 from providers.reasoning import budget_of, effort_of
@@ -85,7 +86,7 @@ def _tune_claude(request: ChatRequest, traits: Traits, *, forces_tool: bool) -> 
     is_own = request.dialect == SIGNER
     own = {name: request.extras[name] for name in _CLAUDES_OWN if is_own and name in request.extras}
     cannot |= frozenset() if thought.is_granted else {"reasoning_effort"}
-    return Tuning(own | fields, thought.effort, cannot, frozenset({*own, *_BETAS}))
+    return Tuning(own | fields, thought.effort, cannot, frozenset({*own, *_BETAS, SUMMARY}))
 
 
 class _Thought(NamedTuple):

@@ -33,13 +33,17 @@ _SYSTEM = frozenset({"system", "developer"})
 def write_messages(messages: list[Message]) -> list[dict[str, Any]]:
     """Return the wire's messages. Raises `RequestRefused` for parts that it has no words for.
 
-    The system's turn must be the first, so a later one is said by the user, in its place.
+    The system's turn must be the first, so a later one is said by the user, in its place. An assistant's that says
+    nothing is left out.
     Source: https://docs.cohere.com/reference/errors, read 2026-11.
     """
     first = next((at for at, message in enumerate(messages) if message.role not in _SYSTEM), len(messages))
     leading = [part for message in messages[:first] for part in message.content]
     written = [{"role": "system", "content": _write_texts(leading)}] if leading else []
-    return written + [wire for message in in_order(messages[first:]) for wire in _write_message(message)]
+    turns = [wire for message in in_order(messages[first:]) for wire in _write_message(message)]
+    return written + [
+        turn for turn in turns if turn["role"] != "assistant" or turn.get("content") or "tool_calls" in turn
+    ]
 
 
 def _write_message(message: Message) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ Source: https://ai.google.dev/api/generate-content, read 2026-11.
 from typing import Any
 
 from providers.answers import objects, read_object
-from providers.carry import carry, unsaid_names
+from providers.carry import SUMMARY, carry, unsaid_names
 from providers.errors import BadAnswer, StreamInterrupted
 from providers.framing import sse
 from providers.framing.decoder import FrameDecoder
@@ -26,7 +26,8 @@ _SAFETY = {"safetySettings": "safetySettings", "safety_settings": "safetySetting
 def write_generate(request: ChatRequest, *, model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the body, and the names of what is left out. Raises `RequestRefused` (`providers.carry`)."""
     cannot = _CANNOT if thinks(model) else _CANNOT | {"reasoning_effort"}
-    dropped = carry(request, dialect=DIALECT, cannot=cannot, reads=_SAFETY.keys())
+    reads = {*_SAFETY, *((SUMMARY,) if thinks(model) else ())}
+    dropped = carry(request, dialect=DIALECT, cannot=cannot, reads=reads)
     instruction, contents = write_turns(request, model=model)
     tools, hosted = write_tools(request)
     body: dict[str, Any] = {
@@ -56,8 +57,13 @@ def _has_details(request: ChatRequest) -> bool:
 
 
 def read_completion(body: bytes) -> Completion:
-    """Read an answer that was not streamed. Raises `BadAnswer`, or `ContentBlocked` if the prompt was refused."""
+    """Read an answer that was not streamed.
+
+    Raises `BadAnswer`, `ContentBlocked` if the prompt was refused, and what an error in its place reports.
+    """
     answer = read_object(body)
+    if answer.get("error"):
+        raise error_in_stream(answer["error"])
     reader = AnswerReader()
     events = reader.read(answer)
     if not objects(answer.get("candidates")):

@@ -205,6 +205,25 @@ def test_a_server_whose_templates_know_no_developer_hears_the_system():
     assert [message["role"] for message in body["messages"]] == ["system", "user"]
 
 
+@pytest.mark.parametrize(
+    ("title", "shows"), [("Anthropic", True), ("Gemini", True), ("Bedrock", True), ("OpenAI", False)]
+)
+def test_a_summary_of_the_reasoning_is_listed_only_where_none_is_shown(title: str, shows: bool):
+    asked = {**codex(), "reasoning": {"effort": "medium", "summary": "auto"}}
+    provider = PROVIDER[title]
+    dialect = dialect_of(provider.adapter, provider.options)
+    request = parsed(CLIENT["openai.responses"], asked)
+    assert ("reasoning" not in dialect.encode_chat(request, target_of(provider)).dropped) is shows
+    odd = parsed(CLIENT["openai.responses"], {**asked, "reasoning": {**asked["reasoning"], "context": "auto"}})
+    assert "reasoning" in dialect.encode_chat(odd, target_of(provider)).dropped
+
+
+@pytest.mark.parametrize("title", ["Cohere", "Mistral"])
+def test_an_empty_turn_of_the_assistant_is_left_out(title: str):
+    body, _ = sent("openai.chat", title, chat(said("user", "a"), said("assistant", ""), said("user", "b")))
+    assert [message["role"] for message in body["messages"]] == ["user", "user"]
+
+
 # --- Agents of chat completions at Claude's
 
 BLANKS = chat(
@@ -253,11 +272,6 @@ def test_a_turn_of_thoughts_alone_is_not_sent_to_claude():
     thought["reasoning_details"][0]["format"] = "anthropic-claude-v1"
     body, _ = sent("openai.chat", "Anthropic", chat(said("user", "a"), thought, said("user", "b")))
     assert [turn["role"] for turn in body["messages"]] == ["user", "user"]
-
-
-def test_mistral_gets_no_empty_turn_of_the_assistant():
-    body, _ = sent("openai.chat", "Mistral", chat(said("user", "a"), said("assistant", ""), said("user", "b")))
-    assert [message["role"] for message in body["messages"]] == ["user", "user"]
 
 
 @pytest.mark.parametrize("title", ["Gemini", "Ollama", "Cohere", "OpenAI, by Responses", "Anthropic", "Bedrock"])
