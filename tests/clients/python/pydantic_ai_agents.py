@@ -102,7 +102,7 @@ async def gives_signatures_back(models: Models, dialect: str) -> None:
     """What a vendor signed goes back to it; pydantic-ai keeps no signature of chat completions."""
     agent = agent_of(dialect, models, "signed")
     asked_for = with_tool(agent)
-    await agent.run(TALK.question)
+    assert (await agent.run(TALK.question)).output == TALK.question
     assert asked_for == [TALK.arguments["city"]]
     # A plain server of OpenAI's wire is not sent what Google signs, nor is Anthropic what a gateway has sealed.
     if models.route in {"gemini", "native"}:
