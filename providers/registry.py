@@ -11,7 +11,7 @@ from providers.plugin import Plugin
 ENTRY_POINT_GROUP = "llm_gateway.providers"
 _WIRES: dict[Wire, str] = {
     "openai": "providers.openai.plugin:openai_plugin",
-    "azure": "providers.openai.plugin:azure_plugin",
+    "azure": "providers.openai.azure:azure_plugin",
     "anthropic": "providers.anthropic.plugin:anthropic_plugin",
     "gemini": "providers.gemini.plugin:gemini_plugin",
     "vertex": "providers.gemini.vertex:vertex_plugin",

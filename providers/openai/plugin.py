@@ -1,8 +1,7 @@
-"""OpenAI, every vendor that speaks its wire, and Azure OpenAI."""
+"""OpenAI, and every vendor that speaks its wire."""
 
 from collections.abc import Mapping
 from typing import Literal
-from urllib.parse import quote
 
 import msgspec
 
@@ -21,7 +20,7 @@ from providers.openai.responses.decoder import EventDecoder
 from providers.openai.responses.upstream import read_response, write_response
 from providers.openai.responses.wire import DIALECT as RESPONSES_SIGNER
 from providers.openai.responses.wire import PATH, RESPONSES
-from providers.openai.wire import CHAT, COMPLETIONS, DIALECT, EMBEDDINGS, MODERATIONS, RERANK
+from providers.openai.wire import CHAT, COMPLETIONS, DIALECT, EMBEDDINGS
 from providers.plugin import Plugin
 from providers.protocol import Adapter, ChatDecoder, Inspector, Sender
 from providers.signatures import holds_seal
@@ -47,7 +46,6 @@ ChatApi = Literal["chat", "responses"]
 _ALWAYS = frozenset({CHAT, EMBEDDINGS}) | media.OPERATIONS
 _JSON = ("content-type", "application/json")
 _CAPS = ("max_tokens", "max_completion_tokens")
-_AZURE_V1 = "v1"
 
 
 class OpenAIOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,18 +59,6 @@ class OpenAIOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     organization: str | None = None
     project: str | None = None
     serves: frozenset[Endpoint] | None = None
-    chat_api: ChatApi = "chat"
-
-
-class AzureOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an Azure provider may set.
-
-    `api_version` is `v1` for the versionless API, or a date such as `2024-10-21`, which addresses each model as a
-    deployment and has no Responses API. `chat_api` is where requests of other dialects go.
-    Source: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read 2026-11.
-    """
-
-    api_version: str = _AZURE_V1
     chat_api: ChatApi = "chat"
 
 
@@ -253,28 +239,6 @@ class OpenAIDialect:
         return headers
 
 
-class AzureDialect(OpenAIDialect):
-    """Azure OpenAI: another URL for each deployment, and the key in a header of its own."""
-
-    def __init__(self, quirks: Quirks, options: AzureOptions) -> None:
-        super().__init__(quirks, chat_api=options.chat_api)
-        self._version = options.api_version
-
-    def relays(self, target: Target) -> frozenset[str]:
-        """Return what goes through unchanged: Azure has its own ways to moderate and to rank."""
-        lacks = {MODERATIONS, RERANK} if self._version == _AZURE_V1 else {MODERATIONS, RERANK, *relay.OPERATIONS}
-        return super().relays(target) - lacks
-
-    def url(self, target: Target, path: str) -> str:
-        """Return where `path` is served for the target's deployment; `base_url` is the resource's root."""
-        if self._version == _AZURE_V1:
-            return f"{target.base_url}/openai/v1{path}"
-        query = f"?api-version={quote(self._version, safe='')}"
-        if path == self._quirks.models_path:
-            return f"{target.base_url}/openai{path}{query}"
-        return f"{target.base_url}/openai/deployments/{quote(target.model, safe='')}{path}{query}"
-
-
 def openai_plugin(name: str, row: Vendor) -> Plugin:
     """Return the plug-in of a vendor that speaks OpenAI's wire."""
 
@@ -305,20 +269,3 @@ def openai_plugin(name: str, row: Vendor) -> Plugin:
 def _organization_headers(options: OpenAIOptions) -> tuple[tuple[str, str], ...]:
     pairs = (("openai-organization", options.organization), ("openai-project", options.project))
     return tuple((name, value) for name, value in pairs if value is not None)
-
-
-def azure_plugin(name: str, row: Vendor) -> Plugin:
-    """Return the plug-in of Azure OpenAI."""
-
-    def open_adapter(sender: Sender, options: msgspec.Struct) -> Adapter:
-        azure = options if isinstance(options, AzureOptions) else AzureOptions()
-        return HttpAdapter(AzureDialect(row.quirks, azure), sender)
-
-    return Plugin(
-        name=name,
-        open=open_adapter,
-        options=AzureOptions,
-        base_url=row.base_url,
-        key_variables=row.keys,
-        catalog=name,
-    )

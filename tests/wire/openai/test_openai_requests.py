@@ -10,8 +10,9 @@ from pydantic import TypeAdapter
 
 from providers.catalog import Quirks
 from providers.errors import RequestRefused
+from providers.openai.azure import AzureDialect, AzureOptions
 from providers.openai.downstream import parse_chat, parse_embeddings
-from providers.openai.plugin import AzureDialect, AzureOptions, OpenAIDialect
+from providers.openai.plugin import OpenAIDialect
 from providers.types import (
     ChatRequest,
     Edits,

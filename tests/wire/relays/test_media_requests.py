@@ -9,7 +9,8 @@ from providers.catalog import Quirks
 from providers.errors import RequestRefused
 from providers.framing.multipart import parse
 from providers.openai import media
-from providers.openai.plugin import AzureDialect, AzureOptions, OpenAIDialect
+from providers.openai.azure import AzureDialect, AzureOptions
+from providers.openai.plugin import OpenAIDialect
 from providers.types import Edits, RelayRequest, Secret, Target, Usage
 
 TARGET = Target(provider="p", model="real", base_url="https://api.example.com/v1", credential=Secret("sk-1"))

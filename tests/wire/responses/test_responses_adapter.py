@@ -15,7 +15,8 @@ from providers.errors import (
     RequestRefused,
     StreamInterrupted,
 )
-from providers.openai.plugin import AzureOptions, OpenAIOptions, azure_plugin, openai_plugin
+from providers.openai.azure import AzureOptions, azure_plugin
+from providers.openai.plugin import OpenAIOptions, openai_plugin
 from providers.openai.responses.decoder import EventDecoder
 from providers.openai.responses.downstream import parse_response_request
 from providers.openai.responses.render import render_response

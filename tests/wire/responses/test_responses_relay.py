@@ -8,7 +8,8 @@ import pytest
 
 from providers.catalog import Quirks, load_catalog
 from providers.errors import BadAnswer, ProviderOverloaded, ProviderRateLimited, RequestRefused, StreamInterrupted
-from providers.openai.plugin import AzureDialect, AzureOptions, OpenAIDialect
+from providers.openai.azure import AzureDialect, AzureOptions
+from providers.openai.plugin import OpenAIDialect
 from providers.openai.responses.inspect import ResponseStreamInspector, WholeResponse
 from providers.openai.responses.seals import seal_content
 from providers.types import Edits, RelayRequest, Target, Usage
