@@ -47,6 +47,8 @@ class Admit:
         else:
             if odd := vocabulary.odd_cap(exchange.document):
                 raise InvalidRequest(f"{odd} must be more than 0 where the cost is to be bounded", param=odd)
+            if rival := vocabulary.rival_cap(exchange.document):
+                raise InvalidRequest(f"{rival} cannot be sent where the cost is to be bounded", param=rival)
             cap = vocabulary.asked_cap(exchange.document)
             if cap is None:
                 cap = exchange.output_cap = self._affordable(prices, tokens_in, most, choices)

@@ -38,13 +38,15 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
 
     `paths` maps a name in OpenAI's chat completions to the path of the same in this dialect's bodies, a dot before each
     inner member (`generationConfig.topK`); names that are not there are the same. `caps` are the paths of the fields
-    that cap the output, the usual one first, and `choices` of those that ask for several answers. `spellings` are the
-    ways in which a member may be written, where there is more than one.
+    that cap the output, the usual one first, and `choices` of those that ask for several answers. `rivals` are fields
+    that some server takes for the cap, whatever those say. `spellings` are the ways in which a member may be written,
+    where there is more than one.
     """
 
     paths: Mapping[str, str] = {}
     caps: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
     choices: tuple[str, ...] = ("n",)
+    rivals: tuple[str, ...] = ()
     system_prefix: SystemPrefix = prefix_messages
     spellings: Callable[[str], tuple[str, ...]] | None = None
 
@@ -75,6 +77,10 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
         values = {path: member(document, path) for path in self.caps}
         return next((path for path, value in values.items() if isinstance(value, int) and value <= 0), None)
 
+    def rival_cap(self, document: Mapping[str, Any]) -> str | None:
+        """Return the path of a field that may stand for another cap than is seen."""
+        return next((path for path in self.rivals if member(document, path) is not None), None)
+
     def asked_choices(self, document: Mapping[str, Any]) -> int:
         """Return how many answers are asked for; the most, if its fields disagree."""
         values = [member(document, path) for path in self.choices]
@@ -92,4 +98,4 @@ def member(document: Any, path: str) -> Any:
     return document
 
 
-CHAT = Vocabulary()
+CHAT = Vocabulary(rivals=("n_predict",))

@@ -126,6 +126,7 @@ COMPLETIONS_WIRE = Wire(
             paths={"top_logprobs": "logprobs"},
             caps=("max_tokens",),
             choices=("n", "best_of"),
+            rivals=("n_predict",),
             system_prefix=_prefix_prompt,
         ),
     ),

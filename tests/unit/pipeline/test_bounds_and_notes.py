@@ -18,6 +18,7 @@ from scripted_pipeline import (
 )
 
 from app.api.llm.chat import LLM_CHAT_WIRE
+from app.api.openai.completions import COMPLETIONS_WIRE
 from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
 from app.domain.prices import bound, cost
 from app.kernel.errors import InvalidRequest, ModelNotPriced
@@ -187,6 +188,13 @@ async def test_a_bound_needs_a_price(pipeline):
 async def test_embeddings_are_bounded_by_their_input(pipeline):
     exchange = pipeline.exchange(EMBEDDINGS_WIRE.operation, FakeAdapter(), document={"input": "x"}, max_cost_nusd=1)
     assert (await refused(pipeline, exchange)).code == "max_cost_exceeded"
+
+
+@pytest.mark.parametrize("operation", [CHAT, COMPLETIONS_WIRE.operation])
+async def test_another_cap_by_a_name_that_only_some_server_reads_is_refused(pipeline, operation):
+    document = {"max_tokens": 10, "prompt": "hi", "n_predict": 1 << 30}
+    exchange = pipeline.exchange(operation, relaying(), document=document, max_cost_nusd=10**9)
+    assert (await refused(pipeline, exchange)).param == "n_predict"
 
 
 async def test_what_a_provider_adds_out_of_its_store_cannot_be_bounded(pipeline):
