@@ -23,6 +23,16 @@ def budget_of(options: ReasoningOptions) -> int:
     return dict(EFFORTS).get(options.effort or "medium", _MEDIUM)
 
 
+def budget_below(options: ReasoningOptions, cap: int) -> int:
+    """Return the budget in tokens below an output cap that thinking counts towards.
+
+    What a word stands for leaves a fifth of the cap to the answer; a budget that was given may take all but one token.
+    Source: https://openrouter.ai/docs/use-cases/reasoning-tokens, read 2026-11.
+    """
+    most = cap - 1 if options.budget_tokens is not None else cap * 4 // 5
+    return min(budget_of(options), most)
+
+
 def effort_of(options: ReasoningOptions, *, known: tuple[str, ...] = ("low", "medium", "high")) -> str:
     """Return the word for the effort among those that a vendor knows, from weakest to strongest.
 
@@ -40,4 +50,4 @@ def effort_of(options: ReasoningOptions, *, known: tuple[str, ...] = ("low", "me
     return weaker[-1] if weaker else known[0]
 
 
-__all__ = ["EFFORTS", "budget_of", "effort_of"]
+__all__ = ["EFFORTS", "budget_below", "budget_of", "effort_of"]

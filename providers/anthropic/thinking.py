@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from providers.anthropic.wire import DIALECT
 from providers.claude import Traits, may_think_on
-from providers.reasoning import budget_of, effort_of
+from providers.reasoning import budget_below, effort_of
 from providers.types import ChatRequest, ReasoningOptions
 
 _DEFAULT_OUTPUT = 32_000
@@ -87,9 +87,9 @@ def _has_effort(wish: ReasoningOptions) -> bool:
 
 def _budget(request: ChatRequest, wish: ReasoningOptions, *, traits: Traits) -> int | None:
     """Return a budget below the output cap; `None` where that leaves too little to think with."""
-    most = (traits.max_output if request.max_output_tokens is None else request.max_output_tokens) - 1
-    budget = min(max(budget_of(wish), _LEAST_BUDGET), most)
-    return budget if budget >= _LEAST_BUDGET else None
+    cap = traits.max_output if request.max_output_tokens is None else request.max_output_tokens
+    budget = max(budget_below(wish, cap), _LEAST_BUDGET)
+    return budget if budget < cap else None
 
 
 def _with_room(cap: int | None, thinking: dict[str, Any], *, traits: Traits) -> int:

@@ -12,7 +12,7 @@ from providers.bedrock.families import family_of
 from providers.carry import SUMMARY
 from providers.claude import SIGNER, Traits, may_think_on, traits_of
 from providers.errors import RequestRefused
-from providers.reasoning import budget_of, effort_of
+from providers.reasoning import budget_below, budget_of, effort_of
 from providers.types import ChatRequest, ReasoningOptions
 
 _LEAST_BUDGET = 1_024
@@ -133,9 +133,8 @@ def _think_within_budget(request: ChatRequest, wish: ReasoningOptions) -> dict[s
         return None
     budget, cap = wish.budget_tokens, request.max_output_tokens
     if budget is None:
-        budget = max(budget_of(wish), _LEAST_BUDGET)
-        budget = budget if cap is None else min(budget, cap - 1)
-        if budget < _LEAST_BUDGET:
+        budget = max(budget_of(wish) if cap is None else budget_below(wish, cap), _LEAST_BUDGET)
+        if cap is not None and budget >= cap:
             return None
     return {"type": "enabled", "budget_tokens": budget}
 

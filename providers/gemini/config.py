@@ -134,7 +134,16 @@ def write_thinking(request: ChatRequest, *, model: str) -> dict[str, Any] | None
         how = {"thinkingBudget": -1 if options.adaptive else _budget(options, model=model)}
     if options.include is None and how.get("thinkingBudget") == 0:
         return how
-    return {**how, "includeThoughts": options.include is not False}
+    shows = options.include is not False and (options.include or options.effort != "none")
+    return {**how, "includeThoughts": shows}
+
+
+def may_not_rest(request: ChatRequest, *, model: str) -> bool:
+    """Whether a request of another dialect not to think cannot be fulfilled, since the model always does."""
+    options = request.reasoning
+    if options is None or options.effort != "none" or request.dialect == DIALECT or not thinks(model):
+        return False
+    return generation(model) >= _LEVELS_SINCE or _budget(options, model=model) != 0
 
 
 def _write_own(options: ReasoningOptions) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from providers.errors import BadAnswer, StreamInterrupted
 from providers.framing import sse
 from providers.framing.decoder import FrameDecoder
 from providers.gemini.candidates import AnswerReader
-from providers.gemini.config import PREFIX, thinks, write_config
+from providers.gemini.config import PREFIX, may_not_rest, thinks, write_config
 from providers.gemini.errors import error_in_stream, error_object
 from providers.gemini.tools import CONFIG, write_choice, write_tools
 from providers.gemini.turns import write_turns
@@ -39,7 +39,8 @@ def write_generate(request: ChatRequest, *, model: str) -> tuple[dict[str, Any],
         **_extras(request),
     }
     details = ("detail",) if _has_details(request) else ()
-    unsaid = (*details, *unsaid_names(request.messages))
+    restless = ("reasoning_effort",) if may_not_rest(request, model=model) else ()
+    unsaid = (*details, *restless, *unsaid_names(request.messages))
     return {name: value for name, value in body.items() if value is not None}, (*dropped, *hosted, *unsaid)
 
 

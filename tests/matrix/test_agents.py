@@ -327,3 +327,12 @@ def test_jpeg_is_said_by_its_registered_name(title: str):
     body, _ = sent("openai.chat", title, chat(said("user", [image])))
     assert "image/jpg" not in json.dumps(body)
     assert "jpeg" in json.dumps(body)
+
+
+@pytest.mark.parametrize(
+    ("model", "rests"), [("gemini-3-pro-preview", False), ("gemini-2.5-pro", False), ("gemini-2.5-flash", True)]
+)
+def test_a_wish_not_to_think_is_listed_where_a_model_always_does(model: str, rests: bool):
+    body, dropped = sent("openai.chat", "Gemini", {**chat(said("user", "a")), "reasoning_effort": "none"}, model=model)
+    assert ("reasoning_effort" not in dropped) is rests
+    assert not body["generationConfig"]["thinkingConfig"].get("includeThoughts")

@@ -94,7 +94,7 @@ def test_a_model_is_one_segment_of_the_path():
     [
         (OLD, {"effort": "none"}, None, None, None),
         (MANUAL, {"effort": "minimal"}, None, {"type": "enabled", "budget_tokens": 1024}, None),
-        (MANUAL, {"effort": "high"}, 5000, {"type": "enabled", "budget_tokens": 4999}, None),
+        (MANUAL, {"effort": "high"}, 5000, {"type": "enabled", "budget_tokens": 4000}, None),
         (MANUAL, {"budget_tokens": 9000}, 99, {"type": "enabled", "budget_tokens": 9000}, None),
         (MANUAL, {"adaptive": True}, None, {"type": "enabled", "budget_tokens": 12288}, None),
         (MANUAL, {"effort": "none"}, None, None, None),
