@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from providers.answers import fields, objects, read_object
+from providers.anthropic.errors import error_in_stream
 from providers.anthropic.wire import ANSWER_TOOL, DIALECT, read_ending, usage_of
 from providers.errors import BadAnswer
 from providers.signatures import sign
@@ -28,8 +29,10 @@ STOP_DETAILS = "stop_details"
 
 
 def read_message(body: bytes) -> Completion:
-    """Read an answer. Raises `BadAnswer` for what is no message."""
+    """Read an answer. Raises `BadAnswer` for what is no message, and what an error in its place reports."""
     message = read_object(body)
+    if message.get("type") == "error":
+        raise error_in_stream(message.get("error"))
     blocks = message.get("content")
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise BadAnswer("the provider's answer has no content")

@@ -32,8 +32,10 @@ class WholeInspector(Watch):
         self._has_thread = has_thread
 
     def feed(self, data: bytes) -> bytes:
-        """Take the whole body. Raises `BadAnswer` if it is no JSON object."""
+        """Take the whole body. Raises `BadAnswer` if it is no JSON object, and what an error in its place reports."""
         message = read_object(data)
+        if message.get("type") == "error":
+            raise error_in_stream(message.get("error"))
         self.usage = usage_of(message.get("usage"))
         self.issued += _issued(message, has_thread=self._has_thread)
         self.has_content = self.is_finished = True

@@ -44,6 +44,7 @@ class _Chunk(msgspec.Struct, rename="camel"):
 
 class _UsageOnly(msgspec.Struct, rename="camel"):
     usage_metadata: WireUsage | None = None
+    error: Any = None
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
@@ -56,13 +57,16 @@ class WholeInspector(Watch):
     __slots__ = ()
 
     def feed(self, data: bytes) -> bytes:
-        """Take the whole body. Raises `BadAnswer` if it is no JSON object."""
+        """Take the whole body. Raises `BadAnswer` if it is no JSON object, and what an error in its place reports."""
         try:
-            self.usage = read_usage(_decode_usage(data).usage_metadata)
+            answer = _decode_usage(data)
         except msgspec.ValidationError:
-            read_object(data)
+            answer = _UsageOnly(error=read_object(data).get("error"))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise _no_answer() from None
+        if answer.error:
+            raise error_in_stream(answer.error)
+        self.usage = read_usage(answer.usage_metadata)
         self.has_content = self.is_finished = True
         self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         return data

@@ -73,7 +73,7 @@ def _refused(message: str, *, status: int | None, code: str | None, param: str |
 
 
 def error_in_stream(error: Any) -> ProviderError:
-    """Read an error frame that came after the head of a streamed answer."""
+    """Read an error that came after the head of an answer: a frame of a stream, or the whole body."""
     fields = error if isinstance(error, dict) else {}
     code = _text(fields.get("code")) or _text(fields.get("type"))
     if code in {"rate_limit_exceeded", "429"}:

@@ -32,11 +32,13 @@ class WholeInspector(Watch):
     __slots__ = ()
 
     def feed(self, data: bytes) -> bytes:
-        """Take the whole body. Raises `BadAnswer` if it is no JSON object."""
+        """Take the whole body. Raises `BadAnswer` if it is no JSON object, and what an error in its place reports."""
         try:
             answer = decode_usage_only(data)
         except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             answer = _usage_of_odd_answer(data)
+        if answer.error:
+            raise error_in_stream(answer.error)
         self.usage = read_usage(answer.usage)
         self.has_content = self.is_finished = True
         self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
@@ -51,7 +53,7 @@ def _usage_of_odd_answer(data: bytes) -> UsageOnly:
         decoded = None
     if not isinstance(decoded, dict):
         raise BadAnswer("the provider's answer is not a JSON object")
-    return UsageOnly()
+    return UsageOnly(error=decoded.get("error"))
 
 
 class StreamInspector(EventWatch):

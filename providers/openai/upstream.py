@@ -16,6 +16,7 @@ from providers.catalog import Quirks
 from providers.custom_tools import as_function, names_of, wrap
 from providers.errors import BadAnswer
 from providers.openai import mistral, thoughts
+from providers.openai.errors import error_in_stream
 from providers.openai.foreign import cannot_think, fit_promises, fit_user, fitted, never_thinks
 from providers.openai.messages import take_signature, write_message
 from providers.openai.parts import made_call_id, parse_part, parse_tool_call
@@ -173,9 +174,14 @@ def write_response_format(value: ResponseFormat | None) -> dict[str, Any] | None
 
 
 def read_completion(body: bytes) -> Completion:
-    """Read an answer that was not streamed. Raises `BadAnswer` for what is no chat completion."""
+    """Read an answer that was not streamed.
+
+    Raises `BadAnswer` for what is no chat completion, and what an error in its place reports.
+    """
     answer = read_object(body)
     choices = answer.get("choices")
+    if not choices and answer.get("error"):
+        raise error_in_stream(answer["error"])
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise BadAnswer("the provider's answer has no choices")
     return Completion(

@@ -60,9 +60,10 @@ class WireUsage(msgspec.Struct):
 
 
 class UsageOnly(msgspec.Struct):
-    """An answer or a chunk of which only the usage matters."""
+    """An answer or a chunk of which only the usage matters, or that it is none but an error."""
 
     usage: WireUsage | None = None
+    error: Any = None
 
 
 class Delta(msgspec.Struct):

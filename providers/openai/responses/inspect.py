@@ -83,7 +83,7 @@ class WholeResponse(Watch):
         response = _read_response(data)
         self.issued = _ids(response)
         if self._is_billed:
-            if response.status == "failed":
+            if response.status == "failed" or (response.error and response.output is None):
                 raise failure_of(response.error)
             self.usage = read_usage(response.usage)
             self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
@@ -102,7 +102,8 @@ def _odd_response(value: Any) -> _Response:
     """Return as much as can be read of a response whose output is of another form."""
     if not isinstance(value, dict):
         return _Response()
-    return _Response(**{name: value.get(name) for name in ("id", "status", "error", "usage")})
+    output: list[_Item] | None = None if value.get("output") is None else []
+    return _Response(**{name: value.get(name) for name in ("id", "status", "error", "usage")}, output=output)
 
 
 class ResponseStreamInspector(EventWatch):

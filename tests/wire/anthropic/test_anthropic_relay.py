@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from providers.anthropic.answers import read_message
 from providers.anthropic.inspect import CountInspector, StreamInspector, WholeInspector
 from providers.anthropic.plugin import AnthropicDialect, AnthropicOptions
 from providers.errors import BadAnswer, ProviderOverloaded, ProviderRateLimited, StreamInterrupted
@@ -223,6 +224,12 @@ def test_a_count_is_no_usage():
     assert inspector.is_finished
     with pytest.raises(BadAnswer):
         CountInspector().feed(b"<html>")
+
+
+@pytest.mark.parametrize("read", [WholeInspector().feed, read_message])
+def test_an_error_in_place_of_a_message_is_one(read):
+    with pytest.raises(ProviderRateLimited):
+        read(json.dumps({"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}).encode())
 
 
 def test_a_rate_limit_inside_a_stream_is_one():

@@ -6,6 +6,7 @@ import pytest
 
 from providers.errors import BadAnswer, ProviderOverloaded, StreamInterrupted
 from providers.gemini.inspect import StreamInspector, WholeInspector
+from providers.gemini.upstream import read_completion
 from providers.types import Usage
 
 
@@ -148,6 +149,13 @@ def test_a_whole_answer_passes_unchanged(body, usage):
     assert inspector.usage == usage
     assert inspector.is_finished
     assert inspector.has_content
+
+
+@pytest.mark.parametrize("read", [WholeInspector().feed, read_completion])
+@pytest.mark.parametrize("more", [{}, {"usageMetadata": 7}])
+def test_an_error_in_place_of_an_answer_is_one(read, more):
+    with pytest.raises(ProviderOverloaded):
+        read(json.dumps({"error": {"code": 503, "message": "m", "status": "UNAVAILABLE"}, **more}).encode())
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"<html>", b'{"usageMetadata": 7, '])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from providers.errors import BadAnswer, ProviderError, ProviderOverloaded, StreamInterrupted
+from providers.errors import BadAnswer, ProviderError, ProviderOverloaded, ProviderRateLimited, StreamInterrupted
 from providers.framing import sse
 from providers.openai.chunks import ChunkDecoder
 from providers.openai.render import DONE, ChunkRenderer, render_completion, render_embeddings
@@ -123,12 +123,19 @@ def _without_nothing(value):
         b'{"choices": []}',
         b'{"choices": {}}',
         b'{"choices": [7]}',
-        b'{"error": {"message": "no", "code": 502}}',
+        b'{"error": null}',
     ],
 )
 def test_what_is_no_answer_is_a_bad_one(body):
     with pytest.raises(BadAnswer):
         read_completion(body)
+
+
+def test_an_error_in_place_of_an_answer_is_one():
+    with pytest.raises(ProviderOverloaded):
+        read_completion(b'{"error": {"message": "no", "code": 502}}')
+    with pytest.raises(ProviderRateLimited):
+        read_completion(b'{"choices": [], "error": {"message": "no", "code": 429}}')
 
 
 ODD = st.sampled_from([None, True, 7, -1, 1.5, 1e300, 2**70, "x", "", [], [7], {}, {"a": 1}, [{"a": []}], [[]]])

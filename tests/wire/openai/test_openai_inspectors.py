@@ -96,6 +96,14 @@ def test_a_whole_answer_must_be_an_object(body):
         WholeInspector().feed(body)
 
 
+@pytest.mark.parametrize("more", [{}, {"usage": None}, {"usage": 7}])
+def test_an_error_in_place_of_a_whole_answer_is_one(more):
+    with pytest.raises(ProviderRateLimited):
+        WholeInspector().feed(json.dumps({"error": {"message": "m", "code": 429}, **more}).encode())
+    body = json.dumps({"error": None, "choices": [], **more}).encode()
+    assert WholeInspector().feed(body) == body
+
+
 def test_an_answer_without_usage_is_measured():
     inspector = WholeInspector()
     inspector.feed(b'{"choices": [{"message": {"content": "' + b"x" * 400 + b'"}}]}')

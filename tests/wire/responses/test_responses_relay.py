@@ -190,6 +190,9 @@ def test_a_whole_response_must_be_an_object(body):
 def test_a_failed_response_is_an_error():
     with pytest.raises(ProviderRateLimited):
         _whole({"status": "failed", "error": {"code": "rate_limit_exceeded", "message": "m"}})
+    with pytest.raises(ProviderOverloaded):
+        _whole({"error": {"code": "server_error", "message": "m"}})
+    assert _whole({"error": {"code": "odd", "message": "m"}, "output": 7}).is_finished
 
 
 def test_a_stored_response_is_not_charged_again():
