@@ -5,6 +5,7 @@ from app.kernel.errors import InvalidRequest, ModelNotPriced
 from app.kernel.money import format_usd
 from app.limits.accounts import Accounts, Hold
 from app.pipeline.exchange import Answer, Exchange, Next
+from app.pipeline.hosted import find_hosted_tool
 from app.pipeline.meter import estimate_tokens
 from app.routing.table import RouteTarget
 
@@ -33,9 +34,7 @@ class Admit:
     def _bound_cost(self, exchange: Exchange, most: int) -> None:
         """Refuse a request whose dearest candidate could cost more than `most`, or cap its output so that none can."""
         prices = [self._price(exchange, target) for target in exchange.route.targets]
-        if exchange.references:
-            path = exchange.references[0].path
-            raise InvalidRequest(f"the cost of what {path} brings along cannot be bounded beforehand", param=path)
+        self._refuse_unbounded(exchange)
         tokens_in = estimate_tokens(exchange.text_bytes)
         vocabulary = exchange.operation.vocabulary
         choices = vocabulary.asked_choices(exchange.document)
@@ -59,6 +58,13 @@ class Admit:
                 code="max_cost_exceeded",
                 param="x-gateway-max-cost",
             )
+
+    @staticmethod
+    def _refuse_unbounded(exchange: Exchange) -> None:
+        """Refuse what brings more into the conversation than the body shows."""
+        path = exchange.references[0].path if exchange.references else find_hosted_tool(exchange.document)
+        if path is not None:
+            raise InvalidRequest(f"the cost of what {path} brings along cannot be bounded beforehand", param=path)
 
     @staticmethod
     def _affordable(prices: list[Price], tokens_in: int, most: int, choices: int) -> int:

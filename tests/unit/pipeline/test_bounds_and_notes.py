@@ -201,6 +201,9 @@ async def test_what_a_provider_adds_out_of_its_store_cannot_be_bounded(pipeline)
     exchange = pipeline.exchange(CHAT, relaying(), document={"max_tokens": 10}, max_cost_nusd=10**9)
     exchange.references = [Reference("previous_response_id", "previous_response_id", "resp_1")]
     assert (await refused(pipeline, exchange)).param == "previous_response_id"
+    document = {"max_tokens": 10, "web_search_options": {}}
+    hosted = pipeline.exchange(CHAT, relaying(), document=document, max_cost_nusd=10**9)
+    assert (await refused(pipeline, hosted)).param == "web_search_options"
 
 
 @pytest.mark.parametrize("price", [PRICE, None])
