@@ -68,6 +68,12 @@ def _lists_openai(answer: httpx.Response) -> None:
     assert all(found["object"] == "model" for found in answer.json()["data"])
 
 
+def _lists_for_codex(answer: httpx.Response) -> None:
+    _lists_openai(answer)
+    # Codex reads this member only, and knows far more of a model than the gateway does.
+    assert answer.json()["models"] == []
+
+
 def _streams_anthropic(answer: httpx.Response) -> None:
     events = [TypeAdapter(RawMessageStreamEvent).validate_json(data) for data in _frames(answer)]
     assert (events[0].type, events[-1].type) == ("message_start", "message_stop")
@@ -111,6 +117,7 @@ ANSWERS: dict[str, Callable[[httpx.Response], None]] = {
     "anthropic.stream": _streams_anthropic,
     "anthropic.count": _counts,
     "openai.models": _lists_openai,
+    "codex.models": _lists_for_codex,
     "openai.stream": _streams_openai,
     "openai.whole": _answers_openai,
     "openai.call": _calls_openai,

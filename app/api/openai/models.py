@@ -13,6 +13,11 @@ from app.kernel.errors import InvalidRequest, NotFound
 from app.routing.table import Route
 
 _ANTHROPIC_VERSION = b"anthropic-version"
+_CODEX_VERSION = "client_version"
+"""Codex asks so for its own catalogue, in `models`; an empty one lets it take the name of any model from its settings.
+
+Source: https://github.com/openai/codex/blob/main/codex-rs/codex-api/src/endpoint/models.rs, read 2026-11.
+"""
 _DEFAULT_LIMIT, _MAX_LIMIT = 20, 1_000
 
 
@@ -65,7 +70,10 @@ def model_handlers(gateway: Gateway) -> list[Any]:
         routes = await usable(request)
         if _ANTHROPIC_VERSION in request.scope["state"]["context"].headers:
             return _json(anthropic_page(routes, request.query_params))
-        return _json({"object": "list", "data": [openai_model(route) for route in routes]})
+        listed: dict[str, Any] = {"object": "list", "data": [openai_model(route) for route in routes]}
+        if _CODEX_VERSION in request.query_params:
+            listed["models"] = []
+        return _json(listed)
 
     @get("/v1/models/{name:path}", include_in_schema=False)
     async def read_model(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
