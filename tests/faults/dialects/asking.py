@@ -51,8 +51,8 @@ class Cell(NamedTuple):
 
     @property
     def is_relayed(self) -> bool:
-        """Whether the provider takes the client's bytes as they are."""
-        return self.client.name in self.wire.relays
+        """Whether the provider's bytes go to the client as they are."""
+        return self.client.name in self.wire.relays and self.wire.settings["adapter"] != "native"
 
     def bytes(self, key: str, *, stream: bool, headers: Iterable[tuple[str, str]] = ()) -> bytes:
         """Return the request."""
@@ -136,7 +136,7 @@ def comparable(frames: list[Any]) -> list[Any]:
 
 
 async def for_all(cells: Iterable[Cell], check: Callable[[Cell], Awaitable[Any]]) -> dict[str, Any]:
-    """Check cells, many at once; return what each check did, by the cell's name. A failure names all of its cells."""
+    """Check cells, many at once; return what each check did, by the cell's name. A failure names its cells."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def checked(cell: Cell) -> Any:

@@ -42,6 +42,8 @@ def all_wires(session_provider: FakeProvider) -> Iterator[GatewayProcess]:
     try:
         yield running
         running.stop()
+        assert [record for record in running.log_records() if record["level"] in {"error", "critical"}] == []
+        assert CREDENTIAL not in "\n".join(running.log_lines())
     finally:
         running.close()
 
