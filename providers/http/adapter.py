@@ -33,16 +33,22 @@ class HttpAdapter:
         """Return the operations whose bytes go to `target` unchanged."""
         return self._dialect.relays(target)
 
+    def dialect_for(self, request: ChatRequest, target: Target) -> Dialect:
+        """Return the words in which a request is asked: always the same, but for vendors that have two wires."""
+        del request, target
+        return self._dialect
+
     async def chat(self, request: ChatRequest, target: Target) -> ChatStream:
         """Open an answer as canonical events."""
-        asked = self._dialect.encode_chat(request, target)
+        dialect = self.dialect_for(request, target)
+        asked = dialect.encode_chat(request, target)
         answer = await self._open(asked, target)
         key = _key_of(target)
         if request.stream:
             self._require_stream(answer)
-            return HttpChatStream(answer, self._dialect.chat_decoder(), dropped=asked.dropped, key=key)
+            return HttpChatStream(answer, dialect.chat_decoder(), dropped=asked.dropped, key=key)
         with _hiding(key):
-            completion = self._dialect.decode_chat(await _read_out(answer))
+            completion = dialect.decode_chat(await _read_out(answer))
         return ReplayStream(replay(completion), answer.headers, dropped=asked.dropped)
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> Embeddings:

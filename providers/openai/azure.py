@@ -5,8 +5,7 @@ from urllib.parse import quote
 import msgspec
 
 from providers.catalog import Quirks, Vendor
-from providers.http.adapter import HttpAdapter
-from providers.openai.plugin import ChatApi, OpenAIDialect
+from providers.openai.plugin import ChatApi, ChosenApi, OpenAIDialect, open_openai
 from providers.openai.responses import relay
 from providers.openai.wire import MODERATIONS, RERANK
 from providers.plugin import Plugin
@@ -20,20 +19,20 @@ class AzureOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What an Azure provider may set.
 
     `api_version` is `v1` for the versionless API, or a date such as `2024-10-21`, which addresses each model as a
-    deployment and has no Responses API. `chat_api` is where requests of other dialects go.
+    deployment and has no Responses API. `chat_api` is where requests of other dialects go, as at OpenAI.
     Source: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read 2026-11.
     """
 
     api_version: str = _AZURE_V1
-    chat_api: ChatApi = "chat"
+    chat_api: ChosenApi = "auto"
 
 
 class AzureDialect(OpenAIDialect):
     """Azure OpenAI: another URL for each deployment, and the key in a header of its own."""
 
-    def __init__(self, quirks: Quirks, options: AzureOptions) -> None:
-        super().__init__(quirks, chat_api=options.chat_api)
-        self._version = options.api_version
+    def __init__(self, quirks: Quirks, *, api_version: str = _AZURE_V1, chat_api: ChatApi = "chat") -> None:
+        super().__init__(quirks, chat_api=chat_api)
+        self._version = api_version
 
     def relays(self, target: Target) -> frozenset[str]:
         """Return what goes through unchanged: Azure has its own ways to moderate and to rank."""
@@ -55,7 +54,11 @@ def azure_plugin(name: str, row: Vendor) -> Plugin:
 
     def open_adapter(sender: Sender, options: msgspec.Struct) -> Adapter:
         azure = options if isinstance(options, AzureOptions) else AzureOptions()
-        return HttpAdapter(AzureDialect(row.quirks, azure), sender)
+
+        def make(chat_api: ChatApi) -> AzureDialect:
+            return AzureDialect(row.quirks, api_version=azure.api_version, chat_api=chat_api)
+
+        return open_openai(sender, chat_api=azure.chat_api, make=make)
 
     return Plugin(
         name=name,

@@ -32,6 +32,9 @@ LONGEST_ID_IN_RESPONSES = 64
 _LONGEST_USER = 64
 """How long `user` may be. Source: https://github.com/maximhq/bifrost/pull/1000, read 2026-11."""
 _NEVER_THINKS = re.compile(r"(?:ft:)?(?:gpt-3|gpt-4|chatgpt-|gpt-5(?:\.\d+)?-chat)")
+_ALWAYS_THINKS = re.compile(r"(?:ft:)?(?:o\d|gpt-5(?![.\d]))")
+_MAY_THINK = re.compile(r"(?:ft:)?gpt-\d+")
+_USUAL = {"temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 0}
 _OPENAIS = frozenset({"openai", "responses", "completions"})
 _SHOWN_BELOW = "(shown below)"
 
@@ -59,6 +62,51 @@ def never_thinks(model: str) -> bool:
 def cannot_think(request: ChatRequest, *, model: str) -> bool:
     """Whether the wish to think has to be left out for a model that never does."""
     return request.reasoning is not None and request.reasoning.effort != "none" and never_thinks(model)
+
+
+def needs_responses(request: ChatRequest, *, model: str) -> bool:
+    """Whether OpenAI's Responses API is where a request that thinks is served better, and can be said.
+
+    There alone the thoughts are shown and come back encrypted to go on from, and some models take tools only there
+    while they think.
+    Source: https://github.com/itzcrazykns/vane/issues/1173, read 2026-11.
+    """
+    reasoning, sampling = request.reasoning, request.sampling
+    if request.dialect in {"openai", "completions"} or reasoning is None or reasoning.effort == "none":
+        return False
+    return not (never_thinks(model) or sampling.stop or sampling.logit_bias or sampling.logprobs or request.n > 1)
+
+
+def fit_sampling(request: ChatRequest, *, model: str) -> tuple[ChatRequest, tuple[str, ...]]:
+    """Return a request without the words for how tokens are drawn that a model refuses while it thinks, and those.
+
+    Source: https://developers.openai.com/api/docs/guides/latest-model, read 2026-11.
+    """
+    if request.dialect in {"openai", "completions"} or not _draws_itself(request, model=model):
+        return request, ()
+    lost = tuple(name for name, usual in _USUAL.items() if getattr(request.sampling, name) not in (None, usual))
+    if not lost:
+        return request, ()
+    sampling = msgspec.structs.replace(request.sampling, **dict.fromkeys(lost))
+    return msgspec.structs.replace(request, sampling=sampling), lost
+
+
+def _draws_itself(request: ChatRequest, *, model: str) -> bool:
+    """Whether a model of OpenAI's thinks, so that it takes no words for how tokens are drawn.
+
+    The o series and the first GPT-5 always do, those after it where they are asked to.
+    """
+    if never_thinks(model):
+        return False
+    asked = request.reasoning is not None and request.reasoning.effort != "none"
+    return _ALWAYS_THINKS.match(model) is not None or (asked and _MAY_THINK.match(model) is not None)
+
+
+def fit_model(request: ChatRequest, *, model: str) -> tuple[ChatRequest, tuple[str, ...]]:
+    """Return a request of another dialect that a model of OpenAI's takes, and the names of what that leaves out."""
+    request, lost = fit_promises(request)
+    request, undrawn = fit_sampling(request, model=model)
+    return request, (*lost, *undrawn)
 
 
 def fit_promises(request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:

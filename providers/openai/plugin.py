@@ -1,6 +1,6 @@
 """OpenAI, and every vendor that speaks its wire."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -12,6 +12,7 @@ from providers.http.adapter import HttpAdapter
 from providers.openai import media, mistral, upstream
 from providers.openai.chunks import ChunkDecoder
 from providers.openai.errors import decode_error
+from providers.openai.foreign import needs_responses
 from providers.openai.inspect import StreamInspector, WholeInspector
 from providers.openai.inspect_media import media_inspector
 from providers.openai.messages import unsealed_messages
@@ -22,7 +23,7 @@ from providers.openai.responses.wire import DIALECT as RESPONSES_SIGNER
 from providers.openai.responses.wire import PATH, RESPONSES
 from providers.openai.wire import CHAT, COMPLETIONS, DIALECT, EMBEDDINGS
 from providers.plugin import Plugin
-from providers.protocol import Adapter, ChatDecoder, Inspector, Sender
+from providers.protocol import Adapter, ChatDecoder, Dialect, Inspector, Sender
 from providers.signatures import holds_seal
 from providers.types import (
     ChatRequest,
@@ -43,6 +44,7 @@ _PATHS = {
 }
 Endpoint = Literal["responses", "completions"]
 ChatApi = Literal["chat", "responses"]
+ChosenApi = Literal["auto", "chat", "responses"]
 _ALWAYS = frozenset({CHAT, EMBEDDINGS}) | media.OPERATIONS
 _JSON = ("content-type", "application/json")
 _CAPS = ("max_tokens", "max_completion_tokens")
@@ -53,13 +55,14 @@ class OpenAIOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `serves` says which of `/responses` and `/completions` a server has; requests to the others are said as chat
     completions. By default a vendor's own address has what its documentation says, and any other address neither.
-    `chat_api` is where requests of other dialects go: to `/chat/completions` or to `/responses`.
+    `chat_api` is where requests of other dialects go: to `/chat/completions`, to `/responses`, or, by default, to the
+    latter where OpenAI's own models are to think, since only there they show it and go on from it with tools.
     """
 
     organization: str | None = None
     project: str | None = None
     serves: frozenset[Endpoint] | None = None
-    chat_api: ChatApi = "chat"
+    chat_api: ChosenApi = "auto"
 
 
 class OpenAIDialect:
@@ -103,6 +106,12 @@ class OpenAIDialect:
     def _is_home(self, target: Target) -> bool:
         """Whether the target is the vendor itself, and not another server that speaks its wire."""
         return self._home in {None, target.base_url} or self._quirks.auth == "optional"
+
+    def prefers_responses(self, request: ChatRequest, target: Target) -> bool:
+        """Whether a request of another dialect is better asked of `/responses`, where the target has that."""
+        if not self._quirks.is_openai or RESPONSES not in self.relays(target):
+            return False
+        return needs_responses(request, model=target.model)
 
     def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
         """Return the request for an answer."""
@@ -239,21 +248,43 @@ class OpenAIDialect:
         return headers
 
 
+class OpenAIAdapter(HttpAdapter):
+    """Calls a provider by chat completions or by responses, whichever suits a request better."""
+
+    def __init__(self, chat: OpenAIDialect, responses: OpenAIDialect, sender: Sender) -> None:
+        super().__init__(chat, sender)
+        self._chat = chat
+        self._responses = responses
+
+    def dialect_for(self, request: ChatRequest, target: Target) -> Dialect:
+        """Return the words in which a request is asked."""
+        return self._responses if self._chat.prefers_responses(request, target) else self._chat
+
+
+def open_openai(sender: Sender, *, chat_api: ChosenApi, make: Callable[[ChatApi], OpenAIDialect]) -> Adapter:
+    """Return the adapter that asks as `chat_api` says; `make` returns the dialect for one way to ask."""
+    if chat_api == "auto":
+        return OpenAIAdapter(make("chat"), make("responses"), sender)
+    return HttpAdapter(make(chat_api), sender)
+
+
 def openai_plugin(name: str, row: Vendor) -> Plugin:
     """Return the plug-in of a vendor that speaks OpenAI's wire."""
 
     def open_adapter(sender: Sender, options: msgspec.Struct) -> Adapter:
         chosen = options if isinstance(options, OpenAIOptions) else OpenAIOptions()
-        fixed = _organization_headers(chosen)
-        dialect = OpenAIDialect(
-            row.quirks,
-            fixed,
-            home=row.base_url,
-            serves=chosen.serves,
-            chat_api=chosen.chat_api,
-            signer=RESPONSES_SIGNER if row.quirks.is_openai else f"{RESPONSES_SIGNER}.{name}",
-        )
-        return HttpAdapter(dialect, sender)
+
+        def make(chat_api: ChatApi) -> OpenAIDialect:
+            return OpenAIDialect(
+                row.quirks,
+                _organization_headers(chosen),
+                home=row.base_url,
+                serves=chosen.serves,
+                chat_api=chat_api,
+                signer=RESPONSES_SIGNER if row.quirks.is_openai else f"{RESPONSES_SIGNER}.{name}",
+            )
+
+        return open_openai(sender, chat_api=chosen.chat_api, make=make)
 
     return Plugin(
         name=name,

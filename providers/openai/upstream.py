@@ -17,7 +17,7 @@ from providers.custom_tools import as_function, names_of, wrap
 from providers.errors import BadAnswer
 from providers.openai import mistral, thoughts
 from providers.openai.errors import error_in_stream
-from providers.openai.foreign import cannot_think, fit_promises, fit_user, fitted, never_thinks
+from providers.openai.foreign import cannot_think, fit_model, fit_user, fitted, never_thinks
 from providers.openai.messages import take_signature, write_message
 from providers.openai.parts import made_call_id, parse_part, parse_tool_call
 from providers.openai.tools import write_tool, write_tool_choice
@@ -50,7 +50,7 @@ def write_chat(request: ChatRequest, *, model: str, quirks: Quirks) -> tuple[dic
     Raises `RequestRefused` for what may not be left out.
     """
     same_dialect = request.dialect == DIALECT
-    request, lost = (request, ()) if same_dialect or not quirks.is_openai else fit_promises(request)
+    request, lost = (request, ()) if same_dialect or not quirks.is_openai else fit_model(request, model=model)
     tools, hosted = (request.tools, ()) if same_dialect else functions_only(request)
     reads = _READS | {"text"} if quirks.is_openai and request.dialect == "responses" else frozenset[str]()
     dropped = carry(request, dialect=DIALECT, cannot=_cannot(request, model=model, quirks=quirks), reads=reads)

@@ -53,9 +53,9 @@ CLIENTS = (
     Client("/v1/llm/chat", "llm.chat", "openai", "openai"),
 )
 PROVIDERS = (
-    Provider("OpenAI", "openai", "gpt-5.2"),
+    Provider("OpenAI", "openai", "gpt-5.2", "responses"),
     Provider("OpenAI, by Responses", "openai", "gpt-5.2", "responses", (("chat_api", "responses"),)),
-    Provider("Azure", "azure", "gpt-5.2", base_url="https://example.openai.azure.com"),
+    Provider("Azure", "azure", "gpt-5.2", "responses", base_url="https://example.openai.azure.com"),
     Provider("Anthropic", "anthropic", "claude-opus-4-6", "anthropic"),
     Provider("Gemini", "gemini", "gemini-3-pro", "gemini"),
     Provider("Vertex", "vertex", "gemini-3-pro", "gemini", (("project", "p"),), "https://aiplatform.googleapis.com"),
@@ -91,7 +91,20 @@ def dialect_of(adapter: str, options: tuple[tuple[str, Any], ...]) -> Any:
     plugin = REGISTRY.find(adapter)
     made = plugin.open(ScriptedSender(ConnectFailed()), msgspec.convert(dict(options), plugin.options))
     assert isinstance(made, HttpAdapter)
-    return made._dialect
+    return Speaker(made)
+
+
+class Speaker:
+    """The pure dialects inside an adapter: of a vendor with two wires, each request goes by the one that suits it."""
+
+    def __init__(self, adapter: HttpAdapter) -> None:
+        self._adapter = adapter
+
+    def encode_chat(self, request: ChatRequest, target: Target) -> UpstreamRequest:
+        return self._adapter.dialect_for(request, target).encode_chat(request, target)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._adapter._dialect, name)
 
 
 def target_of(provider: Provider) -> Target:

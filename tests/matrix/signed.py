@@ -82,8 +82,8 @@ def signed_cell(client: Client, provider: Provider) -> Cell:
     dialect, where = dialect_of(provider.adapter, provider.options), target_of(provider)
     if client.relay in dialect.relays(where):
         return Cell("relayed")
-    if provider.signer is None:
-        return Cell("none")
+    if provider.signer is None or (client.dialect, provider.signer, provider.options) == ("openai", "responses", ()):
+        return Cell("none")  # nobody signs; nor does OpenAI on the chat wire, which such a client is answered by
     own = dialect_of(client.writer, client.options)
     asked = own.encode_chat(request_of(FEATURE, dialect=client.dialect), target_of(_public(client)))
     document: dict[str, Any] = msgspec.json.decode(asked.body)

@@ -206,7 +206,7 @@ def test_a_server_whose_templates_know_no_developer_hears_the_system():
 
 
 @pytest.mark.parametrize(
-    ("title", "shows"), [("Anthropic", True), ("Gemini", True), ("Bedrock", True), ("OpenAI", False)]
+    ("title", "shows"), [("Anthropic", True), ("Gemini", True), ("Bedrock", True), ("OpenAI", True), ("vLLM", False)]
 )
 def test_a_summary_of_the_reasoning_is_listed_only_where_none_is_shown(title: str, shows: bool):
     asked = {**codex(), "reasoning": {"effort": "medium", "summary": "auto"}}
@@ -214,6 +214,8 @@ def test_a_summary_of_the_reasoning_is_listed_only_where_none_is_shown(title: st
     dialect = dialect_of(provider.adapter, provider.options)
     request = parsed(CLIENT["openai.responses"], asked)
     assert ("reasoning" not in dialect.encode_chat(request, target_of(provider)).dropped) is shows
+    if title == "OpenAI":
+        return  # there the wire has all of it
     odd = parsed(CLIENT["openai.responses"], {**asked, "reasoning": {**asked["reasoning"], "context": "auto"}})
     assert "reasoning" in dialect.encode_chat(odd, target_of(provider)).dropped
 

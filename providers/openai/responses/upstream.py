@@ -12,7 +12,7 @@ from providers.carry import carry, functions_only, unsaid_failures, unsaid_names
 from providers.catalog import Quirks
 from providers.custom_tools import as_function
 from providers.errors import BadAnswer
-from providers.openai.foreign import cannot_think, fit_promises, fit_user, never_thinks
+from providers.openai.foreign import cannot_think, fit_model, fit_user, never_thinks
 from providers.openai.responses.items import parse_output
 from providers.openai.responses.tools import write_choice, write_tools
 from providers.openai.responses.wire import DIALECT, ENCRYPTED, INCOMPLETE_REASONS, LOGPROBS, failure_of, read_usage
@@ -54,7 +54,7 @@ def write_response(
     same_dialect = request.dialect == DIALECT
     shared = _SHARED if request.dialect == "openai" and quirks.is_openai else frozenset[str]()
     is_foreign = quirks.is_openai and not same_dialect
-    request, lost = fit_promises(request) if is_foreign else (request, ())
+    request, lost = fit_model(request, model=model) if is_foreign else (request, ())
     cannot = _CANNOT | ({"reasoning_effort"} if is_foreign and cannot_think(request, model=model) else set())
     dropped = carry(request, dialect=DIALECT, cannot=cannot, reads={*shared, "verbosity", "store"})
     unsaid = () if same_dialect else (*unsaid_names(request.messages), *unsaid_failures(request.messages))

@@ -6,12 +6,14 @@ import msgspec
 import pytest
 
 from providers.catalog import Quirks, load_catalog
-from providers.errors import RequestRefused
+from providers.errors import ConnectFailed, RequestRefused
 from providers.framing import sse
-from providers.openai.plugin import OpenAIDialect
+from providers.openai.plugin import OpenAIDialect, OpenAIOptions
 from providers.openai.render import ChunkRenderer, render_completion
 from providers.openai.tools import custom_names_in
+from providers.registry import Registry
 from providers.stream import replay
+from providers.testing.sender import ScriptedSender
 from providers.types import (
     ChatRequest,
     Choice,
@@ -184,3 +186,61 @@ def test_a_stream_says_the_same():
         {"id": "b", "type": "function", "name": "f", "said": '{"input": 1}'},
         {"id": "c", "type": "custom", "name": "shell", "said": "pwd"},
     ]
+
+
+# --- Models that think
+
+
+THINKS = ReasoningOptions(effort="high")
+HOME = "https://api.openai.com/v1"
+
+
+def _place(model, *, options=None, base_url=HOME, dialect="anthropic", **fields):
+    """Return where a request goes, and what it is."""
+    plugin = Registry().find("openai")
+    sender = ScriptedSender(ConnectFailed())
+    adapter = plugin.open(sender, options or plugin.options())
+    request = ChatRequest(model="m", messages=[USER], dialect=dialect, **fields)
+    target = Target(provider="p", model=model, base_url=base_url)
+    asked = adapter.dialect_for(request, target).encode_chat(request, target)
+    return asked.url.removeprefix(base_url), msgspec.json.decode(asked.body), asked.dropped
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "path"),
+    [
+        ("gpt-5.2", {"reasoning": THINKS}, "/responses"),
+        ("o3", {"reasoning": ReasoningOptions(budget_tokens=2_000)}, "/responses"),
+        ("gpt-5.2", {}, "/chat/completions"),
+        ("gpt-5.2", {"reasoning": ReasoningOptions(effort="none")}, "/chat/completions"),
+        ("gpt-4o", {"reasoning": THINKS}, "/chat/completions"),
+        ("gpt-5.2", {"reasoning": THINKS, "sampling": Sampling(stop=["x"])}, "/chat/completions"),
+        ("gpt-5.2", {"reasoning": THINKS, "dialect": "openai"}, "/chat/completions"),
+        ("gpt-5.2", {"reasoning": THINKS, "base_url": "https://mine.example/v1"}, "/chat/completions"),
+        ("gpt-5.2", {"reasoning": THINKS, "options": OpenAIOptions(chat_api="chat")}, "/chat/completions"),
+        ("gpt-4o", {"options": OpenAIOptions(chat_api="responses")}, "/responses"),
+    ],
+)
+def test_a_request_that_thinks_goes_where_thoughts_are_shown(model, fields, path):
+    assert _place(model, **fields)[0] == path
+
+
+@pytest.mark.parametrize(
+    ("model", "reasoning", "lost"),
+    [
+        ("o4-mini", None, ("temperature", "top_p", "frequency_penalty")),
+        ("gpt-5-mini", None, ("temperature", "top_p", "frequency_penalty")),
+        ("gpt-5.2", THINKS, ("temperature", "top_p", "frequency_penalty")),
+        ("gpt-5.2", None, ()),
+        ("gpt-5-chat-latest", None, ()),
+        ("gpt-4o", None, ()),
+    ],
+)
+def test_a_model_that_thinks_is_not_told_how_to_draw(model, reasoning, lost):
+    drawn = Sampling(temperature=0.5, top_p=0.9, frequency_penalty=0.25, stop=["x"])
+    _, body, dropped = _place(model, reasoning=reasoning, sampling=drawn)
+    assert set(dropped) >= set(lost)
+    assert {"temperature", "top_p", "frequency_penalty"} - body.keys() == set(lost)
+    usual = _place(model, reasoning=reasoning, sampling=Sampling(temperature=1, stop=["x"]))
+    assert usual[1]["temperature"] == 1
+    assert "temperature" not in usual[2]

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from providers.catalog import Quirks
 from providers.errors import RequestRefused
-from providers.openai.azure import AzureDialect, AzureOptions
+from providers.openai.azure import AzureDialect
 from providers.openai.downstream import parse_chat, parse_embeddings
 from providers.openai.plugin import OpenAIDialect
 from providers.types import (
@@ -276,12 +276,12 @@ AZURE = msgspec.structs.replace(TARGET, base_url="https://res.openai.azure.com",
 
 def test_the_urls_of_azure_without_versions():
     base = "https://res.openai.azure.com/openai/v1"
-    urls = _urls(AzureDialect(Quirks(auth="api-key"), AzureOptions()), AZURE)
+    urls = _urls(AzureDialect(Quirks(auth="api-key")), AZURE)
     assert urls == (f"{base}/chat/completions", f"{base}/embeddings", f"{base}/models")
 
 
 def test_the_urls_of_azure_by_dated_version_name_the_deployment():
-    dialect = AzureDialect(Quirks(auth="api-key"), AzureOptions(api_version="2024-10-21"))
+    dialect = AzureDialect(Quirks(auth="api-key"), api_version="2024-10-21")
     base, query = "https://res.openai.azure.com/openai", "?api-version=2024-10-21"
     deployment = f"{base}/deployments/my%20deployment%2F1"
     assert _urls(dialect, AZURE) == (

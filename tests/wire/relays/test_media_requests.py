@@ -9,7 +9,7 @@ from providers.catalog import Quirks
 from providers.errors import RequestRefused
 from providers.framing.multipart import parse
 from providers.openai import media
-from providers.openai.azure import AzureDialect, AzureOptions
+from providers.openai.azure import AzureDialect
 from providers.openai.plugin import OpenAIDialect
 from providers.types import Edits, RelayRequest, Secret, Target, Usage
 
@@ -62,7 +62,7 @@ def test_every_vendor_of_the_wire_is_asked_at_openais_path(operation):
     ],
 )
 def test_azure_has_paths_of_its_own_and_does_not_moderate_or_rank(version, prefix, query):
-    dialect = AzureDialect(Quirks(auth="api-key"), AzureOptions(api_version=version))
+    dialect = AzureDialect(Quirks(auth="api-key"), api_version=version)
     served = media.OPERATIONS & dialect.relays(AZURE)
     assert media.OPERATIONS - served == {"openai.moderations", "openai.rerank"}
     for operation in served:

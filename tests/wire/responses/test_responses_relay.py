@@ -8,7 +8,7 @@ import pytest
 
 from providers.catalog import Quirks, load_catalog
 from providers.errors import BadAnswer, ProviderOverloaded, ProviderRateLimited, RequestRefused, StreamInterrupted
-from providers.openai.azure import AzureDialect, AzureOptions
+from providers.openai.azure import AzureDialect
 from providers.openai.plugin import OpenAIDialect
 from providers.openai.responses.inspect import ResponseStreamInspector, WholeResponse
 from providers.openai.responses.seals import seal_content
@@ -43,8 +43,8 @@ def test_who_serves_responses():
 
 
 def test_azure_serves_responses_by_its_versionless_api_only():
-    assert _served(AzureDialect(KEEPS, AzureOptions())) == ALL
-    assert _served(AzureDialect(KEEPS, AzureOptions(api_version="2024-10-21"))) == set()
+    assert _served(AzureDialect(KEEPS)) == ALL
+    assert _served(AzureDialect(KEEPS, api_version="2024-10-21")) == set()
 
 
 def test_openai_and_azure_keep_responses():
@@ -65,7 +65,7 @@ def test_where_it_goes(operation, subject, method, path):
     request = RelayRequest(operation=operation, body=b"{}", document={"model": "real"}, subject=subject)
     sent = OpenAIDialect(KEEPS).encode_relay(request, TARGET)
     assert (sent.method, sent.url) == (method, TARGET.base_url + path)
-    azure = AzureDialect(KEEPS, AzureOptions()).encode_relay(request, TARGET)
+    azure = AzureDialect(KEEPS).encode_relay(request, TARGET)
     assert azure.url == f"{TARGET.base_url}/openai/v1{path}"
 
 
