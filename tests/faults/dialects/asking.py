@@ -135,9 +135,11 @@ def comparable(frames: list[Any]) -> list[Any]:
     return found
 
 
-async def for_all(cells: Iterable[Cell], check: Callable[[Cell], Awaitable[Any]]) -> dict[str, Any]:
+async def for_all(
+    cells: Iterable[Cell], check: Callable[[Cell], Awaitable[Any]], *, at_once: int = AT_ONCE
+) -> dict[str, Any]:
     """Check cells, many at once; return what each check did, by the cell's name. A failure names its cells."""
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(at_once)
 
     async def checked(cell: Cell) -> Any:
         async with gate:

@@ -17,7 +17,8 @@ TIMED_OUT = Failure(504, "upstream_timeout")
 DEADLINE_S = 0.6
 QUICK_S = 0.5
 """The clocks of the quick models."""
-SLACK_S = 1.0
+SLACK_S = 5.0
+"""What a loaded machine may take longer; all other clocks are far from it."""
 JSON = "application/json"
 
 
@@ -77,7 +78,7 @@ async def test_a_client_that_leaves_takes_the_upstream_call_with_it(hall: Hall, 
         left_at = await leave(hall.gateway.port, request, until=until, by_reset=way == "resets")
         await hall.check_closed(cell, since_s=left_at)
 
-    await for_all([hang.cell for hang in known.values()], check)
+    await for_all([hang.cell for hang in known.values()], check, at_once=24)
     events = hall.events(len(known)).values()
     assert {event["outcome"] for event in events} == {"cancelled"}
     for event in events:

@@ -7,8 +7,8 @@ from providers.catalog import Quirks
 from providers.echo.plugin import echo_plugin
 from providers.errors import ProviderError
 from providers.http.adapter import HttpAdapter
-from providers.openai.plugin import OpenAIDialect
 from providers.openai.chunks import ChunkDecoder
+from providers.openai.plugin import OpenAIDialect
 from providers.plugin import Plugin
 from providers.registry import Registry
 from providers.testing import Script
