@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import uuid4
 
@@ -123,6 +124,15 @@ async def test_a_missing_folder_is_unavailable(tmp_path: object) -> None:
         async with database.reading() as connection:
             await connection.execute(text("SELECT 1"))
     await database.aclose()
+    await _driver_is_quiet()
+
+
+async def _driver_is_quiet() -> None:
+    """Wait for the driver's threads of connections that failed: they end by themselves, telling the loop of it."""
+    async with asyncio.timeout(10):
+        for thread in threading.enumerate():
+            if "_connection_worker_thread" in thread.name:
+                await asyncio.to_thread(thread.join)
 
 
 class TestPostgresFaults:
