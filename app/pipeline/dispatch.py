@@ -209,6 +209,7 @@ class Dispatch:
         if attempt.outcome is not None:
             return
         attempt.outcome = "timeout" if exchange.is_expired else "cancelled"
+        attempt.error_code = ProviderTimedOut.code if exchange.is_expired else None
         attempt.ended_ns = self._clock.monotonic_ns()
         if usage is not None and usage.output_tokens < max(tokens_seen - 1, min(tokens_seen, 1)):
             usage = msgspec.structs.replace(usage, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)

@@ -353,6 +353,7 @@ async def test_a_client_that_leaves_before_the_head_pays_for_its_prompt(pipeline
     await cancelled(task)
     [event] = await pipeline.settled()
     assert event.outcome == ("timeout" if is_expired else "cancelled")
+    assert event.error_code == ("upstream_timeout" if is_expired else None)
     assert (event.usage_source, event.output_tokens) == ("estimated", 0)
     assert event.cost_nusd == cost(PRICE, Usage(input_tokens=estimate_tokens(len(exchange.body))))
 
