@@ -1,0 +1,177 @@
+"""The live answers of an attempt: bytes that pass through, or events said in the client's dialect."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from app.kernel.errors import GatewayError
+from app.pipeline.exchange import Attempt, Exchange, Passed, StreamRenderer
+from providers.errors import BadAnswer, ProviderError
+from providers.protocol import ChatStream, RelayStream
+from providers.types import (
+    Finished,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    Usage,
+    UsageReported,
+)
+
+_CONTENT = (TextDelta, ThinkingDelta, ToolCallStarted, ToolCallDelta, Finished)
+
+
+class Settler(Protocol):
+    """What an attempt's end is said to: it notes the outcome, and what was used."""
+
+    def end_well(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
+        """Note that an attempt is complete."""
+
+    def end_badly(self, exchange: Exchange, attempt: Attempt, error: ProviderError, tokens_seen: int = 0) -> None:
+        """Note that an attempt failed."""
+
+    def cancel(self, exchange: Exchange, attempt: Attempt, *, usage: Usage | None = None, tokens_seen: int = 0) -> None:
+        """Note that the caller left or its time ran out."""
+
+
+class RelayedBody:
+    """A live answer whose bytes pass through."""
+
+    __slots__ = ("_attempt", "_exchange", "_held", "_last", "_settler", "is_finished", "stream")
+
+    def __init__(self, settler: Settler, exchange: Exchange, attempt: Attempt, stream: RelayStream) -> None:
+        self._settler = settler
+        self._exchange = exchange
+        self._attempt = attempt
+        self.stream = stream
+        self._held = b""
+        self._last = b""
+        self.is_finished = False
+
+    async def open(self) -> None:
+        """Read until there is content."""
+        inspector = self.stream.inspector
+        held = []
+        while not inspector.has_content and not inspector.is_finished:
+            held.append(await self.stream.read())
+        self._held = b"".join(held)
+        if not inspector.has_content:
+            raise BadAnswer("the provider's answer is empty")
+
+    async def read(self) -> bytes:
+        """Return the next bytes."""
+        data, self._held = self._held, b""
+        inspector = self.stream.inspector
+        if not data:
+            try:
+                data = await self.stream.read()
+            except ProviderError as error:
+                tokens = inspector.output_tokens_seen
+                self._settler.end_badly(self._exchange, self._attempt, error, tokens)
+                raise
+        self._last = data
+        if inspector.is_finished and not self.is_finished:
+            self.is_finished = True
+            self._exchange.issued += inspector.issued
+            tokens = inspector.output_tokens_seen
+            self._settler.end_well(self._exchange, self._attempt, inspector.usage, tokens)
+            self.stream.close()
+        return data
+
+    def fail(self, say_break: Callable[[Exchange, GatewayError, Passed], bytes], error: GatewayError) -> bytes:
+        """Return what ends the answer if it breaks now."""
+        return say_break(self._exchange, error, Passed(self.stream.inspector.issued, self._last))
+
+    def close(self) -> None:
+        """Let go of the upstream call; before the end that is a cancellation."""
+        self.stream.close()
+        inspector = self.stream.inspector
+        tokens = inspector.output_tokens_seen
+        self._settler.cancel(self._exchange, self._attempt, usage=inspector.usage, tokens_seen=tokens)
+
+
+class TranslatedBody:
+    """A live answer whose events are rendered in the client's dialect."""
+
+    __slots__ = (
+        "_attempt",
+        "_events",
+        "_exchange",
+        "_has_said",
+        "_held",
+        "_renderer",
+        "_settler",
+        "_tokens_seen",
+        "_usage",
+        "is_finished",
+        "stream",
+    )
+
+    def __init__(
+        self, settler: Settler, exchange: Exchange, attempt: Attempt, stream: ChatStream, renderer: StreamRenderer
+    ) -> None:
+        self._settler = settler
+        self._exchange = exchange
+        self._attempt = attempt
+        self.stream = stream
+        self._events: AsyncIterator[Any] = stream.__aiter__()
+        self._renderer = renderer
+        self._held = b""
+        self._usage: Usage | None = None
+        self._tokens_seen = 0
+        self._has_said = False
+        self.is_finished = False
+
+    async def open(self) -> None:
+        """Read until there is content that the client's dialect has words for, or a whole answer without any."""
+        held = []
+        while not self._has_said:
+            data = await self._step()
+            if data is None:
+                if self._tokens_seen == 0:
+                    raise BadAnswer("the provider's answer is empty")
+                held.append(self._finish())
+                break
+            held.append(data)
+        self._held = b"".join(held)
+
+    async def read(self) -> bytes:
+        """Return the next bytes."""
+        data, self._held = self._held, b""
+        while not data and not self.is_finished:
+            try:
+                step = await self._step()
+            except ProviderError as error:
+                self._settler.end_badly(self._exchange, self._attempt, error, self._tokens_seen)
+                raise
+            data = self._finish() if step is None else step
+        return data
+
+    async def _step(self) -> bytes | None:
+        """Return what the next event is in the client's dialect (perhaps nothing); `None` when there is none."""
+        try:
+            event = await anext(self._events)
+        except StopAsyncIteration:
+            return None
+        if isinstance(event, _CONTENT):
+            self._tokens_seen += 1
+            said = self._renderer.feed(event)
+            self._has_said = self._has_said or bool(said)
+            return said
+        if isinstance(event, UsageReported):
+            self._usage = event.usage
+        elif not event.created:
+            event = msgspec.structs.replace(event, created=self._exchange.created_s)
+        return self._renderer.feed(event)
+
+    def _finish(self) -> bytes:
+        self.is_finished = True
+        self._settler.end_well(self._exchange, self._attempt, self._usage, self._tokens_seen)
+        self.stream.close()
+        return self._renderer.finish()
+
+    def close(self) -> None:
+        """Let go of the upstream call; before the end that is a cancellation."""
+        self.stream.close()
+        self._settler.cancel(self._exchange, self._attempt, usage=self._usage, tokens_seen=self._tokens_seen)
