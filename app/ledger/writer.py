@@ -17,8 +17,9 @@ from app.domain.usage.schemas import UsageEvent
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError
 from app.observability.metrics import LEDGER_LAG, Metrics
+from app.stores.entries import UsageEntry
 from app.stores.errors import StoreUnavailable
-from app.stores.protocols import Claimed, UsageEntry, UsageQueue
+from app.stores.protocols import Claimed, UsageQueue
 
 _BATCH = 500
 _MOST = 4_000

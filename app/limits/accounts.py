@@ -1,83 +1,381 @@
-"""The seam of reserve and settle: one awaited store step before the upstream call and one after."""
+"""Reserve and settle: one awaited store step before the upstream call, and one after.
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
-from uuid import UUID
+Law: all rules of all scopes, or none; whoever settles before the last byte has settled. Without the store, budgets are
+closed (or open as far as they say), other limits are kept by this process at its share.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
-from app.domain.usage.codec import encode_event
-from app.domain.usage.schemas import UsageEvent
-from app.observability.metrics import DEGRADED, Metrics
+from app.kernel.clock import Clock
+from app.kernel.errors import GatewayError, ModelNotPriced, Unavailable
+from app.limits.allowance import Allowances
+from app.limits.denials import refusal_of, scope_of
+from app.limits.estimate import Demand
+from app.limits.orphans import orphan_of
+from app.limits.policy import BudgetRule, Policy, Rule
+from app.limits.store_time import StoreTime
+from app.observability.metrics import DEGRADED, LIMIT_DENIALS, Metrics
+from app.stores.accounts import (
+    MONEY,
+    AccountStore,
+    BudgetAccount,
+    Charge,
+    Charged,
+    Denied,
+    Granted,
+    Money,
+    OutOfPeriod,
+    Reservation,
+    Unknown,
+    Window,
+)
+from app.stores.entries import UsageEntry
 from app.stores.errors import StoreUnavailable
-from app.stores.protocols import PARTITIONS, UsageEntry, UsageQueue
+from app.stores.protocols import UsageQueue
+
+MIN_OUTPUT_TOKENS = 16
+"""A request whose budget does not pay for so many output tokens is refused."""
+
+_TRIES = 4
+_SETTLE_S = 0.5
+_OPEN_S = 5.0
+_LOG = logging.getLogger("gateway.limits")
 
 
-class Hold(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a request may use at most, asked for as a whole; `cost_nusd` is absent without a price."""
+class Amounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a request came to, for its windows."""
 
-    request_id: UUID
-    organization_id: UUID
-    team_id: UUID | None
-    key_id: UUID
-    model: str
-    input_tokens: int
-    output_tokens: int
-    cost_nusd: int | None
+    requests: int = 1
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nusd: int = 0
 
 
-class Accounts(Protocol):
-    """Every scope's limits and budgets, and the way into the ledger."""
+class Grant:
+    """A hold that this process must settle.
 
-    def is_limited(self, organization_id: UUID) -> bool:
-        """Whether anything of this organisation must be reserved at all."""
-        ...
+    `rules` are those of `reservation.windows`, in their order, and `budgets` those of its accounts. `keeper` is the
+    store that has it: this process's own, where the shared one did not answer; `uncounted` is then what budgets allow.
+    """
 
-    async def reserve(self, hold: Hold) -> None:
-        """Take the hold in all scopes or in none; raises `RateLimited` or `QuotaExceeded`."""
-        ...
-
-    async def settle(self, events: Sequence[UsageEvent], *, reserved: bool) -> bool:
-        """Release the request's hold, charge the events and hand them to the ledger, as one step.
-
-        The events belong to one request; settling them again adds nothing. Returns whether the store took them;
-        if not, they are on a slower way to the ledger.
-        """
-        ...
-
-
-class OpenAccounts:
-    """Accounts without limits or budgets: `reserve` asks nothing, `settle` only records."""
+    __slots__ = ("budgets", "granted", "keeper", "reservation", "rules", "uncounted")
 
     def __init__(
-        self, queue: UsageQueue, *, overflow: Callable[[Sequence[UsageEntry]], None], metrics: Metrics
+        self,
+        reservation: Reservation,
+        granted: Granted,
+        *,
+        rules: tuple[Rule, ...],
+        budgets: tuple[BudgetRule, ...],
+        keeper: AccountStore,
+        uncounted: Reservation | None = None,
     ) -> None:
-        """Record through `queue`; what it cannot take goes to `overflow`."""
+        self.reservation = reservation
+        self.granted = granted
+        self.rules = rules
+        self.budgets = budgets
+        self.keeper = keeper
+        self.uncounted = uncounted
+
+    @property
+    def id(self) -> str:
+        """The reservation's id."""
+        return self.reservation.id
+
+
+class Opener(Protocol):
+    """Makes the accounts of budgets from the ledger."""
+
+    async def open(self, budget: BudgetRule, account: BudgetAccount, *, partition: int, force: bool = False) -> None:
+        """Make an account; raises `StoreUnavailable` or `GatewayError` if that cannot be done now."""
+        ...
+
+
+class Journal(Protocol):
+    """Where a single process writes down what must survive its crash."""
+
+    def reserved(self, reservation: Reservation, granted: Granted) -> None:
+        """Write a hold down."""
+        ...
+
+    def ended(self, reservation_id: str, entries: Sequence[UsageEntry]) -> None:
+        """Write the end of a request down."""
+        ...
+
+
+Fallback = Callable[[Sequence[UsageEntry]], Awaitable[None]]
+"""Takes events that the store could not, durably."""
+
+Missed = Callable[["Grant", Charge | None], None]
+"""Is told of a grant whose charge the store did not take, or that was made without it (no charge)."""
+
+Spawn = Callable[[Coroutine[Any, Any, Any]], None]
+
+
+class Accounts:
+    """Every scope's limits and budgets, and the way into the ledger. One for each worker."""
+
+    def __init__(
+        self,
+        store: AccountStore,
+        queue: UsageQueue,
+        *,
+        opener: Opener,
+        fallback: Fallback,
+        local: AccountStore,
+        share: Callable[[], int],
+        spawn: Spawn,
+        metrics: Metrics,
+        clock: Clock,
+        journal: Journal | None = None,
+        on_missed: Missed,
+    ) -> None:
+        """Keep accounts in `store`; without it in `local`, with limits divided by `share()`, the number of workers.
+
+        `on_missed` is told of what the store must still be told, and of budgets that were spent without it.
+        """
+        self._store = store
         self._queue = queue
-        self._overflow = overflow
+        self._opener = opener
+        self._fallback = fallback
+        self._local = local
+        self._share = share
+        self._spawn = spawn
+        self._metrics = metrics
+        self._journal = journal
+        self._on_missed = on_missed
         self._degraded = metrics.number(DEGRADED, "state")
+        self.time = StoreTime(clock)
+        self.allowances = Allowances()
+        self._opening: dict[str, asyncio.Future[None]] = {}
 
-    def is_limited(self, organization_id: UUID) -> bool:
-        """Return whether anything must be reserved: nothing."""
-        del organization_id
-        return False
+    # -- reserving ----------------------------------------------------------------------------------------------------
 
-    async def reserve(self, hold: Hold) -> None:
-        """Take nothing."""
+    async def reserve(self, policy: Policy, demand: Demand, *, request_id: str, events: bytes) -> Grant:
+        """Take what a request may use; `events` are what it comes to if nobody settles, as the ledger's JSON.
 
-    async def settle(self, events: Sequence[UsageEvent], *, reserved: bool) -> bool:
-        """Hand the events to the ledger; the second try is safe because entries are known by id."""
-        del reserved
-        entries = [
-            UsageEntry(event.organization_id.int % PARTITIONS, event.event_id.hex, encode_event(event))
-            for event in events
-        ]
-        for _ in range(2):
+        Raises `RateLimited`, `QuotaExceeded`, `ModelNotPriced`, or `Unavailable` where a budget cannot be counted.
+        """
+        rules = tuple(rule for rule in policy.rules if rule.model is None or rule.model == demand.model)
+        is_free = demand.is_priced and not demand.fixed_nusd and not demand.rate_nusd
+        budgets = () if is_free else policy.budgets
+        if not demand.is_priced and (budgets or any(rule.dimension == "cost" for rule in rules)):
+            raise ModelNotPriced(f"a budget applies, and the model {demand.model[:100]!r} has no price")
+        windows = tuple(_window(rule, demand) for rule in rules)
+        money = Money(demand.fixed_nusd, demand.rate_nusd, demand.cap, MIN_OUTPUT_TOKENS)
+        slots = tuple(limit.slots for limit in policy.in_flight)
+        for _ in range(_TRIES):
+            at_ms = self.time.now_ms()
+            accounts = tuple(budget.account(at_ms) for budget in budgets)
+            reservation = Reservation(
+                partition=policy.partition,
+                id=request_id,
+                windows=windows,
+                slots=slots,
+                budgets=accounts,
+                money=money,
+                orphan=orphan_of(policy.partition, accounts, events),
+            )
             try:
-                await self._queue.put(entries)
+                verdict = await self._ask(reservation)
+                if isinstance(verdict, Unknown):
+                    await self._open(reservation, budgets, verdict.indexes)
             except StoreUnavailable:
-                continue
-            return True
+                return await self._reserve_here(reservation, policy, rules=rules, budgets=budgets)
+            self.time.heard(verdict.at_ms)
+            if isinstance(verdict, Granted):
+                grant = Grant(reservation, verdict, rules=rules, budgets=budgets, keeper=self._store)
+                self._write_down(grant)
+                return grant
+            if isinstance(verdict, Denied):
+                raise self._refusal(verdict, policy, rules=rules, windows=windows)
+        raise _uncountable()
+
+    async def _ask(self, reservation: Reservation) -> Any:
+        try:
+            return await self._store.reserve(reservation)
+        except asyncio.CancelledError:
+            # The store may have granted it all the same, and nothing will be sent to a provider.
+            self._spawn(self._void(reservation))
+            raise
+
+    async def _void(self, reservation: Reservation) -> None:
+        granted = Granted(at_ms=self.time.now_ms(), cap=0, held_nusd=0)
+        await self._store.charge(_nothing(reservation, granted))
+
+    def _write_down(self, grant: Grant) -> None:
+        """Let a hold survive this process, if nobody else keeps it; only a budget is worth that."""
+        if self._journal is None or not grant.reservation.budgets:
+            return
+        try:
+            self._journal.reserved(grant.reservation, grant.granted)
+        except OSError as error:
+            self._spawn(self._void(grant.reservation))
+            raise _uncountable() from error
+
+    def _refusal(
+        self, denied: Denied, policy: Policy, *, rules: tuple[Rule, ...], windows: tuple[Window, ...]
+    ) -> GatewayError:
+        self._metrics.number(LIMIT_DENIALS, *scope_of(denied, policy, rules)).add()
+        asked = windows[denied.index].amount if denied.kind in {"window", "too_large"} else 0
+        return refusal_of(denied, policy, rules, asked=asked)
+
+    async def _open(self, reservation: Reservation, budgets: tuple[BudgetRule, ...], indexes: Sequence[int]) -> None:
+        """Make the accounts that the store does not have, each once however many ask at the same time."""
+        for index in indexes:
+            account = reservation.budgets[index]
+            pending = self._opening.get(account.key)
+            if pending is None:
+                opening = self._opener.open(budgets[index], account, partition=reservation.partition)
+                pending = self._opening[account.key] = asyncio.ensure_future(opening)
+                pending.add_done_callback(lambda done, key=account.key: self._opened(key, done))
+            try:
+                async with asyncio.timeout(_OPEN_S):
+                    await asyncio.shield(pending)
+            except (TimeoutError, GatewayError) as error:
+                raise _uncountable() from error
+
+    def _opened(self, key: str, done: "asyncio.Future[None]") -> None:
+        self._opening.pop(key, None)
+        if not done.cancelled():
+            done.exception()
+
+    async def _reserve_here(
+        self, reservation: Reservation, policy: Policy, *, rules: tuple[Rule, ...], budgets: tuple[BudgetRule, ...]
+    ) -> Grant:
+        """Reserve without the store: budgets are closed but for what they allow; limits hold at this worker's share."""
         self._degraded.add()
-        self._overflow(entries)
-        return False
+        allowed = self.allowances.take(reservation, budgets)
+        if not allowed:
+            raise _uncountable()
+        share = max(1, self._share())
+        divided = msgspec.structs.replace(
+            reservation,
+            windows=tuple(msgspec.structs.replace(w, limit=max(1, w.limit // share)) for w in reservation.windows),
+            slots=tuple(msgspec.structs.replace(s, limit=max(1, s.limit // share)) for s in reservation.slots),
+            budgets=(),
+        )
+        verdict = await self._local.reserve(divided)
+        if isinstance(verdict, Denied):
+            self.allowances.spend(reservation, 0)
+            raise self._refusal(verdict, policy, rules=rules, windows=divided.windows)
+        if not isinstance(verdict, Granted):
+            raise _uncountable()
+        return Grant(divided, verdict, rules=rules, budgets=budgets, keeper=self._local, uncounted=reservation)
+
+    # -- settling -----------------------------------------------------------------------------------------------------
+
+    async def settle(self, grant: Grant | None, entries: Sequence[UsageEntry], amounts: Amounts) -> Charged | None:
+        """Release a hold, charge what was used and hand the events to the ledger; `None` if they went the slow way.
+
+        Settling again does nothing. Returns within about half a second whatever happens to the store.
+        """
+        if self._journal is not None:
+            self._end(grant, entries)
+        try:
+            async with asyncio.timeout(_SETTLE_S):
+                if grant is None:
+                    await self._put(entries)
+                    return Charged("done")
+                if grant.keeper is self._store:
+                    return await self._store.charge(charge_of(grant, entries, amounts))
+        except (StoreUnavailable, TimeoutError):
+            self._degraded.add()
+        await self._settle_slowly(grant, entries, amounts)
+        return None
+
+    def _end(self, grant: Grant | None, entries: Sequence[UsageEntry]) -> None:
+        if self._journal is None:
+            return
+        try:
+            self._journal.ended("" if grant is None else grant.id, entries)
+        except OSError:
+            _LOG.exception("the journal cannot be written: usage that is not in the database yet would not survive")
+
+    async def _put(self, entries: Sequence[UsageEntry]) -> None:
+        """Hand events without a hold to the queue; the second try is safe because entries are known by id."""
+        try:
+            await self._queue.put(entries)
+        except StoreUnavailable:
+            await self._queue.put(entries)
+
+    async def _settle_slowly(self, grant: Grant | None, entries: Sequence[UsageEntry], amounts: Amounts) -> None:
+        if entries:
+            await self._fallback(entries)
+        if grant is None:
+            return
+        charge = charge_of(grant, entries, amounts)
+        if grant.keeper is self._local:
+            await self._local.charge(msgspec.structs.replace(charge, entries=()))
+            self._spend_uncounted(grant, amounts.cost_nusd)
+        else:
+            self._on_missed(grant, charge)
+
+    def _spend_uncounted(self, grant: Grant, cost_nusd: int) -> None:
+        if grant.uncounted is not None and grant.budgets:
+            self.allowances.spend(grant.uncounted, cost_nusd)
+            self._on_missed(grant, None)
+
+    async def void(self, grant: Grant) -> None:
+        """Give a hold back from which nothing was used."""
+        if self._journal is not None:
+            self._end(grant, ())
+        charge = _nothing(grant.reservation, grant.granted)
+        try:
+            await grant.keeper.charge(charge)
+        except StoreUnavailable:
+            self._on_missed(grant, charge)
+        if grant.keeper is self._local and grant.uncounted is not None:
+            self.allowances.spend(grant.uncounted, 0)
+
+
+def charge_of(grant: Grant, entries: Sequence[UsageEntry], amounts: Amounts) -> Charge:
+    """Return the charge that ends a grant."""
+    return Charge(
+        reservation=grant.reservation,
+        granted=grant.granted,
+        amounts=tuple(_actual(rule, amounts) for rule in grant.rules),
+        cost_nusd=amounts.cost_nusd,
+        entries=tuple(entries),
+    )
+
+
+def _nothing(reservation: Reservation, granted: Granted) -> Charge:
+    """Return the charge of a request that used nothing, not even itself."""
+    amounts = (0,) * len(reservation.windows)
+    return Charge(reservation=reservation, granted=granted, amounts=amounts, cost_nusd=0, entries=(), mode="late")
+
+
+def _window(rule: Rule, demand: Demand) -> Window:
+    return Window(rule.key, rule.limit, rule.window_ms, rule.algorithm, _asked(rule, demand))
+
+
+def _asked(rule: Rule, demand: Demand) -> int:
+    dimension = rule.dimension
+    if dimension == "requests":
+        return 1
+    if dimension == "tokens":
+        return demand.input_tokens + demand.output_tokens
+    if dimension == "input_tokens":
+        return demand.input_tokens
+    return demand.output_tokens if dimension == "output_tokens" else MONEY
+
+
+def _actual(rule: Rule, amounts: Amounts) -> int:
+    dimension = rule.dimension
+    if dimension == "requests":
+        return amounts.requests
+    if dimension == "tokens":
+        return amounts.input_tokens + amounts.output_tokens
+    if dimension == "input_tokens":
+        return amounts.input_tokens
+    return amounts.output_tokens if dimension == "output_tokens" else amounts.cost_nusd
+
+
+def _uncountable() -> Unavailable:
+    return Unavailable("spending cannot be counted now", code="accounting_unavailable", retry_after_s=1)

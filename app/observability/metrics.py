@@ -58,7 +58,15 @@ LOOP_LAG = Family("gateway_loop_lag_seconds", "Delay of the event loop.", (), "g
 USAGE_ANOMALIES = Family(
     "gateway_usage_anomalies_total", "Answers whose token counts were missing or absurd.", ("provider",)
 )
-DEGRADED = Family("gateway_degraded_total", "Settlements that took a fallback path.", ("store",))
+DEGRADED = Family("gateway_degraded_total", "Reservations and settlements that took a fallback path.", ("store",))
+LIMIT_DENIALS = Family(
+    "gateway_limit_denials_total", "Requests refused by a limit or a budget.", ("scope", "dimension")
+)
+LEDGER_DRIFT = Family(
+    "gateway_ledger_drift_nusd", "Difference that the last reconciliation found, in nano-USD.", (), "gauge", "live_max"
+)
+LEDGER_PARKED = Family("gateway_ledger_parked_total", "Usage events that the database refused for good.")
+ORPHANS = Family("gateway_ledger_orphans_total", "Holds that were charged because nobody settled them.")
 
 FAMILIES = (
     REQUESTS,
@@ -74,6 +82,10 @@ FAMILIES = (
     LOOP_LAG,
     USAGE_ANOMALIES,
     DEGRADED,
+    LIMIT_DENIALS,
+    LEDGER_DRIFT,
+    LEDGER_PARKED,
+    ORPHANS,
 )
 _BY_NAME = {family.name: family for family in FAMILIES}
 

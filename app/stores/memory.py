@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from app.kernel.clock import Clock
-from app.stores.protocols import REDELIVERED_AFTER_MS, REMEMBERED_S, Claimed, Unsubscribe, UsageEntry
+from app.stores.entries import UsageEntry
+from app.stores.memory_accounts import MemoryAccountStore
+from app.stores.protocols import REDELIVERED_AFTER_MS, REMEMBERED_S, Claimed, Unsubscribe
 from app.stores.subscriptions import Subscriptions
 
 _NS_PER_MS = 1_000_000
@@ -27,6 +29,8 @@ class MemoryUsageQueue:
         self._order: deque[tuple[int, str]] = deque()
         self._claimed: dict[bytes, tuple[int, UsageEntry]] = {}
         self._receipts = 0
+        self._put = 0
+        self._numbers: dict[str, int] = {}
         self._filled = asyncio.Event()
 
     async def put(self, entries: Sequence[UsageEntry]) -> None:
@@ -38,6 +42,8 @@ class MemoryUsageQueue:
                 self._remembered.add(entry.id)
                 self._order.append((now_ns + REMEMBERED_S * _NS_PER_S, entry.id))
                 self._waiting.append(entry)
+                self._put += 1
+                self._numbers[entry.id] = self._put
         if self._waiting:
             self._filled.set()
 
@@ -56,11 +62,26 @@ class MemoryUsageQueue:
     async def acknowledge(self, claimed: Sequence[Claimed]) -> None:
         """Forget these entries for good."""
         for each in claimed:
-            self._claimed.pop(each.receipt, None)
+            if self._claimed.pop(each.receipt, None) is not None:
+                self._numbers.pop(each.entry.id, None)
 
     async def depth(self) -> int:
         """Return how many entries wait or are claimed."""
         return len(self._waiting) + len(self._claimed)
+
+    def pending(self, partition: int) -> tuple[list[UsageEntry], int]:
+        """Return the entries of a partition that wait or are claimed, and how many entries were ever put."""
+        return [entry for entry in self._all() if entry.partition == partition], self._put
+
+    def put_since(self, count: int, partition: int) -> list[UsageEntry] | None:
+        """Return the entries of a partition put after the first `count`; `None` if some are acknowledged already."""
+        since = [entry for entry in self._all() if self._numbers.get(entry.id, 0) > count]
+        if len(since) != self._put - count:
+            return None
+        return [entry for entry in since if entry.partition == partition]
+
+    def _all(self) -> list[UsageEntry]:
+        return [*(entry for _, entry in self._claimed.values()), *self._waiting]
 
     def _give_out(self) -> Claimed:
         entry = self._waiting.popleft()
@@ -150,6 +171,7 @@ class MemoryStores:
         self.usage = MemoryUsageQueue(clock=clock, redelivered_after_ms=redelivered_after_ms)
         self.signals = MemorySignals()
         self.leases = MemoryLeases(clock=clock)
+        self.accounts = MemoryAccountStore(self.usage, clock=clock)
 
     async def start(self) -> None:
         """Do nothing: there is nothing to connect to."""

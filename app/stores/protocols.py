@@ -5,6 +5,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from app.stores.accounts import AccountStore
+from app.stores.entries import UsageEntry
 from app.stores.redis.connection import HotConnection
 
 PARTITIONS = 64
@@ -15,14 +17,6 @@ REMEMBERED_S = 120
 
 REDELIVERED_AFTER_MS = 30_000
 """How long a claimed entry waits for its acknowledgement before it is given out again."""
-
-
-class UsageEntry(msgspec.Struct, frozen=True):
-    """One usage event on its way to the ledger; `partition` is 0..63, `id` is the event's own."""
-
-    partition: int
-    id: str
-    payload: bytes
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -128,6 +122,11 @@ class Stores(Protocol):
     @property
     def leases(self) -> Leases:
         """Who does a job of which there is only one."""
+        ...
+
+    @property
+    def accounts(self) -> AccountStore:
+        """Limits, holds and budgets."""
         ...
 
     @property

@@ -1,10 +1,25 @@
 """Who calls the inference API, and what they may do."""
 
+from collections.abc import Iterator
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
 from app.domain.keys.schemas import KeyRecord
+from app.domain.tenants.policies import Budget, Limits
+
+ScopeKind = Literal["organization", "team", "key"]
+
+
+class ScopedPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits and the budget that sit on one organisation, team or key."""
+
+    kind: ScopeKind
+    id: UUID
+    organization_id: UUID
+    limits: Limits | None = None
+    budget: Budget | None = None
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -18,6 +33,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     may_route: bool = False
     scopes: frozenset[str] = frozenset({"inference"})
     tags: dict[str, str] = {}
+    policies: tuple[ScopedPolicy, ...] = ()
 
     def may_use(self, model: str) -> bool:
         """Whether the key's, the team's and the organisation's model lists all hold the name."""
@@ -37,4 +53,18 @@ def principal_of(record: KeyRecord) -> Principal:
         may_route=record.may_route,
         scopes=frozenset(record.scopes),
         tags=record.tags,
+        policies=tuple(_policies(record)),
     )
+
+
+def _policies(record: KeyRecord) -> Iterator[ScopedPolicy]:
+    """Yield what is set on the key, its team and its organisation, where anything is."""
+    organization_id = record.organization_id
+    settings: tuple[tuple[ScopeKind, UUID | None, Limits | None, Budget | None], ...] = (
+        ("organization", organization_id, record.organization_limits, record.organization_budget),
+        ("team", record.team_id, record.team_limits, record.team_budget),
+        ("key", record.key_id, record.limits, record.budget),
+    )
+    for kind, scope_id, limits, budget in settings:
+        if scope_id is not None and (limits is not None or budget is not None):
+            yield ScopedPolicy(kind=kind, id=scope_id, organization_id=organization_id, limits=limits, budget=budget)

@@ -72,6 +72,11 @@ class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     allow: Usd
 
+    @property
+    def allow_nusd(self) -> int:
+        """What is allowed, in nano-USD."""
+        return parse_usd(self.allow)
+
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much may be spent in a period."""

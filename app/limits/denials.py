@@ -1,0 +1,85 @@
+"""What a refused request is told. Law: it names the scope, the limit, what is used and held, and when that changes."""
+
+from datetime import UTC, datetime
+
+from app.kernel.errors import GatewayError, QuotaExceeded, RateLimited
+from app.kernel.money import format_usd
+from app.limits.policy import BudgetRule, InFlight, Policy, Rule
+from app.stores.accounts import Denied
+
+_MS_PER_S = 1_000
+_SLOT_RETRY_S = 1.0
+_WORDS = {
+    "requests": "requests",
+    "tokens": "tokens",
+    "input_tokens": "input tokens",
+    "output_tokens": "output tokens",
+    "cost": "USD",
+}
+
+
+def refusal_of(denied: Denied, policy: Policy, rules: tuple[Rule, ...], *, asked: int) -> GatewayError:
+    """Return the error for a refusal; `asked` is how much the request asked of a rule that it is too large for."""
+    if denied.kind == "budget":
+        return _over_budget(policy.budgets[denied.index], denied)
+    if denied.kind == "concurrency":
+        return _too_many(policy.in_flight[denied.index], denied)
+    rule = rules[denied.index]
+    if denied.kind == "too_large":
+        return RateLimited(
+            f"the request is larger than the {_named(rule)} allows at all: it takes about {_amount(rule, asked)} of "
+            f"{_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}",
+            code="request_too_large",
+            headers=(("x-should-retry", "false"),),
+        )
+    wait_s = (denied.retry_ms or 0) / _MS_PER_S
+    return RateLimited(
+        f"the {_named(rule)} is exhausted: {_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}, "
+        f"used {_amount(rule, denied.used)}, held 0; try again in {wait_s:.3f} s",
+        retry_after_s=wait_s,
+    )
+
+
+def scope_of(denied: Denied, policy: Policy, rules: tuple[Rule, ...]) -> tuple[str, str]:
+    """Return whose rule refused, and of which dimension, for the metric."""
+    if denied.kind == "budget":
+        return policy.budgets[denied.index].scope, "budget"
+    if denied.kind == "concurrency":
+        return policy.in_flight[denied.index].scope, "concurrency"
+    return rules[denied.index].scope, rules[denied.index].dimension
+
+
+def _over_budget(budget: BudgetRule, denied: Denied) -> QuotaExceeded:
+    ends_ms = budget.account(denied.at_ms).end_ms
+    when = f"it resets at {_time(ends_ms)}" if ends_ms else "it does not reset"
+    every = "in total" if budget.period == "total" else f"per {budget.period}"
+    return QuotaExceeded(
+        f"the {budget.scope}'s budget does not cover this request: {format_usd(budget.amount_nusd)} USD {every}, "
+        f"used {format_usd(denied.used)}, held {format_usd(denied.held)}; {when}"
+    )
+
+
+def _too_many(limit: InFlight, denied: Denied) -> RateLimited:
+    return RateLimited(
+        f"the {limit.scope}'s limit of requests at once is reached: limit {limit.slots.limit}, used {denied.used}, held "
+        f"{denied.held}; it resets when one of them ends",
+        retry_after_s=_SLOT_RETRY_S,
+    )
+
+
+def _named(rule: Rule) -> str:
+    model = f" for the model {rule.model!r}" if rule.model is not None else ""
+    return f"{rule.scope}'s limit{model}"
+
+
+def _amount(rule: Rule, amount: int) -> str:
+    return format_usd(amount) if rule.dimension == "cost" else str(amount)
+
+
+def _window(rule: Rule) -> str:
+    seconds = rule.window_ms // _MS_PER_S
+    return {60: "minute", 3_600: "hour", 86_400: "day"}.get(seconds, f"{seconds} s")
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms // _MS_PER_S, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

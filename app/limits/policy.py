@@ -1,0 +1,218 @@
+"""What binds a request: every limit and budget of every scope, as one list. Law: pure; made once for each principal.
+
+What several settings say of the same thing (the file and the admin API, or two rules) is one rule, the lowest.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from app.domain.keys.principal import Principal, ScopedPolicy
+from app.domain.tenants.policies import Allowance, Budget, Limits
+from app.limits.periods import bounds_of
+from app.settings.model import BudgetSettings, LimitSettings
+from app.settings.policy import Algorithm, Dimension, Period
+from app.stores.accounts import AccountScope, BudgetAccount, Slots
+from app.stores.protocols import PARTITIONS
+
+ScopeKind = Literal["organization", "team", "key"]
+
+_MINUTE_S = 60
+_MS_PER_S = 1_000
+_POSITIONS: dict[str, int] = {"organization": 0, "team": 1, "key": 2}
+_LETTERS: dict[str, str] = {"organization": "o", "team": "t", "key": "k"}
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A limit over time; of all models if `model` is absent."""
+
+    scope: ScopeKind
+    key: str
+    dimension: Dimension
+    limit: int
+    window_ms: int
+    algorithm: Algorithm
+    model: str | None = None
+
+
+class InFlight(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A limit on requests in flight."""
+
+    scope: ScopeKind
+    slots: Slots
+
+
+class BudgetRule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A budget; `allowed_nusd` is what each worker may spend while nobody can count, absent if nothing."""
+
+    scope: ScopeKind
+    account_scope: AccountScope
+    amount_nusd: int
+    period: Period
+    timezone: str
+    allowed_nusd: int | None = None
+
+    def account(self, at_ms: int) -> BudgetAccount:
+        """Return the account of the period that holds a moment of the store's time."""
+        bounds = bounds_of(self.period, timezone=self.timezone, at_ms=at_ms)
+        kind = self.period if self.period == "total" else f"{self.period}:{self.timezone}:{bounds.start_ms}"
+        key = f":b:{_LETTERS[self.scope]}{self.account_scope.id}:{kind}"
+        return BudgetAccount(key, self.amount_nusd, bounds.start_ms, bounds.end_ms)
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """All rules of one principal. `output_cap` is the most output tokens that any scope allows."""
+
+    partition: int
+    rules: tuple[Rule, ...] = ()
+    in_flight: tuple[InFlight, ...] = ()
+    budgets: tuple[BudgetRule, ...] = ()
+    output_cap: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing must be reserved."""
+        return not (self.rules or self.in_flight or self.budgets)
+
+
+class _Scope(NamedTuple):
+    kind: ScopeKind
+    id: str
+
+
+def policy_of(principal: Principal, *, limits: LimitSettings, budget: BudgetSettings | None) -> Policy:
+    """Return what binds a principal: the file's settings bind each organisation, the stored ones their own scope."""
+    organization = _Scope("organization", principal.organization_id.hex)
+    rules = list(_file_rules(organization, limits))
+    in_flight = _slots(organization, limits.concurrency)
+    budgets = [] if budget is None else [_file_budget(organization, budget)]
+    caps = [limits.max_output_tokens]
+    for policy in principal.policies:
+        scope = _Scope(policy.kind, policy.id.hex)
+        if policy.limits is not None:
+            rules += _rules(scope, policy.limits)
+            in_flight += _slots(scope, policy.limits.concurrency)
+            caps.append(policy.limits.max_output_tokens)
+        if policy.budget is not None:
+            budgets.append(_budget(scope, policy.budget))
+    return Policy(
+        partition=partition_of(principal.organization_id),
+        rules=_lowest(rules),
+        in_flight=_lowest_slots(in_flight),
+        budgets=_lowest_budgets(budgets),
+        output_cap=min((cap for cap in caps if cap is not None), default=None),
+    )
+
+
+def policy_of_scope(policy: ScopedPolicy) -> Policy:
+    """Return what is set on one scope alone."""
+    scope = _Scope(policy.kind, policy.id.hex)
+    limits, budget = policy.limits, policy.budget
+    return Policy(
+        partition=partition_of(policy.organization_id),
+        rules=() if limits is None else _lowest(_rules(scope, limits)),
+        in_flight=() if limits is None else tuple(_slots(scope, limits.concurrency)),
+        budgets=() if budget is None else (_budget(scope, budget),),
+    )
+
+
+def partition_of(organization_id: UUID) -> int:
+    """Return the partition of an organisation."""
+    return organization_id.int % PARTITIONS
+
+
+def _file_rules(scope: _Scope, limits: LimitSettings) -> Iterator[Rule]:
+    yield from _per_minute(scope, limits)
+    for rule in limits.rules:
+        yield _rule(scope, rule.dimension, rule.limit, rule.window_s, limits.algorithm, rule.model)
+
+
+def _rules(scope: _Scope, limits: Limits) -> Iterator[Rule]:
+    yield from _per_minute(scope, limits)
+    for rule in limits.rules:
+        yield _rule(scope, rule.dimension, rule.quantity, rule.window_s, limits.algorithm, rule.model)
+
+
+def _per_minute(scope: _Scope, limits: Limits | LimitSettings) -> Iterator[Rule]:
+    if limits.requests_per_minute is not None:
+        yield _rule(scope, "requests", limits.requests_per_minute, _MINUTE_S, limits.algorithm)
+    if limits.tokens_per_minute is not None:
+        yield _rule(scope, "tokens", limits.tokens_per_minute, _MINUTE_S, limits.algorithm)
+
+
+def _rule(
+    scope: _Scope, dimension: Dimension, limit: int, window_s: int, algorithm: Algorithm, model: str | None = None
+) -> Rule:
+    kind = "w" if algorithm == "sliding_window" else "tb"
+    return Rule(
+        scope=scope.kind,
+        key=f":{kind}:{_LETTERS[scope.kind]}{scope.id}:{dimension}:{window_s}:{model or ''}",
+        dimension=dimension,
+        limit=limit,
+        window_ms=window_s * _MS_PER_S,
+        algorithm=algorithm,
+        model=model,
+    )
+
+
+def _slots(scope: _Scope, limit: int | None) -> list[InFlight]:
+    if limit is None:
+        return []
+    return [InFlight(scope=scope.kind, slots=Slots(f":c:{_LETTERS[scope.kind]}{scope.id}", limit))]
+
+
+def _budget(scope: _Scope, budget: Budget) -> BudgetRule:
+    down = budget.on_accounting_down
+    allowed = down.allow_nusd if isinstance(down, Allowance) else None
+    return _budget_rule(scope, budget.amount_nusd, budget.period, budget.timezone, allowed)
+
+
+def _file_budget(scope: _Scope, budget: BudgetSettings) -> BudgetRule:
+    allowed = budget.on_accounting_down.allow_nusd
+    return _budget_rule(scope, budget.amount_nusd, budget.period, budget.timezone, allowed)
+
+
+def _budget_rule(
+    scope: _Scope, amount_nusd: int, period: Period, timezone: str, allowed_nusd: int | None
+) -> BudgetRule:
+    return BudgetRule(
+        scope=scope.kind,
+        account_scope=AccountScope(_POSITIONS[scope.kind], scope.id),
+        amount_nusd=amount_nusd,
+        period=period,
+        timezone="UTC" if period == "total" else timezone,
+        allowed_nusd=allowed_nusd,
+    )
+
+
+def _lowest(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    found: dict[str, Rule] = {}
+    for rule in rules:
+        known = found.get(rule.key)
+        if known is None or rule.limit < known.limit:
+            found[rule.key] = rule
+    return tuple(found.values())
+
+
+def _lowest_slots(limits: Iterable[InFlight]) -> tuple[InFlight, ...]:
+    found: dict[str, InFlight] = {}
+    for limit in limits:
+        known = found.get(limit.slots.key)
+        if known is None or limit.slots.limit < known.slots.limit:
+            found[limit.slots.key] = limit
+    return tuple(found.values())
+
+
+def _lowest_budgets(budgets: Iterable[BudgetRule]) -> tuple[BudgetRule, ...]:
+    """Return one budget for each account; if nobody can count, the least is allowed that any of them allows."""
+    found: dict[tuple[AccountScope, Period, str], BudgetRule] = {}
+    for budget in budgets:
+        account = (budget.account_scope, budget.period, budget.timezone)
+        known = found.get(account, budget)
+        allowances = (known.allowed_nusd, budget.allowed_nusd)
+        allowed = None if None in allowances else min(each for each in allowances if each is not None)
+        lower = budget if budget.amount_nusd < known.amount_nusd else known
+        found[account] = msgspec.structs.replace(lower, allowed_nusd=allowed)
+    return tuple(found.values())
