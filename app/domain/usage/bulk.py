@@ -1,10 +1,11 @@
 """Many usage events in few steps: this runs for every request, so it goes past SQLAlchemy's handling of each value.
 
-Both forms insert each event once, however often it comes, and say which were new. On SQLite our process is the only
-writer of a transaction, so what is there already can be asked first; PostgreSQL answers for itself.
+Both forms insert each event once, however often it comes, roll up those that were new, and say which were. On SQLite
+our process is the only writer of a transaction, so what is there already can be asked first; PostgreSQL answers for
+itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC
 from functools import cache
 from importlib.resources import files
@@ -13,14 +14,15 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from sqlalchemy import Table
 
 from app.db.engine import Connection
+from app.domain.usage.rollup import roll_up, tags_text
 from app.domain.usage.schemas import UsageEvent
+from app.domain.usage.tables import balances, usage_events, usage_hourly
 
-_COLUMNS = UsageEvent.__struct_fields__
 _FIND_IN_SQLITE = "SELECT event_id FROM usage_events WHERE event_id IN (SELECT value FROM json_each(?))"
-_ROW = f"({', '.join('?' * len(_COLUMNS))})"
-_SQLITE_ROWS = (256, 64, 16, 4, 1)
+_SQLITE_ROWS = (256, 64, 32, 16, 8, 4, 3, 2, 1)
 """How many rows one statement inserts: few sizes, so that SQLite's driver keeps every statement prepared.
 
 One statement lets go of the interpreter once. `executemany` does so for every row, and waits for it again each time.
@@ -37,18 +39,33 @@ async def insert_in_sqlite(connection: Connection, events: Sequence[UsageEvent])
     wanted = msgspec.json.encode([event.event_id.hex for event in events]).decode()
     known = {row[0] for row in await connection.exec_driver_sql(_FIND_IN_SQLITE, (wanted,))}
     fresh = {event.event_id: event for event in events if event.event_id.hex not in known}
-    rows = [_sqlite_row(event) for event in fresh.values()]
-    for size in _SQLITE_ROWS:
-        while len(rows) >= size:
-            batch, rows = rows[:size], rows[size:]
-            await connection.exec_driver_sql(_sqlite_statement(size), tuple(chain.from_iterable(batch)))
+    sums = roll_up(fresh.values())
+    await _write_in_sqlite(connection, usage_events, map(_sqlite_row, fresh.values()))
+    await _write_in_sqlite(connection, usage_hourly, sums.hourly_rows())
+    await _write_in_sqlite(connection, balances, sums.balance_rows())
     return set(fresh)
 
 
+async def _write_in_sqlite(connection: Connection, table: Table, values: Iterable[tuple[Any, ...]]) -> None:
+    rows = list(values)
+    for size in _SQLITE_ROWS:
+        while len(rows) >= size:
+            batch, rows = rows[:size], rows[size:]
+            await connection.exec_driver_sql(_sqlite_statement(table, size), tuple(chain.from_iterable(batch)))
+
+
 @cache
-def _sqlite_statement(size: int) -> str:
-    rows = ", ".join([_ROW] * size)
-    return f"INSERT INTO usage_events ({', '.join(_COLUMNS)}) VALUES {rows}"  # noqa: S608 - our own names
+def _sqlite_statement(table: Table, size: int) -> str:
+    """Return the statement that inserts so many rows, or adds them to those of the same key if the table has sums."""
+    names = list(table.columns.keys())
+    rows = ", ".join([f"({', '.join('?' * len(names))})"] * size)
+    statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {rows}"  # noqa: S608 - our own names
+    if table is usage_events:
+        return statement
+    key = list(table.primary_key.columns.keys())
+    sums = [name for name in names if name not in {*key, "tags"}]
+    added = ", ".join(f"{name} = {name} + excluded.{name}" for name in sums)
+    return f"{statement} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {added}"
 
 
 async def insert_in_postgres(connection: Connection, events: Sequence[UsageEvent]) -> set[UUID]:
@@ -86,6 +103,11 @@ def _sqlite_row(event: UsageEvent) -> tuple[Any, ...]:
         event.price_version,
         event.ttft_ms,
         event.duration_ms,
-        msgspec.json.encode(event.tags).decode(),
+        tags_text(event.tags),
         event.error_code,
+        event.kind,
+        event.is_final,
+        msgspec.json.encode(event.details).decode(),
+        event.cache_status,
+        event.saved_nusd,
     )

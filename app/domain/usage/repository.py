@@ -17,7 +17,7 @@ MAX_ROWS = 500
 
 
 async def insert_events(connection: Connection, events: Sequence[UsageEvent]) -> set[UUID]:
-    """Add up to 500 events; returns the ids of those that were new, so that only they are rolled up.
+    """Add up to 500 events and roll up those that were new; returns their ids.
 
     Raises `ValueError` if the database refuses one of them for what it holds.
     """
@@ -32,6 +32,8 @@ async def insert_events(connection: Connection, events: Sequence[UsageEvent]) ->
         if is_outage(error):
             raise
         raise ValueError(f"the database refused usage events: {error.orig}") from error
+    except OverflowError as error:
+        raise ValueError(f"usage events hold a number over 64 bits: {error}") from error
 
 
 async def find_events(connection: Connection, *, request_id: UUID) -> list[UsageEvent]:

@@ -6,11 +6,18 @@ from uuid import UUID
 
 import msgspec
 
-UsageSource = Literal["provider", "estimated", "none"]
+UsageKind = Literal["attempt", "adjustment"]
+UsageSource = Literal["provider", "estimated", "none", "orphan"]
 
 
 class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One upstream attempt; token counts are disjoint but for reasoning, which is part of the output."""
+    """One upstream attempt, or a correction of what one was charged.
+
+    Token counts are disjoint but for reasoning, which is part of the output; those and the cost of an adjustment may
+    be negative. `occurred_at` is when the request was admitted, by the store's clock. `is_final` marks the attempt by
+    which the request is counted. `details` are counts that are parts of others (audio_input_tokens, image_input_tokens,
+    audio_output_tokens, image_output_tokens, cache_write_1h_tokens, images), only those that are not zero.
+    """
 
     event_id: UUID
     request_id: UUID
@@ -39,3 +46,8 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int
     tags: dict[str, str] = {}
     error_code: str | None = None
+    kind: UsageKind = "attempt"
+    is_final: bool = True
+    details: dict[str, int] = {}
+    cache_status: str | None = None
+    saved_nusd: int = 0

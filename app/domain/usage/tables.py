@@ -1,8 +1,17 @@
-"""The table of usage events. Law: append-only; a correction is a new event."""
+"""The tables of the ledger: usage events, what is rolled up of them, and what could not be written.
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text, Uuid
+Law: events are append-only, a correction is a new event; roll-ups change only in the transaction that adds the events.
+"""
 
-from app.db.columns import Timestamp, json_column, metadata
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, Uuid, text, true
+
+from app.db.columns import Timestamp, json_column, metadata, sequence_column
+
+NO_TEAM = UUID(int=0)
+
+_HAS_TEAM = text("team_id IS NOT NULL")
 
 usage_events = Table(
     "usage_events",
@@ -34,7 +43,69 @@ usage_events = Table(
     Column("duration_ms", Integer, nullable=False),
     Column("tags", json_column(), nullable=False),
     Column("error_code", Text),
+    Column("kind", String(16), nullable=False, server_default="attempt"),
+    Column("is_final", Boolean, nullable=False, server_default=true()),
+    Column("details", json_column(), nullable=False, server_default="{}"),
+    Column("cache_status", String(16)),
+    Column("saved_nusd", BigInteger, nullable=False, server_default="0"),
+    Index(None, "occurred_at", "event_id"),
     Index(None, "organization_id", "occurred_at", "event_id"),
     Index(None, "key_id", "occurred_at", "event_id"),
     Index(None, "request_id"),
+    Index(None, "team_id", "occurred_at", "event_id", postgresql_where=_HAS_TEAM, sqlite_where=_HAS_TEAM),
 )
+"""The defaults are for the release before, which goes on inserting while this one starts."""
+
+usage_hourly = Table(
+    "usage_hourly",
+    metadata,
+    Column("hour", Timestamp, primary_key=True),
+    Column("organization_id", Uuid, primary_key=True),
+    Column("team_id", Uuid, primary_key=True),
+    Column("key_id", Uuid, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("tags_hash", LargeBinary(16), primary_key=True),
+    Column("tags", json_column(), nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("cache_hits", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cache_read_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("cost_nusd", BigInteger, nullable=False),
+    Column("saved_nusd", BigInteger, nullable=False),
+    Index(None, "organization_id", "hour"),
+    Index(None, "key_id", "hour"),
+    postgresql_with={"fillfactor": 80},
+)
+"""Events by hour and by all that a report may ask for; a key without a team has `NO_TEAM`.
+
+`tags_hash` stands for the tags in the key: 16 bytes of a hash of their JSON as this database spells it.
+"""
+
+balances = Table(
+    "balances",
+    metadata,
+    Column("scope_kind", String(16), primary_key=True),
+    Column("scope_id", Uuid, primary_key=True),
+    Column("hour", Timestamp, primary_key=True),
+    Column("cost_nusd", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    postgresql_with={"fillfactor": 80},
+)
+"""What each organisation, team and key was charged, by hour."""
+
+ledger_dead_letter = Table(
+    "ledger_dead_letter",
+    metadata,
+    Column("id", sequence_column(), primary_key=True, autoincrement=True),
+    Column("received_at", Timestamp, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("error", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Entries of the queue that can never be events, kept for whoever looks into it."""
