@@ -20,6 +20,7 @@ from providers.types import Headers
 _MAX_INTEGER = 1 << 53
 _MAX_COUNT = 100_000_000
 _MAX_MESSAGE = 2_000
+_MAX_TIER = 64
 _MAX_RETRY_AFTER_S = 3_600.0
 _REFUSED = frozenset({400, 404, 405, 409, 413, 415, 422})
 _CREDENTIAL = frozenset({401, 402, 403})
@@ -58,6 +59,27 @@ def count(value: Any) -> int | None:
     if not isinstance(value, float) or not 0 <= value <= _MAX_COUNT:
         return None
     return int(value) if value == int(value) else None
+
+
+def shares(whole: int, *parts: Any) -> list[int]:
+    """Return how many of `whole` tokens were of each kind, by what the vendor says of its parts in that order.
+
+    A part that is missing or absurd is nothing, and all of them together are never more than there are.
+    """
+    found: list[int] = []
+    for part in parts:
+        found.append(min(count(part) or 0, whole - sum(found)))
+    return found
+
+
+def without(value: Any, taken: Any) -> int:
+    """Return a count less the part of it that is counted elsewhere, such as the cached one; never less than 0."""
+    return max(0, (count(value) or 0) - (count(taken) or 0))
+
+
+def service_tier(value: Any) -> str | None:
+    """Return the service tier that a vendor names in its answer; `None` for what can be no such word."""
+    return value if isinstance(value, str) and 0 < len(value) <= _MAX_TIER else None
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
@@ -135,6 +157,9 @@ __all__ = [
     "read_object",
     "read_refusal",
     "retry_after_s",
+    "service_tier",
+    "shares",
     "text",
     "vector",
+    "without",
 ]

@@ -34,7 +34,8 @@ class Rates(
     """What tokens cost, in nano-USD per million.
 
     An absent cache, audio or image rate equals the rate of its direction; an absent `reasoning_nusd` equals that of
-    the output, of which it is a part. `cache_write_1h_nusd` is the dearer write that lives an hour.
+    the output, of which it is a part. `cache_write_1h_nusd` is the dearer write that lives an hour; absent, it
+    costs what the other does.
     """
 
     input_nusd: int = 0

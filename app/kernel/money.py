@@ -6,7 +6,8 @@ NUSD_PER_USD = 1_000_000_000
 MAX_NUSD = 9_000_000_000_000_000
 """The largest single amount: Lua's numbers are exact to 2**53. Source: reliability.md section 5."""
 
-_TOKENS_PER_PRICE = 1_000_000
+TOKENS_PER_PRICE = 1_000_000
+"""Prices are for so many tokens."""
 _PLACES = 9
 _AMOUNT = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,9}))?", re.ASCII)
 
@@ -35,4 +36,4 @@ def format_usd(nusd: int) -> str:
 
 def round_up(exact: int) -> int:
     """Return nano-USD for a sum of tokens times prices (nano-USD per million tokens), rounded up once."""
-    return -(-exact // _TOKENS_PER_PRICE)
+    return -(-exact // TOKENS_PER_PRICE)

@@ -35,6 +35,8 @@ from providers.types import (
 from providers.types.usage import MAX_TOKENS
 
 _NS_PER_S = 1_000_000_000
+_STANDARD_TIERS = frozenset({"default", "standard"})
+"""What vendors call the service that their plain prices are for."""
 _JSON_TYPE = b"application/json"
 _STREAM_TYPES = {
     "sse": b"text/event-stream; charset=utf-8",
@@ -58,6 +60,7 @@ class Dispatch:
             provider=choice.provider,
             upstream_model=choice.target.model,
             price=choice.price or self._prices.find(choice.vendor, choice.target.model),
+            price_vendor=choice.vendor if choice.price is None else None,
             started_ns=clock.monotonic_ns(),
         )
         exchange.attempts.append(attempt)
@@ -209,9 +212,11 @@ class Dispatch:
             usage = msgspec.structs.replace(usage, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)
         self._charge(exchange, attempt, usage, tokens_seen)
 
-    @staticmethod
-    def _charge(exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
-        """Note what an attempt used, estimated where the provider did not say or said nonsense, and what that costs."""
+    def _charge(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
+        """Note what an attempt used, estimated where the provider did not say or said nonsense, and what that costs.
+
+        A price of the catalogue gives way to the one of the service tier that the answer names, if it has one.
+        """
         if usage is not None and not usage.is_plausible:
             usage = None
         attempt.usage_source = "estimated" if usage is None or usage.estimated else "provider"
@@ -219,6 +224,10 @@ class Dispatch:
             tokens_in = estimate_tokens(exchange.text_bytes)
             usage = Usage(input_tokens=tokens_in, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)
         attempt.usage = usage
+        tier, vendor = usage.service_tier, attempt.price_vendor
+        if tier is not None and vendor is not None and tier not in _STANDARD_TIERS:
+            price = self._prices.find_tier(vendor, attempt.upstream_model, service_tier=tier)
+            attempt.price = price or attempt.price
         attempt.cost_nusd = None if attempt.price is None else cost(attempt.price, usage)
 
 

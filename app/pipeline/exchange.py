@@ -23,7 +23,10 @@ Outcome = Literal["ok", "refused", "rate_limited", "error", "timeout", "interrup
 
 
 class Attempt:
-    """One upstream call, from its start to its usage event. Times are monotonic nanoseconds."""
+    """One upstream call, from its start to its usage event. Times are monotonic nanoseconds.
+
+    `price_vendor` is whose price in the catalogue `price` is; absent where the operator wrote it.
+    """
 
     __slots__ = (
         "cost_nusd",
@@ -33,6 +36,7 @@ class Attempt:
         "number",
         "outcome",
         "price",
+        "price_vendor",
         "provider",
         "started_ns",
         "status",
@@ -42,12 +46,20 @@ class Attempt:
     )
 
     def __init__(
-        self, number: int, *, provider: str, upstream_model: str, price: Price | None, started_ns: int
+        self,
+        number: int,
+        *,
+        provider: str,
+        upstream_model: str,
+        price: Price | None,
+        started_ns: int,
+        price_vendor: str | None = None,
     ) -> None:
         self.number = number
         self.provider = provider
         self.upstream_model = upstream_model
         self.price = price
+        self.price_vendor = price_vendor
         self.started_ns = started_ns
         self.first_ns: int | None = None
         self.ended_ns: int | None = None

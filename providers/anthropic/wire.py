@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from providers.answers import count
+from providers.answers import count, fields, service_tier
 from providers.types import FinishReason, Usage
 
 DIALECT = "anthropic"
@@ -40,6 +40,9 @@ ANSWER_STOPS = frozenset({*STOP_REASONS, "pause_turn"})
 _PLAIN = frozenset({"end_turn", "max_tokens", "tool_use", "refusal"})
 """Stop reasons that the canonical one stands for without loss."""
 
+_FAST = "fast"
+_TIERS = frozenset({"standard", "priority", "batch"})
+"""The service tiers that clients know."""
 _ODD_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -52,6 +55,7 @@ class OutputDetails(msgspec.Struct, gc=False):
 class WireUsage(msgspec.Struct, gc=False):
     """Token counts as they are sent; the three of the input are disjoint, and none holds another.
 
+    `cache_creation` says how long what was written lives, of the whole of `cache_creation_input_tokens`.
     Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching, read 2026-11.
     """
 
@@ -59,6 +63,9 @@ class WireUsage(msgspec.Struct, gc=False):
     output_tokens: Any = None
     cache_read_input_tokens: Any = None
     cache_creation_input_tokens: Any = None
+    cache_creation: Any = None
+    service_tier: Any = None
+    speed: Any = None
     output_tokens_details: OutputDetails | None = None
 
 
@@ -78,13 +85,25 @@ def read_usage(wire: WireUsage | None, *, before: Usage | None = None) -> Usage 
         return before
     details = wire.output_tokens_details or OutputDetails()
     reasoning = _or_before(details.thinking_tokens, start.reasoning_tokens)
+    written = _or_before(wire.cache_creation_input_tokens, start.cache_write_tokens)
+    hour = _or_before(fields(wire.cache_creation).get("ephemeral_1h_input_tokens"), start.cache_write_1h_tokens)
     return Usage(
         input_tokens=inputs,
         output_tokens=output,
         cache_read_tokens=_or_before(wire.cache_read_input_tokens, start.cache_read_tokens),
-        cache_write_tokens=_or_before(wire.cache_creation_input_tokens, start.cache_write_tokens),
+        cache_write_tokens=written,
         reasoning_tokens=min(reasoning, output),
+        cache_write_1h_tokens=min(hour, written),
+        service_tier=_tier_of(wire) or start.service_tier,
     )
+
+
+def _tier_of(wire: WireUsage) -> str | None:
+    """Return the service tier, or `fast` for the speed of that name, which has prices of its own.
+
+    Source: https://platform.claude.com/docs/en/build-with-claude/fast-mode, read 2026-11.
+    """
+    return _FAST if wire.speed == _FAST else service_tier(wire.service_tier)
 
 
 def _or_before(value: Any, before: int) -> int:
@@ -103,7 +122,17 @@ def usage_of(value: Any, *, before: Usage | None = None) -> Usage | None:
 def write_usage(usage: Usage | None) -> dict[str, Any]:
     """Return the wire's form of disjoint counts; a client's SDK demands them, so unknown ones are zeros."""
     known = usage or Usage()
-    details = {"output_tokens_details": {"thinking_tokens": known.reasoning_tokens}} if known.reasoning_tokens else {}
+    details: dict[str, Any] = {}
+    if known.reasoning_tokens:
+        details["output_tokens_details"] = {"thinking_tokens": known.reasoning_tokens}
+    if hour := known.cache_write_1h_tokens:
+        written = {
+            "ephemeral_5m_input_tokens": max(0, known.cache_write_tokens - hour),
+            "ephemeral_1h_input_tokens": hour,
+        }
+        details["cache_creation"] = written
+    if known.service_tier in _TIERS:
+        details["service_tier"] = known.service_tier
     return {
         "input_tokens": known.input_tokens,
         "cache_creation_input_tokens": known.cache_write_tokens,

@@ -29,7 +29,7 @@ def read_completion(body: bytes) -> Completion:
         finish_reason=read_reason(answer.get("stopReason"), has_calls=has_calls),
         extras=read_ending(answer),
     )
-    return Completion(id="", model="", created=0, choices=[choice], usage=read_usage(answer.get("usage")))
+    return Completion(id="", model="", created=0, choices=[choice], usage=read_usage(answer))
 
 
 def _read_block(block: dict[str, Any]) -> list[Part]:

@@ -86,7 +86,7 @@ class EventDecoder(FrameDecoder[Frame]):
                 return [*self._start(), *self._stop(read_object(payload))]
             case "metadata":
                 self.is_done = self._has_stopped
-                usage = read_usage(read_object(payload).get("usage"))
+                usage = read_usage(read_object(payload))
                 return [] if usage is None else [*self._start(), UsageReported(usage=usage)]
             case _:
                 return []

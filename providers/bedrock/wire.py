@@ -6,7 +6,7 @@ botocore 1.44.8: bedrock-runtime.StopReason.
 
 from typing import Any
 
-from providers.answers import count, fields, objects
+from providers.answers import count, fields, objects, service_tier
 from providers.types import FinishReason, Usage
 
 FINISH_REASONS: dict[str, FinishReason] = {
@@ -38,20 +38,31 @@ def read_ending(answer: dict[str, Any]) -> dict[str, Any]:
     return {"stop_sequence": met} if isinstance(met, str) else {}
 
 
-def read_usage(value: Any) -> Usage | None:
+def read_usage(answer: dict[str, Any]) -> Usage | None:
     """Return disjoint counts; `None` if the vendor's are missing or absurd, so that they must be estimated.
 
     `inputTokens` are those that were neither read from a cache nor written to one, so that the total holds all four. A
-    total of input and output alone says that the cached ones are among the input.
+    total of input and output alone says that the cached ones are among the input. What was written to live an hour is
+    in the details; the tier that served stands beside the usage.
+    Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html, read 2026-11.
     """
-    wire = fields(value)
+    wire = fields(answer.get("usage"))
     given, output = count(wire.get("inputTokens")), count(wire.get("outputTokens"))
     if given is None or output is None:
         return None
     read, write = count(wire.get("cacheReadInputTokens")) or 0, count(wire.get("cacheWriteInputTokens")) or 0
     if read + write and count(wire.get("totalTokens")) == given + output and read + write <= given:
         given -= read + write
-    return Usage(input_tokens=given, output_tokens=output, cache_read_tokens=read, cache_write_tokens=write)
+    lives = objects(wire.get("cacheDetails"))
+    hour = sum(count(kind.get("inputTokens")) or 0 for kind in lives if kind.get("ttl") == "1h")
+    return Usage(
+        input_tokens=given,
+        output_tokens=output,
+        cache_read_tokens=read,
+        cache_write_tokens=write,
+        cache_write_1h_tokens=min(hour, write),
+        service_tier=service_tier(fields(answer.get("serviceTier")).get("type")),
+    )
 
 
 def read_citation(citation: dict[str, Any], *, length: int) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ class ChunkDecoder(FrameDecoder[bytes]):
         "_id",
         "_opened",
         "_thoughts",
+        "_tier",
     )
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class ChunkDecoder(FrameDecoder[bytes]):
         self._has_closed = False
         self._id = ""
         self._opened = False
+        self._tier: Any = None
         self._begun: set[int] = set()
         self._calls: dict[int, _Calls] = {}
         self._thoughts: dict[int, _Thoughts] = {}
@@ -74,7 +76,8 @@ class ChunkDecoder(FrameDecoder[bytes]):
     def _read_chunk(self, chunk: dict[str, Any]) -> list[ChatEvent]:
         if chunk.get("error") is not None:
             raise error_in_stream(chunk["error"])
-        choices, usage = objects(chunk.get("choices")), usage_of(chunk)
+        self._tier = chunk.get("service_tier") or self._tier
+        choices, usage = objects(chunk.get("choices")), usage_of(chunk, tier=self._tier)
         self._has_closed = closes(chunk.get("usage"), [choice.get("finish_reason") for choice in choices])
         events: list[ChatEvent] = []
         if not self._opened and (choices or usage is not None or chunk.get("id")):

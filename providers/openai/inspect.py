@@ -39,7 +39,7 @@ class WholeInspector(Watch):
             answer = _usage_of_odd_answer(data)
         if answer.error:
             raise error_in_stream(answer.error)
-        self.usage = read_usage(answer.usage)
+        self.usage = read_usage(answer.usage, tier=answer.service_tier)
         self.has_content = self.is_finished = True
         self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         return data
@@ -66,12 +66,14 @@ class StreamInspector(EventWatch):
     __slots__ = (
         "_has_closed",
         "_keep_usage",
+        "_tier",
     )
 
     def __init__(self, *, keep_usage: bool) -> None:
         super().__init__()
         self._keep_usage = keep_usage
         self._has_closed = False
+        self._tier: Any = None
 
     def passes_unseen(self, frames: bytes) -> bool:
         """Let chunks through that hold nothing but more content."""
@@ -103,8 +105,9 @@ class StreamInspector(EventWatch):
         if chunk.error is not None:
             self.error = error_in_stream(chunk.error)
             return False
+        self._tier = chunk.service_tier or self._tier
         if chunk.usage is not None:
-            self.usage = read_usage(chunk.usage) or self.usage
+            self.usage = read_usage(chunk.usage, tier=self._tier) or self.usage
         self._has_closed = closes(chunk.usage, [choice.finish_reason for choice in chunk.choices])
         if any(_is_content(choice) for choice in chunk.choices):
             self.has_content = True
@@ -145,7 +148,7 @@ def _read_odd_chunk(data: bytes) -> Chunk:
     choices = decoded.get("choices")
     usage = None if decoded.get("usage") is None else _usage_or_nothing(decoded["usage"])
     read = [_choice_or_nothing(choice) for choice in choices] if isinstance(choices, list) else []
-    return Chunk(choices=read, usage=usage, error=decoded.get("error"))
+    return Chunk(choices=read, usage=usage, service_tier=decoded.get("service_tier"), error=decoded.get("error"))
 
 
 def _usage_or_nothing(value: Any) -> WireUsage:

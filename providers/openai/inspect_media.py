@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from providers.answers import count, fields
+from providers.answers import count, fields, shares, without
 from providers.errors import BadAnswer, StreamInterrupted
 from providers.framing import sse
 from providers.framing.inspector import Watch
@@ -40,26 +40,29 @@ class _Answer(msgspec.Struct):
     meta: Any = None
     error: Any = None
     choices: Any = None
+    data: msgspec.Raw = msgspec.Raw()
 
 
+_COUNTS = [field.name for field in msgspec.structs.fields(Usage) if field.type is int]
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
 def media_inspector(request: RelayRequest) -> "WholeMediaInspector | SoundInspector | EventInspector":
     """Return an inspector for the answer to `request`."""
-    usage = media.estimate(request)
-    if request.operation == SPEECH and not (request.stream and media.wants_events(request.document)):
-        return SoundInspector(usage, is_whole=not request.stream)
+    operation, usage = request.operation, media.estimate(request)
+    if operation == SPEECH and not (request.stream and media.wants_events(request.document)):
+        return SoundInspector(operation, usage, is_whole=not request.stream)
     if request.stream:
-        pictures = count(request.document.get("n")) if request.operation == IMAGES else None
-        return EventInspector(usage, finals=pictures or 1)
-    return WholeMediaInspector(usage, is_text=request.document.get("response_format") in _TEXTS)
+        pictures = count(request.document.get("n")) if operation == IMAGES else None
+        return EventInspector(operation, usage, finals=pictures or 1)
+    return WholeMediaInspector(operation, usage, is_text=request.document.get("response_format") in _TEXTS)
 
 
-def read_media_usage(answer: _Answer) -> Usage | None:
+def read_media_usage(answer: _Answer, operation: str) -> Usage | None:
     """Return the tokens of an answer in any of the forms that they are told in; `None` where they are not told.
 
-    A duration is no count of tokens. Drawing as SVG is written by a model of its own, whose tokens come on top.
+    A duration is no count of tokens. Drawing as SVG is written by a model of its own, whose tokens come on top. An
+    output of which no details are told was what the operation makes: pictures or sound.
     Source: https://docs.cohere.com/reference/rerank, https://jina.ai/reranker, read 2026-11.
     """
     told = fields(answer.usage) or fields(fields(answer.meta).get("tokens"))
@@ -69,15 +72,47 @@ def read_media_usage(answer: _Answer) -> Usage | None:
         return None
     if given is None:
         given = max(0, (total or 0) - (written or 0))
-    details = fields(told.get("input_tokens_details")) or fields(told.get("prompt_tokens_details"))
+    details = _details(told, "input_tokens_details", "prompt_tokens_details", "input_token_details")
     cached = min(count(details.get("cached_tokens")) or 0, given)
+    kept = fields(details.get("cached_tokens_details"))
+    audio_in, image_in = shares(
+        given - cached,
+        without(details.get("audio_tokens"), kept.get("audio_tokens")),
+        without(details.get("image_tokens"), kept.get("image_tokens")),
+    )
     drawn = fields(answer.svg_usage)
+    drawn_output = count(drawn.get("output_tokens")) or 0
+    made = _details(told, "output_tokens_details", "completion_tokens_details") or _makes(operation, written or 0)
+    audio_out, image_out = shares(written or 0, made.get("audio_tokens"), made.get("image_tokens"))
     return Usage(
         input_tokens=given - cached + (count(drawn.get("input_tokens")) or 0),
-        output_tokens=(written or 0) + (count(drawn.get("output_tokens")) or 0),
+        output_tokens=(written or 0) + drawn_output,
         cache_read_tokens=cached,
-        reasoning_tokens=min(count(drawn.get("reasoning_tokens")) or 0, count(drawn.get("output_tokens")) or 0),
+        reasoning_tokens=min(count(drawn.get("reasoning_tokens")) or 0, drawn_output),
+        audio_input_tokens=audio_in,
+        image_input_tokens=image_in,
+        audio_output_tokens=audio_out,
+        image_output_tokens=image_out,
     )
+
+
+def _details(told: dict[str, Any], *names: str) -> dict[str, Any]:
+    return next((found for name in names if (found := fields(told.get(name)))), {})
+
+
+def _makes(operation: str, tokens: int) -> dict[str, Any]:
+    """Return the details of an output that are known without being told."""
+    if operation == IMAGES:
+        return {"image_tokens": tokens}
+    return {"audio_tokens": tokens} if operation == SPEECH else {}
+
+
+def _pictures(answer: _Answer) -> int:
+    """Return how many pictures a whole answer holds; they are not decoded."""
+    try:
+        return len(msgspec.json.decode(answer.data, type=list[msgspec.Raw]))
+    except (msgspec.DecodeError, RecursionError):
+        return 0
 
 
 def _first(told: dict[str, Any], *names: str) -> int | None:
@@ -85,13 +120,20 @@ def _first(told: dict[str, Any], *names: str) -> int | None:
 
 
 class _MediaInspector(Watch):
-    """What all have in common: the usage is estimated until it is told."""
+    """What all have in common: the usage is estimated until it is told; pictures are counted in any case."""
 
-    __slots__ = ()
+    __slots__ = ("_estimate", "_operation")
 
-    def __init__(self, usage: Usage) -> None:
+    def __init__(self, operation: str, usage: Usage) -> None:
         super().__init__()
-        self.usage = usage
+        self._operation = operation
+        self.usage = self._estimate = usage
+
+    def read_whole(self, answer: _Answer) -> None:
+        """Take over what a whole answer tells of its usage."""
+        usage = read_media_usage(answer, self._operation) or self._estimate
+        images = _pictures(answer) if self._operation == IMAGES else 0
+        self.usage = msgspec.structs.replace(usage, images=images) if images else usage
 
 
 class WholeMediaInspector(_MediaInspector):
@@ -99,9 +141,9 @@ class WholeMediaInspector(_MediaInspector):
 
     __slots__ = ("_is_text",)
 
-    def __init__(self, usage: Usage, *, is_text: bool = False) -> None:
+    def __init__(self, operation: str, usage: Usage, *, is_text: bool = False) -> None:
         """Make an inspector; `is_text` is whether the answer may be something else than JSON."""
-        super().__init__(usage)
+        super().__init__(operation, usage)
         self._is_text = is_text
 
     def feed(self, data: bytes) -> bytes:
@@ -110,7 +152,7 @@ class WholeMediaInspector(_MediaInspector):
         if answer is None and not self._is_text:
             raise BadAnswer("the provider's answer is not a JSON object")
         if answer is not None:
-            self.usage = read_media_usage(answer) or self.usage
+            self.read_whole(answer)
         self.has_content = self.is_finished = True
         return data
 
@@ -120,9 +162,9 @@ class SoundInspector(_MediaInspector):
 
     __slots__ = ("_is_whole",)
 
-    def __init__(self, usage: Usage, *, is_whole: bool) -> None:
+    def __init__(self, operation: str, usage: Usage, *, is_whole: bool) -> None:
         """Make an inspector; `is_whole` is whether the body comes at once."""
-        super().__init__(usage)
+        super().__init__(operation, usage)
         self._is_whole = is_whole
 
     def feed(self, data: bytes) -> bytes:
@@ -147,9 +189,9 @@ class EventInspector(_MediaInspector):
 
     __slots__ = ("_begun", "_finals", "_frames", "_gathered", "_is_events", "_told")
 
-    def __init__(self, usage: Usage, *, finals: int = 1) -> None:
+    def __init__(self, operation: str, usage: Usage, *, finals: int = 1) -> None:
         """Make an inspector of a stream that ends with `finals` final events, or with `[DONE]`."""
-        super().__init__(usage)
+        super().__init__(operation, usage)
         self._frames = sse.LongFrameSplitter(_MAX_EVENT_BYTES)
         self._finals = finals
         self._begun: bytes | None = b""
@@ -180,7 +222,10 @@ class EventInspector(_MediaInspector):
         if self._is_events and (self._told is None or self.error is not None or self._frames.rest.strip()):
             raise StreamInterrupted
         if (answer := _answer_or_none(bytes(self._gathered))) is not None:
-            self.usage = read_media_usage(answer) or self.usage
+            self.read_whole(answer)
+        elif self._gathered and self._operation == IMAGES:
+            # Pictures that came whole, and too long to be read: as many as were asked for.
+            self.usage = msgspec.structs.replace(self._estimate, images=self._finals)
         self.is_finished = True
         return rest
 
@@ -224,11 +269,14 @@ class EventInspector(_MediaInspector):
         kind = event.type if isinstance(event.type, str) else ""
         if kind in _FINAL or _CONTENT.search(kind) or event.choices:
             self.has_content = True
-        usage = read_media_usage(event)
+        usage = read_media_usage(event, self._operation)
         if kind in _FINAL:
             self._finals -= 1
-            self._told = _sum(self._told, usage or Usage(estimated=True))
-            self.usage = self.usage if self._told.estimated else self._told
+            images = 1 if self._operation == IMAGES else 0
+            final = msgspec.structs.replace(usage or Usage(estimated=True), images=images)
+            self._told = _sum(self._told, final)
+            before = msgspec.structs.replace(self.usage or self._estimate, images=self._told.images)
+            self.usage = before if self._told.estimated else self._told
             self.is_finished = self._finals <= 0
         elif usage is not None:
             self.usage = usage
@@ -237,12 +285,8 @@ class EventInspector(_MediaInspector):
 def _sum(before: Usage | None, more: Usage) -> Usage:
     if before is None:
         return more
-    return Usage(
-        input_tokens=before.input_tokens + more.input_tokens,
-        output_tokens=before.output_tokens + more.output_tokens,
-        cache_read_tokens=before.cache_read_tokens + more.cache_read_tokens,
-        estimated=before.estimated or more.estimated,
-    )
+    counts = {name: getattr(before, name) + getattr(more, name) for name in _COUNTS}
+    return Usage(**counts, estimated=before.estimated or more.estimated)
 
 
 def _answer_or_none(data: bytes) -> _Answer | None:

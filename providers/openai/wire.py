@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from providers.answers import fields, service_tier, shares, without
 from providers.types import FinishReason, Usage
 
 DIALECT = "openai"
@@ -36,12 +37,17 @@ class PromptDetails(msgspec.Struct, gc=False):
 
     cached_tokens: Any = None
     cache_write_tokens: Any = None
+    audio_tokens: Any = None
+    image_tokens: Any = None
+    cached_tokens_details: Any = None
 
 
 class CompletionDetails(msgspec.Struct, gc=False):
     """Of which the answer's tokens were."""
 
     reasoning_tokens: Any = None
+    audio_tokens: Any = None
+    image_tokens: Any = None
 
 
 class WireUsage(msgspec.Struct):
@@ -63,6 +69,7 @@ class UsageOnly(msgspec.Struct):
     """An answer or a chunk of which only the usage matters, or that it is none but an error."""
 
     usage: WireUsage | None = None
+    service_tier: Any = None
     error: Any = None
 
 
@@ -91,6 +98,7 @@ class Chunk(msgspec.Struct):
 
     choices: list[ChunkChoice] = []
     usage: WireUsage | None = None
+    service_tier: Any = None
     error: Any = None
 
 
@@ -120,8 +128,12 @@ def count(value: Any) -> int | None:
     return int(value) if value == int(value) else None
 
 
-def read_usage(wire: WireUsage | None) -> Usage | None:
-    """Return disjoint counts; `None` if the vendor's are missing or absurd, so that they must be estimated."""
+def read_usage(wire: WireUsage | None, *, tier: Any = None) -> Usage | None:
+    """Return disjoint counts; `None` if the vendor's are missing or absurd, so that they must be estimated.
+
+    `tier` is the service tier that the answer names, outside of its usage. Where it is not told what of the cached
+    tokens was text, they are taken to be text before they are taken to be sound or pictures.
+    """
     if wire is None:
         return None
     prompt = count(wire.prompt_tokens)
@@ -129,18 +141,30 @@ def read_usage(wire: WireUsage | None) -> Usage | None:
     if prompt is None or output is None:
         return None
     read = min(_cached(wire), prompt)
-    details = wire.prompt_tokens_details
-    write = min((count(details.cache_write_tokens) or 0) if details else 0, prompt - read)
-    completion = wire.completion_tokens_details
-    reasoning = (count(completion.reasoning_tokens) or 0) if completion else 0
+    details = wire.prompt_tokens_details or PromptDetails()
+    write = min(count(details.cache_write_tokens) or 0, prompt - read)
+    cached = fields(details.cached_tokens_details)
+    audio_in, image_in = shares(
+        prompt - read - write,
+        without(details.audio_tokens, cached.get("audio_tokens")),
+        without(details.image_tokens, cached.get("image_tokens")),
+    )
+    completion = wire.completion_tokens_details or CompletionDetails()
+    reasoning = count(completion.reasoning_tokens) or 0
     if _stands_apart(wire, reasoning=reasoning, said=prompt + output):
         output += reasoning
+    reasoning, audio_out, image_out = shares(output, reasoning, completion.audio_tokens, completion.image_tokens)
     return Usage(
         input_tokens=prompt - read - write,
         output_tokens=output,
         cache_read_tokens=read,
         cache_write_tokens=write,
-        reasoning_tokens=min(reasoning, output),
+        reasoning_tokens=reasoning,
+        audio_input_tokens=audio_in,
+        image_input_tokens=image_in,
+        audio_output_tokens=audio_out,
+        image_output_tokens=image_out,
+        service_tier=service_tier(tier),
     )
 
 
@@ -162,21 +186,29 @@ def _stands_apart(wire: WireUsage, *, reasoning: int, said: int) -> bool:
     return reasoning > 0 and count(wire.total_tokens) == said + reasoning
 
 
-def usage_of(answer: dict[str, Any]) -> Usage | None:
-    """Return the usage in an answer or chunk; `None` if it has none that can be believed."""
+def usage_of(answer: dict[str, Any], *, tier: Any = None) -> Usage | None:
+    """Return the usage in an answer or chunk; `None` if it has none that can be believed.
+
+    `tier` is the service tier that an earlier chunk named, where this one may not.
+    """
     try:
-        return read_usage(msgspec.convert(answer.get("usage"), WireUsage | None))
+        wire = msgspec.convert(answer.get("usage"), WireUsage | None)
+        return read_usage(wire, tier=answer.get("service_tier") or tier)
     except msgspec.ValidationError:
         return None
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """Return the wire's form of disjoint counts, of chat completions."""
-    written = {"cache_write_tokens": usage.cache_write_tokens} if usage.cache_write_tokens else {}
+    """Return the wire's form of disjoint counts, of chat completions; it has no word for tokens of pictures made."""
+    more = {"cache_write_tokens": usage.cache_write_tokens, "image_tokens": usage.image_input_tokens}
+    details = {"cached_tokens": usage.cache_read_tokens, "audio_tokens": usage.audio_input_tokens}
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read_tokens, "audio_tokens": 0} | written,
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": 0},
+        "prompt_tokens_details": details | {name: tokens for name, tokens in more.items() if tokens},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.audio_output_tokens,
+        },
     }

@@ -50,12 +50,20 @@ class PriceBook:
         """
         if override is not None:
             return self._overrides(override)
-        entry = self._entries(vendor, model) if len(model) <= MAX_NAME_CHARS else None
+        entry = self._entry(vendor, model)
         if entry is None:
             return None
         if service_tier is not None and (price := entry.service_tiers.get(service_tier)):
             return price
         return _in_force(entry, self._clock) if entry.changes else entry.standard
+
+    def find_tier(self, vendor: str, model: str, *, service_tier: str) -> Price | None:
+        """Return the catalogue's price of a model in a service tier; nothing if it has none of its own there."""
+        entry = self._entry(vendor, model)
+        return None if entry is None else entry.service_tiers.get(service_tier)
+
+    def _entry(self, vendor: str, model: str) -> _Entry | None:
+        return self._entries(vendor, model) if len(model) <= MAX_NAME_CHARS else None
 
     def _look_up(self, vendor: str, model: str) -> _Entry | None:
         found = self._catalog.find(vendor, model)

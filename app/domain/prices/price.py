@@ -13,13 +13,15 @@ _VERSION_DIGITS = 12
 class PriceRates(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What tokens cost, in nano-USD per million.
 
-    Reasoning tokens are part of the output tokens, and may have a rate of their own.
+    Reasoning, sound and pictures are parts of the input or output tokens, and may have rates of their own; so may a
+    cache write that lives an hour.
     """
 
     input_nusd: int
     output_nusd: int
     cache_read_nusd: int
     cache_write_nusd: int
+    cache_write_1h_nusd: int
     reasoning_nusd: int
     audio_input_nusd: int
     audio_output_nusd: int
@@ -37,12 +39,14 @@ class PriceTier(msgspec.Struct, frozen=True, kw_only=True):
 class Price(msgspec.Struct, frozen=True, kw_only=True):
     """A price and its version: `genai-prices-…+DATE` from the catalogue, `config:…` from the settings.
 
-    `tiers` have ascending thresholds.
+    `tiers` have ascending thresholds. `image_nusd` is what each picture made costs, in nano-USD, where pictures are
+    billed one by one; it is the same in every tier.
     """
 
     version: str
     rates: PriceRates
     tiers: tuple[PriceTier, ...] = ()
+    image_nusd: int | None = None
 
     def rates_for(self, input_tokens: int) -> PriceRates:
         """Return the rates of a request with that many input tokens, cached or not."""
@@ -74,16 +78,19 @@ def price_from_settings(settings: PriceSettings) -> Price:
         audio_input_nusd=settings.audio_input_nusd,
         audio_output_nusd=settings.audio_output_nusd,
     )
-    return Price(version=f"config:{digest[:_VERSION_DIGITS]}", rates=_complete(rates))
+    version = f"config:{digest[:_VERSION_DIGITS]}"
+    return Price(version=version, rates=_complete(rates), image_nusd=settings.image_nusd)
 
 
 def _complete(rates: Rates) -> PriceRates:
-    """Return the rates with those that are absent equal to the rate of their direction."""
+    """Return the rates with those that are absent equal to the rate of their direction, or of the plain cache write."""
+    cache_write_nusd = _or(rates.cache_write_nusd, rates.input_nusd)
     return PriceRates(
         input_nusd=rates.input_nusd,
         output_nusd=rates.output_nusd,
         cache_read_nusd=_or(rates.cache_read_nusd, rates.input_nusd),
-        cache_write_nusd=_or(rates.cache_write_nusd, rates.input_nusd),
+        cache_write_nusd=cache_write_nusd,
+        cache_write_1h_nusd=_or(rates.cache_write_1h_nusd, cache_write_nusd),
         reasoning_nusd=_or(rates.reasoning_nusd, rates.output_nusd),
         audio_input_nusd=_or(rates.audio_input_nusd, rates.input_nusd),
         audio_output_nusd=_or(rates.audio_output_nusd, rates.output_nusd),

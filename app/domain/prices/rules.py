@@ -1,43 +1,66 @@
 """The arithmetic of money. Law: pure; a call has one cost, however its answer was delivered."""
 
 from app.domain.prices.price import Price, PriceRates
-from app.kernel.money import round_up
+from app.kernel.money import TOKENS_PER_PRICE, round_up
 from providers.types import Usage
 
 
 def cost(price: Price, usage: Usage) -> int:
     """Return what one attempt costs, in nano-USD, rounded up once.
 
-    The tier is chosen by all input tokens, cached ones included. Usage does not tell media tokens from text, so the
-    rates of text apply to them.
+    The tier is chosen by all input tokens, cached ones included. Every token is charged once, at the rate of its kind:
+    parts that together are more than the count they are of are cut to it. Where the price has an amount for each
+    picture, the pictures made are charged by it, and the output tokens that they took are not charged.
     """
     rates = price.rates_for(usage.prompt_tokens) if price.tiers else price.rates
-    reasoning_tokens = min(usage.reasoning_tokens, usage.output_tokens)
-    exact = (
-        usage.input_tokens * rates.input_nusd
-        + usage.cache_read_tokens * rates.cache_read_nusd
-        + usage.cache_write_tokens * rates.cache_write_nusd
-        + (usage.output_tokens - reasoning_tokens) * rates.output_nusd
-        + reasoning_tokens * rates.reasoning_nusd
-    )
-    return round_up(exact)
+    exact = _input(rates, usage) + _cached(rates, usage)
+    if price.image_nusd is None or not usage.images:
+        return round_up(exact + _output(rates, usage, image_nusd=rates.image_output_nusd))
+    pictures = usage.images * price.image_nusd * TOKENS_PER_PRICE
+    return round_up(exact + _output(rates, usage, image_nusd=0) + pictures)
 
 
-def bound(price: Price, *, input_tokens: int, output_tokens: int, has_media: bool = False) -> int:
-    """Return the most that an attempt can cost with at most so many tokens, in nano-USD.
+def bound(price: Price, *, input_tokens: int, output_tokens: int, has_media: bool = False, images: int = 0) -> int:
+    """Return the most that an attempt can cost with at most so many tokens and pictures, in nano-USD.
 
     Every input token may turn out to be the dearest kind (a cache write can cost more than plain input), and any tier
-    within reach may apply. `has_media` is whether audio or images go in or may come out.
+    within reach may apply. `has_media` is whether sound or pictures go in or may come out; `images` is how many
+    pictures may be made.
     """
     reachable = [price.rates, *(tier.rates for tier in price.tiers if tier.above_tokens < input_tokens)]
-    return max(
-        round_up(input_tokens * _dearest_input(rates, has_media) + output_tokens * _dearest_output(rates, has_media))
+    pictures = images * (price.image_nusd or 0) * TOKENS_PER_PRICE
+    most = max(
+        input_tokens * _dearest_input(rates, has_media) + output_tokens * _dearest_output(rates, has_media)
         for rates in reachable
     )
+    return round_up(most + pictures)
+
+
+def _input(rates: PriceRates, usage: Usage) -> int:
+    audio = min(usage.audio_input_tokens, usage.input_tokens)
+    image = min(usage.image_input_tokens, usage.input_tokens - audio)
+    plain = usage.input_tokens - audio - image
+    return plain * rates.input_nusd + audio * rates.audio_input_nusd + image * rates.image_input_nusd
+
+
+def _cached(rates: PriceRates, usage: Usage) -> int:
+    hour = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
+    written = (usage.cache_write_tokens - hour) * rates.cache_write_nusd + hour * rates.cache_write_1h_nusd
+    return usage.cache_read_tokens * rates.cache_read_nusd + written
+
+
+def _output(rates: PriceRates, usage: Usage, *, image_nusd: int) -> int:
+    left = usage.output_tokens
+    reasoning = min(usage.reasoning_tokens, left)
+    audio = min(usage.audio_output_tokens, left - reasoning)
+    image = min(usage.image_output_tokens, left - reasoning - audio)
+    plain = left - reasoning - audio - image
+    media = audio * rates.audio_output_nusd + image * image_nusd
+    return plain * rates.output_nusd + reasoning * rates.reasoning_nusd + media
 
 
 def _dearest_input(rates: PriceRates, has_media: bool) -> int:  # noqa: FBT001 - private, and named at both calls
-    text = max(rates.input_nusd, rates.cache_read_nusd, rates.cache_write_nusd)
+    text = max(rates.input_nusd, rates.cache_read_nusd, rates.cache_write_nusd, rates.cache_write_1h_nusd)
     return max(text, rates.audio_input_nusd, rates.image_input_nusd) if has_media else text
 
 

@@ -171,7 +171,7 @@ class EventDecoder(FrameDecoder[bytes]):
         self.is_done = True
         status = "incomplete" if event.get("type") == INCOMPLETE else response.get("status")
         reason = reason_of({**response, "status": status}, self._content)
-        usage = read_usage(response.get("usage"))
+        usage = read_usage(response.get("usage"), tier=response.get("service_tier"))
         return [Finished(reason=reason), *([UsageReported(usage=usage)] if usage is not None else [])]
 
     def _fail(self, event: dict[str, Any]) -> list[ChatEvent]:

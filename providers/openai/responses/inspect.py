@@ -34,6 +34,7 @@ class _Response(msgspec.Struct):
     status: Any = None
     error: Any = None
     usage: Any = None
+    service_tier: Any = None
     output: list[_Item] | None = None
 
 
@@ -85,7 +86,7 @@ class WholeResponse(Watch):
         if self._is_billed:
             if response.status == "failed" or (response.error and response.output is None):
                 raise failure_of(response.error)
-            self.usage = read_usage(response.usage)
+            self.usage = read_usage(response.usage, tier=response.service_tier)
             self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         self.has_content = self.is_finished = True
         return data
@@ -103,7 +104,8 @@ def _odd_response(value: Any) -> _Response:
     if not isinstance(value, dict):
         return _Response()
     output: list[_Item] | None = None if value.get("output") is None else []
-    return _Response(**{name: value.get(name) for name in ("id", "status", "error", "usage")}, output=output)
+    read = {name: value.get(name) for name in ("id", "status", "error", "usage", "service_tier")}
+    return _Response(**read, output=output)
 
 
 class ResponseStreamInspector(EventWatch):
@@ -138,7 +140,7 @@ class ResponseStreamInspector(EventWatch):
             self.issued += [name for name in (event.item.id, event.item.container_id) if isinstance(name, str)]
         if event.response is not None:
             self.issued = list(dict.fromkeys([*self.issued, *_ids(event.response)]))
-            self.usage = read_usage(event.response.usage) or self.usage
+            self.usage = read_usage(event.response.usage, tier=event.response.service_tier) or self.usage
         if kind.endswith(".delta") and event.delta:
             self.has_content = True
             self.output_tokens_seen += 1

@@ -152,7 +152,7 @@ def completion_of(answer: dict[str, Any], *, signer: str) -> Completion:
         model=str(answer.get("model") or ""),
         created=integer(answer.get("created_at")),
         choices=[choice],
-        usage=read_usage(answer.get("usage")),
+        usage=read_usage(answer.get("usage"), tier=answer.get("service_tier")),
     )
 
 

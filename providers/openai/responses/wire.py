@@ -5,7 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/responses, read 2026-11.
 
 from typing import Any
 
-from providers.answers import count, fields
+from providers.answers import count, fields, service_tier, shares, without
 from providers.errors import ContentBlocked, ProviderError, RequestRefused
 from providers.openai.errors import error_in_stream
 from providers.types import FinishReason, Usage
@@ -37,8 +37,11 @@ def failure_of(error: Any) -> ProviderError:
     return error_in_stream(error)
 
 
-def read_usage(value: Any) -> Usage | None:
-    """Return disjoint counts; `None` if the vendor's are missing or absurd, so that they must be estimated."""
+def read_usage(value: Any, *, tier: Any = None) -> Usage | None:
+    """Return disjoint counts; `None` if the vendor's are missing or absurd, so that they must be estimated.
+
+    `tier` is the service tier that the response names, outside of its usage.
+    """
     wire = fields(value)
     given, output = count(wire.get("input_tokens")), count(wire.get("output_tokens"))
     if given is None or output is None:
@@ -46,13 +49,26 @@ def read_usage(value: Any) -> Usage | None:
     details = fields(wire.get("input_tokens_details"))
     read = min(count(details.get("cached_tokens")) or 0, given)
     write = min(count(details.get("cache_write_tokens")) or 0, given - read)
-    reasoning = count(fields(wire.get("output_tokens_details")).get("reasoning_tokens")) or 0
+    cached, made = fields(details.get("cached_tokens_details")), fields(wire.get("output_tokens_details"))
+    audio_in, image_in = shares(
+        given - read - write,
+        without(details.get("audio_tokens"), cached.get("audio_tokens")),
+        without(details.get("image_tokens"), cached.get("image_tokens")),
+    )
+    reasoning, audio_out, image_out = shares(
+        output, made.get("reasoning_tokens"), made.get("audio_tokens"), made.get("image_tokens")
+    )
     return Usage(
         input_tokens=given - read - write,
         output_tokens=output,
         cache_read_tokens=read,
         cache_write_tokens=write,
-        reasoning_tokens=min(reasoning, output),
+        reasoning_tokens=reasoning,
+        audio_input_tokens=audio_in,
+        image_input_tokens=image_in,
+        audio_output_tokens=audio_out,
+        image_output_tokens=image_out,
+        service_tier=service_tier(tier),
     )
 
 

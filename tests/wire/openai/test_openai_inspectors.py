@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from providers.errors import BadAnswer, ProviderOverloaded, ProviderRateLimited
 from providers.framing import sse
+from providers.openai.chunks import ChunkDecoder
 from providers.openai.inspect import StreamInspector, WholeInspector
+from providers.openai.upstream import read_completion
 from providers.openai.wire import WireUsage, read_usage, usage_of, write_usage
+from providers.stream import collect
 from providers.types import Usage
 
 CASES = json.loads((Path(__file__).parent / "cases" / "usage.json").read_text(encoding="utf-8"))["cases"]
@@ -71,6 +74,58 @@ def test_a_relayed_stream_is_counted_alike(case):
     assert inspector.usage == msgspec.convert(case["usage"], Usage | None)
     asked = case["wire"] is None
     assert passed == (stream if asked else FIRST + MORE + DONE), "a usage frame goes, however odd"
+
+
+@pytest.mark.parametrize("case", USAGE_CASES)
+def test_a_translated_stream_is_counted_alike(case):
+    decoder = ChunkDecoder()
+    events = decoder.feed(FIRST + LAST + _frame({"choices": [], "usage": case["wire"]}) + DONE) + decoder.finish()
+    assert collect(events).usage == msgspec.convert(case["usage"], Usage | None)
+
+
+@pytest.mark.parametrize(
+    ("tiers", "served"),
+    [
+        (["auto", "priority"], "priority"),
+        (["flex", None], "flex"),
+        ([None, "default"], "default"),
+        ([None, None], None),
+        ([7, {}], None),
+        (["x" * 65, None], None),
+    ],
+)
+def test_the_tier_that_served_is_known_however_the_answer_comes(tiers, served):
+    first, last = ({} if tier is None else {"service_tier": tier} for tier in tiers)
+    stream = _chunk({"content": "a"}, **first) + LAST + _frame({"choices": [], "usage": USAGE, **last}) + DONE
+    usage = Usage(input_tokens=9, output_tokens=2, service_tier=served)
+    assert _watch([stream])[0].usage == usage
+    decoder = ChunkDecoder()
+    assert collect(decoder.feed(stream) + decoder.finish()).usage == usage
+    body = {"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}], "usage": USAGE, **first, **last}
+    assert read_completion(json.dumps(body).encode()).usage == usage
+    inspector = WholeInspector()
+    inspector.feed(json.dumps(body).encode())
+    assert inspector.usage == usage
+
+
+SOUND = st.integers(0, 5 * 10**5)
+
+
+@given(
+    st.builds(
+        Usage,
+        input_tokens=COUNT,
+        output_tokens=COUNT,
+        cache_read_tokens=COUNT,
+        cache_write_tokens=COUNT,
+    ),
+    SOUND,
+    SOUND,
+)
+def test_counts_of_sound_that_are_written_are_read_again(usage, heard, spoken):
+    audio_in, audio_out = min(heard, usage.input_tokens), min(spoken, usage.output_tokens)
+    usage = msgspec.structs.replace(usage, audio_input_tokens=audio_in, audio_output_tokens=audio_out)
+    assert read_usage(msgspec.convert(write_usage(usage), WireUsage)) == usage
 
 
 @given(st.builds(Usage, input_tokens=COUNT, output_tokens=COUNT, cache_read_tokens=COUNT, cache_write_tokens=COUNT))

@@ -32,7 +32,13 @@ IMAGE_USAGE = {
 }
 PARTIAL = {"type": "image_generation.partial_image", "b64_json": "QUJD", "partial_image_index": 0, **LOOK}
 COMPLETED = {"type": "image_generation.completed", "b64_json": "QUJD", "usage": IMAGE_USAGE, **LOOK}
-TOKENS = {"type": "tokens", "input_tokens": 14, "output_tokens": 9, "total_tokens": 23}
+TOKENS = {
+    "type": "tokens",
+    "input_tokens": 14,
+    "output_tokens": 9,
+    "total_tokens": 23,
+    "input_token_details": {"text_tokens": 2, "audio_tokens": 12},
+}
 HEARD = {"type": "transcript.text.delta", "delta": "Hello"}
 HEARD_ALL = {"type": "transcript.text.done", "text": "Hello", "usage": TOKENS}
 SPOKEN = {"type": "speech.audio.delta", "audio": "QUJD"}
@@ -61,10 +67,10 @@ STREAMS = {
     "speech": (SPEECH_EVENTS, [_frame(SPOKEN), _frame(SPOKEN), _frame(SPOKEN_ALL)]),
 }
 TOLD = {
-    "pictures": Usage(input_tokens=5, output_tokens=20),
-    "unnamed pictures": Usage(input_tokens=5, output_tokens=20),
-    "a transcript": Usage(input_tokens=14, output_tokens=9),
-    "speech": Usage(input_tokens=14, output_tokens=101),
+    "pictures": Usage(input_tokens=5, output_tokens=20, image_output_tokens=20, images=1),
+    "unnamed pictures": Usage(input_tokens=5, output_tokens=20, image_output_tokens=20, images=1),
+    "a transcript": Usage(input_tokens=14, output_tokens=9, audio_input_tokens=12),
+    "speech": Usage(input_tokens=14, output_tokens=101, audio_output_tokens=101),
 }
 
 
@@ -159,14 +165,14 @@ def test_every_picture_has_its_last_event():
     passed += inspector.feed(_frame(COMPLETED))
     assert inspector.is_finished
     assert passed == _frame(COMPLETED) + _frame(PARTIAL) + _frame(COMPLETED)
-    assert inspector.usage == Usage(input_tokens=10, output_tokens=40)
+    assert inspector.usage == Usage(input_tokens=10, output_tokens=40, image_output_tokens=40, images=2)
 
 
 async def test_fewer_pictures_than_asked_for_are_an_answer():
     request = _request("images", prompt="x", n=2)
     passed, relay = await _relay(request, [_frame(COMPLETED)], EVENTS)
     assert passed == _frame(COMPLETED)
-    assert relay.inspector.usage == Usage(input_tokens=5, output_tokens=20)
+    assert relay.inspector.usage == TOLD["pictures"]
     with pytest.raises(StreamInterrupted):
         await _relay(request, [_frame(COMPLETED) + b"data: {"], EVENTS)
 
@@ -182,7 +188,7 @@ def test_a_large_picture_passes():
     pieces = [stream[at : at + 65536] for at in range(0, len(stream), 65536)]
     inspector, passed = _watch(IMAGES, pieces)
     assert passed == stream
-    assert inspector.usage == Usage(input_tokens=5, output_tokens=20)
+    assert inspector.usage == TOLD["pictures"]
 
 
 def test_an_endless_event_is_refused():
@@ -346,7 +352,22 @@ def _whole(operation, body, **document):
         (
             "images",
             {"created": 7, "data": [{"b64_json": "QUJD"}], "usage": IMAGE_USAGE},
-            Usage(input_tokens=5, output_tokens=20),
+            TOLD["pictures"],
+        ),
+        (
+            "images",
+            {
+                "created": 7,
+                "data": [{"url": "https://a.example"}, {"url": "https://b.example"}],
+                "usage": {
+                    "input_tokens": 50,
+                    "output_tokens": 90,
+                    "total_tokens": 140,
+                    "input_tokens_details": {"text_tokens": 10, "image_tokens": 40},
+                    "output_tokens_details": {"text_tokens": 8, "image_tokens": 82},
+                },
+            },
+            Usage(input_tokens=50, output_tokens=90, image_input_tokens=40, image_output_tokens=82, images=2),
         ),
         (
             "images",
@@ -361,9 +382,9 @@ def _whole(operation, body, **document):
                     "total_tokens": 11,
                 },
             },
-            Usage(input_tokens=8, output_tokens=28, reasoning_tokens=2),
+            Usage(input_tokens=8, output_tokens=28, reasoning_tokens=2, image_output_tokens=20),
         ),
-        ("transcriptions", {"text": "x", "usage": TOKENS}, Usage(input_tokens=14, output_tokens=9)),
+        ("transcriptions", {"text": "x", "usage": TOKENS}, TOLD["a transcript"]),
         ("rerank", {"results": [], "usage": {"total_tokens": 12}}, Usage(input_tokens=12)),
         ("rerank", {"results": [], "usage": {"prompt_tokens": 12, "total_tokens": 12}}, Usage(input_tokens=12)),
         (
@@ -374,7 +395,7 @@ def _whole(operation, body, **document):
         (
             "images",
             {"usage": {**IMAGE_USAGE, "input_tokens_details": {"cached_tokens": 2}}},
-            Usage(input_tokens=3, output_tokens=20, cache_read_tokens=2),
+            Usage(input_tokens=3, output_tokens=20, cache_read_tokens=2, image_output_tokens=20),
         ),
         (
             "images",
@@ -385,6 +406,47 @@ def _whole(operation, body, **document):
 )
 def test_the_usage_of_a_whole_answer(operation, answer, usage):
     assert _whole(operation, json.dumps(answer).encode()) == usage
+
+
+@pytest.mark.parametrize("told", [IMAGE_USAGE, None])
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_a_stream_of_pictures_counts_what_they_come_to_whole(told, pictures):
+    one = {key: value for key, value in COMPLETED.items() if key != "usage"} | ({"usage": told} if told else {})
+    streamed, _ = _watch(_request("images", prompt="1234", n=pictures), [_frame(one)] * pictures)
+    sums = {name: told[name] * pictures for name in ("input_tokens", "output_tokens", "total_tokens")} if told else None
+    body = {"created": 7, "data": [{"b64_json": "QUJD"}] * pictures, "usage": sums}
+    whole = _whole("images", json.dumps(body).encode(), prompt="1234", n=pictures)
+    assert streamed.is_finished
+    assert streamed.usage == whole
+    assert (whole.images, whole.estimated) == (pictures, told is None)
+
+
+@pytest.mark.parametrize("usage", [IMAGE_USAGE, None])
+def test_pictures_that_come_whole_where_a_stream_was_asked_for_are_counted(usage):
+    body = json.dumps({"created": 7, "data": [{"b64_json": "QUJD"}] * 3, "usage": usage}).encode()
+    inspector, passed = _watch(_request("images", prompt="1234", n=3), [body])
+    assert passed + inspector.end() == body
+    assert inspector.usage == _whole("images", body, prompt="1234")
+    assert inspector.usage.images == 3
+
+
+def test_pictures_too_long_to_be_read_are_as_many_as_were_asked_for():
+    body = json.dumps({"created": 7, "data": [{"b64_json": "QUJD" * 600_000}] * 2}).encode()
+    inspector, passed = _watch(_request("images", prompt="1234", n=2), [body])
+    assert passed + inspector.end() == body
+    assert inspector.usage == Usage(input_tokens=1, images=2, estimated=True)
+
+
+@pytest.mark.parametrize("data", [None, 7, {}, "x", [], "absent"])
+def test_an_answer_without_pictures_has_none(data):
+    body = {"created": 7, "usage": IMAGE_USAGE} | ({} if data == "absent" else {"data": data})
+    assert _whole("images", json.dumps(body).encode()).images == 0
+
+
+def test_a_transcripts_sound_is_never_more_than_went_in():
+    told = {**TOKENS, "input_token_details": {"audio_tokens": 99, "text_tokens": "x"}}
+    usage = _whole("transcriptions", json.dumps({"text": "x", "usage": told}).encode())
+    assert usage == Usage(input_tokens=14, output_tokens=9, audio_input_tokens=14)
 
 
 @pytest.mark.parametrize(
