@@ -52,6 +52,14 @@ class Database:
                 yield connection
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """Open a transaction that only reads, and whose statements all see the same moment."""
+        async with self.reading() as connection:
+            if not self.is_sqlite:
+                await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield connection
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Open a transaction that writes; it commits when the block ends, and rolls back when the block raises."""
         if not self.is_sqlite:

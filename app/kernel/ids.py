@@ -3,7 +3,7 @@
 import hashlib
 import time
 from random import getrandbits
-from uuid import UUID, SafeUUID
+from uuid import UUID, SafeUUID, uuid5
 
 _RANDOM_BITS = 74
 _UUID_KEPT_BITS = (1 << 128) - 1 & ~(0xF << 76) & ~(0b11 << 62)
@@ -37,6 +37,11 @@ def attempt_id(request_id: UUID, attempt: int) -> UUID:
     digest = hashlib.sha1(request_id.bytes + b"%d" % attempt, usedforsecurity=False).digest()
     value = int.from_bytes(digest[:16], "big")
     return _uuid(value & _UUID_KEPT_BITS | _UUID5_MARKS)
+
+
+def adjustment_id(event_id: UUID) -> UUID:
+    """Return the id of the event that corrects another: one for each, however often it is derived."""
+    return uuid5(event_id, "adj")
 
 
 def uuid_of(text: str) -> UUID:

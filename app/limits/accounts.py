@@ -5,8 +5,10 @@ closed (or open as far as they say), other limits are kept by this process at it
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +18,7 @@ from app.kernel.errors import GatewayError, ModelNotPriced, Unavailable
 from app.limits.allowance import Allowances
 from app.limits.denials import refusal_of, scope_of
 from app.limits.estimate import Demand
+from app.limits.headers import LimitUse
 from app.limits.orphans import orphan_of
 from app.limits.policy import BudgetRule, Policy, Rule
 from app.limits.store_time import StoreTime
@@ -29,7 +32,6 @@ from app.stores.accounts import (
     Denied,
     Granted,
     Money,
-    OutOfPeriod,
     Reservation,
     Unknown,
     Window,
@@ -54,6 +56,9 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_nusd: int = 0
+
+
+NOTHING = Amounts(requests=0)
 
 
 class Grant:
@@ -87,6 +92,11 @@ class Grant:
         """The reservation's id."""
         return self.reservation.id
 
+    @property
+    def uses(self) -> list[LimitUse]:
+        """Each limit and how much of it is used; nothing if the same was granted before."""
+        return [LimitUse(rule, used) for rule, used in zip(self.rules, self.granted.used, strict=False)]
+
 
 class Opener(Protocol):
     """Makes the accounts of budgets from the ledger."""
@@ -111,10 +121,26 @@ class Journal(Protocol):
 Fallback = Callable[[Sequence[UsageEntry]], Awaitable[None]]
 """Takes events that the store could not, durably."""
 
-Missed = Callable[["Grant", Charge | None], None]
+Missed = Callable[[Grant, Charge | None], None]
 """Is told of a grant whose charge the store did not take, or that was made without it (no charge)."""
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backing:
+    """What accounts rest on beside the store. `journal` is there where the store does not outlive the process.
+
+    `local` keeps limits while the store is away, divided by `share()`, the number of workers.
+    """
+
+    opener: Opener
+    fallback: Fallback
+    missed: Missed
+    spawn: Spawn
+    local: AccountStore
+    share: Callable[[], int]
+    journal: Journal | None = None
 
 
 class Accounts:
@@ -125,30 +151,20 @@ class Accounts:
         store: AccountStore,
         queue: UsageQueue,
         *,
-        opener: Opener,
-        fallback: Fallback,
-        local: AccountStore,
-        share: Callable[[], int],
-        spawn: Spawn,
+        backing: Backing,
         metrics: Metrics,
         clock: Clock,
-        journal: Journal | None = None,
-        on_missed: Missed,
     ) -> None:
-        """Keep accounts in `store`; without it in `local`, with limits divided by `share()`, the number of workers.
-
-        `on_missed` is told of what the store must still be told, and of budgets that were spent without it.
-        """
         self._store = store
         self._queue = queue
-        self._opener = opener
-        self._fallback = fallback
-        self._local = local
-        self._share = share
-        self._spawn = spawn
+        self._opener = backing.opener
+        self._fallback = backing.fallback
+        self._local = backing.local
+        self._share = backing.share
+        self._spawn = backing.spawn
         self._metrics = metrics
-        self._journal = journal
-        self._on_missed = on_missed
+        self._journal = backing.journal
+        self._on_missed = backing.missed
         self._degraded = metrics.number(DEGRADED, "state")
         self.time = StoreTime(clock)
         self.allowances = Allowances()
@@ -233,7 +249,7 @@ class Accounts:
             if pending is None:
                 opening = self._opener.open(budgets[index], account, partition=reservation.partition)
                 pending = self._opening[account.key] = asyncio.ensure_future(opening)
-                pending.add_done_callback(lambda done, key=account.key: self._opened(key, done))
+                pending.add_done_callback(functools.partial(self._opened, account.key))
             try:
                 async with asyncio.timeout(_OPEN_S):
                     await asyncio.shield(pending)
@@ -303,6 +319,19 @@ class Accounts:
             await self._queue.put(entries)
         except StoreUnavailable:
             await self._queue.put(entries)
+
+    async def adjust(self, grant: Grant, entries: Sequence[UsageEntry], cost_nusd: int) -> None:
+        """Correct what the sweeper charged for a request that was alive after all; once, by an id of its own."""
+        budgets = grant.reservation.budgets
+        reservation = Reservation(partition=grant.reservation.partition, id=f"{grant.id}:adj", budgets=budgets)
+        charge = Charge(
+            reservation=reservation, granted=grant.granted, amounts=(), cost_nusd=cost_nusd, entries=tuple(entries)
+        )
+        try:
+            await self._store.charge(charge)
+        except StoreUnavailable:
+            await self._fallback(entries)
+            self._on_missed(grant, charge)
 
     async def _settle_slowly(self, grant: Grant | None, entries: Sequence[UsageEntry], amounts: Amounts) -> None:
         if entries:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from app.kernel.errors import GatewayError, QuotaExceeded, RateLimited
 from app.kernel.money import format_usd
+from app.limits.headers import LimitUse, limit_headers
 from app.limits.policy import BudgetRule, InFlight, Policy, Rule
 from app.stores.accounts import Denied
 
@@ -25,18 +26,20 @@ def refusal_of(denied: Denied, policy: Policy, rules: tuple[Rule, ...], *, asked
     if denied.kind == "concurrency":
         return _too_many(policy.in_flight[denied.index], denied)
     rule = rules[denied.index]
+    headers = tuple((name.decode(), value.decode()) for name, value in limit_headers([LimitUse(rule, denied.used)]))
     if denied.kind == "too_large":
         return RateLimited(
             f"the request is larger than the {_named(rule)} allows at all: it takes about {_amount(rule, asked)} of "
             f"{_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}",
             code="request_too_large",
-            headers=(("x-should-retry", "false"),),
+            headers=(*headers, ("x-should-retry", "false")),
         )
     wait_s = (denied.retry_ms or 0) / _MS_PER_S
     return RateLimited(
         f"the {_named(rule)} is exhausted: {_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}, "
         f"used {_amount(rule, denied.used)}, held 0; try again in {wait_s:.3f} s",
         retry_after_s=wait_s,
+        headers=headers,
     )
 
 
@@ -61,8 +64,8 @@ def _over_budget(budget: BudgetRule, denied: Denied) -> QuotaExceeded:
 
 def _too_many(limit: InFlight, denied: Denied) -> RateLimited:
     return RateLimited(
-        f"the {limit.scope}'s limit of requests at once is reached: limit {limit.slots.limit}, used {denied.used}, held "
-        f"{denied.held}; it resets when one of them ends",
+        f"the {limit.scope}'s limit of requests at once is reached: limit {limit.slots.limit}, used {denied.used}, "
+        f"held {denied.held}; it resets when one of them ends",
         retry_after_s=_SLOT_RETRY_S,
     )
 

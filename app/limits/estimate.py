@@ -59,7 +59,7 @@ def measure(document: Mapping[str, Any], *, size_bytes: int) -> Prompt:
             stack.extend((name, item) for item in value)
         elif isinstance(value, str) and len(value) >= _MEDIA_FROM_BYTES and _is_media(value):
             taken_bytes += len(value)
-            media_bytes += 0 if value.startswith(_PICTURES) or name == "data" and images else len(value)
+            media_bytes += 0 if value.startswith(_PICTURES) or (name == "data" and images) else len(value)
     return Prompt(max(1, size_bytes - taken_bytes), images, media_bytes)
 
 
@@ -85,6 +85,12 @@ def _is_media(value: str) -> bool:
     return value.startswith("data:") or " " not in value[:_MEDIA_FROM_BYTES]
 
 
+def guess_tokens(prompt: Prompt) -> int:
+    """Return roughly how many tokens a prompt is to any model."""
+    text = -(-prompt.text_bytes // _BYTES_PER_TOKEN)
+    return text + prompt.images * IMAGE_TOKENS + prompt.media_bytes // _SOUND_BYTES_PER_TOKEN
+
+
 class _Learnt:
     """What a model made of its last requests: tokens for each thousand of our guess, and its mean output."""
 
@@ -105,6 +111,8 @@ class Estimator:
         """Return roughly how many tokens a prompt is to a model."""
         learnt = self._models.get(model)
         factor = learnt.factor if learnt is not None else _THOUSAND
+        if factor == _THOUSAND:
+            return guess_tokens(prompt)
         text = -(-prompt.text_bytes * factor // (_BYTES_PER_TOKEN * _THOUSAND))
         return text + prompt.images * IMAGE_TOKENS + prompt.media_bytes // _SOUND_BYTES_PER_TOKEN
 
@@ -130,8 +138,8 @@ class Demand(NamedTuple):
     """What one request asks for.
 
     Tokens are what its limits count, guessed; money is what its budgets hold, bounded: `fixed_nusd`, and `rate_nusd`
-    for each million of output tokens up to `cap`, of each of its `choices`. `is_priced` is whether all its targets have
-    a price.
+    for each million of output tokens up to `cap`, that of all its `choices` together. `is_priced` is whether all its
+    targets have a price. `likely_nusd` is what its input costs, guessed.
     """
 
     model: str
@@ -141,3 +149,5 @@ class Demand(NamedTuple):
     rate_nusd: int = 0
     cap: int = 0
     is_priced: bool = True
+    choices: int = 1
+    likely_nusd: int = 0

@@ -72,6 +72,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     output_cap: int | None = None
 
     @property
+    def counts_money(self) -> bool:
+        """Whether any rule is about money, so that prices must be known."""
+        return bool(self.budgets) or any(rule.dimension == "cost" for rule in self.rules)
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing must be reserved."""
         return not (self.rules or self.in_flight or self.budgets)
@@ -126,24 +131,28 @@ def partition_of(organization_id: UUID) -> int:
 def _file_rules(scope: _Scope, limits: LimitSettings) -> Iterator[Rule]:
     yield from _per_minute(scope, limits)
     for rule in limits.rules:
-        yield _rule(scope, rule.dimension, rule.limit, rule.window_s, limits.algorithm, rule.model)
+        yield _rule(
+            scope, rule.dimension, rule.limit, window_s=rule.window_s, algorithm=limits.algorithm, model=rule.model
+        )
 
 
 def _rules(scope: _Scope, limits: Limits) -> Iterator[Rule]:
     yield from _per_minute(scope, limits)
     for rule in limits.rules:
-        yield _rule(scope, rule.dimension, rule.quantity, rule.window_s, limits.algorithm, rule.model)
+        yield _rule(
+            scope, rule.dimension, rule.quantity, window_s=rule.window_s, algorithm=limits.algorithm, model=rule.model
+        )
 
 
 def _per_minute(scope: _Scope, limits: Limits | LimitSettings) -> Iterator[Rule]:
     if limits.requests_per_minute is not None:
-        yield _rule(scope, "requests", limits.requests_per_minute, _MINUTE_S, limits.algorithm)
+        yield _rule(scope, "requests", limits.requests_per_minute, window_s=_MINUTE_S, algorithm=limits.algorithm)
     if limits.tokens_per_minute is not None:
-        yield _rule(scope, "tokens", limits.tokens_per_minute, _MINUTE_S, limits.algorithm)
+        yield _rule(scope, "tokens", limits.tokens_per_minute, window_s=_MINUTE_S, algorithm=limits.algorithm)
 
 
 def _rule(
-    scope: _Scope, dimension: Dimension, limit: int, window_s: int, algorithm: Algorithm, model: str | None = None
+    scope: _Scope, dimension: Dimension, limit: int, *, window_s: int, algorithm: Algorithm, model: str | None = None
 ) -> Rule:
     kind = "w" if algorithm == "sliding_window" else "tb"
     return Rule(

@@ -1,4 +1,4 @@
-"""The store's time in this process. Law: it follows the store's answers and the monotonic clock, never the wall clock."""
+"""The store's time in this process. Law: it follows the store and the monotonic clock, never the wall clock."""
 
 from app.kernel.clock import Clock
 

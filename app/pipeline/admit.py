@@ -1,35 +1,157 @@
 """Whether a request may go on: its cost bound, and what it must reserve first. Law: decide, then act."""
 
-from app.domain.prices import Price, PriceBook, bound
+from collections.abc import Mapping
+from typing import Any
+
+from app.domain.prices import Price, PriceBook, bound, bound_parts
+from app.domain.usage.codec import encode_events
+from app.kernel.clock import Clock
 from app.kernel.errors import InvalidRequest, ModelNotPriced
 from app.kernel.money import format_usd
-from app.limits.accounts import Accounts, Hold
+from app.limits.accounts import Accounts
+from app.limits.estimate import Demand, Estimator
+from app.limits.headers import limit_headers
+from app.limits.holds import Holds
+from app.limits.policies import Policies
+from app.limits.policy import Policy
+from app.pipeline.events import so_far
 from app.pipeline.exchange import Answer, Exchange, Next
 from app.pipeline.hosted import find_hosted_tool
 from app.pipeline.meter import estimate_tokens
 from app.routing.table import RouteTarget
+from providers.types.usage import MAX_TOKENS
 
 DEFAULT_OUTPUT_CAP = 4_096
 """The output, in tokens, that is allowed for where neither the client nor anybody else says how much."""
 MIN_OUTPUT_TOKENS = 16
+_MEDIA_IMAGES = 10
+"""How many pictures a request may ask for that does not say how many; no vendor makes more at once."""
 
 
 class Admit:
     """Refuses what would cost too much, and reserves what is limited."""
 
-    def __init__(self, accounts: Accounts, prices: PriceBook) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        prices: PriceBook,
+        *,
+        policies: Policies,
+        holds: Holds,
+        estimator: Estimator,
+        clock: Clock,
+    ) -> None:
         self._accounts = accounts
         self._prices = prices
+        self._policies = policies
+        self._holds = holds
+        self._estimator = estimator
+        self._clock = clock
 
     async def __call__(self, exchange: Exchange, following: Next) -> Answer:
         """Answer, if the request may go on."""
         most = exchange.options.max_cost_nusd
         if most is not None:
             self._bound_cost(exchange, most)
-        if self._accounts.is_limited(exchange.principal.organization_id):
-            await self._accounts.reserve(self._hold(exchange))
-            exchange.is_reserved = True
+        policy = self._policies.of(exchange.principal)
+        if not policy.is_empty:
+            await self._reserve(exchange, policy)
+        elif policy.output_cap is not None:
+            self._cap(exchange, policy.output_cap)
         return await following(exchange)
+
+    async def _reserve(self, exchange: Exchange, policy: Policy) -> None:
+        """Take what the request may use of all that binds it, and lower its output to what that pays for."""
+        demand = self._demand(exchange, policy)
+        now_ns = self._clock.monotonic_ns()
+        events = so_far(
+            exchange,
+            at_ms=self._accounts.time.at_ms(now_ns),
+            now_ns=now_ns,
+            price_of_input_nusd=demand.likely_nusd if demand.is_priced else None,
+        )
+        grant = await self._accounts.reserve(
+            policy, demand, request_id=exchange.request_uuid.hex, events=encode_events(events)
+        )
+        exchange.grant = grant
+        exchange.limit_headers = limit_headers(grant.uses)
+        self._holds.add(grant, lambda: self._checkpoint(exchange))
+        cap = policy.output_cap
+        if grant.budgets and demand.cap:
+            granted = grant.granted.cap // demand.choices
+            cap = granted if cap is None else min(cap, granted)
+        if cap is not None:
+            self._cap(exchange, cap)
+
+    def _checkpoint(self, exchange: Exchange) -> bytes:
+        """Return the events of a request as they would be if this process died now."""
+        now_ns = self._clock.monotonic_ns()
+        at_ms = exchange.grant.granted.at_ms if exchange.grant is not None else self._accounts.time.at_ms(now_ns)
+        return encode_events(so_far(exchange, at_ms=at_ms, now_ns=now_ns))
+
+    @staticmethod
+    def _cap(exchange: Exchange, cap: int) -> None:
+        """Let the provider answer with at most so many tokens; a lower cap of the client's stays."""
+        if not exchange.operation.generates or not exchange.operation.vocabulary.caps:
+            return
+        asked = exchange.operation.vocabulary.asked_cap(exchange.document)
+        if exchange.output_cap is not None:
+            cap = min(cap, exchange.output_cap)
+        if asked is None or asked > cap:
+            exchange.output_cap = cap
+
+    def _demand(self, exchange: Exchange, policy: Policy) -> Demand:
+        """Return what a request asks for; raises `InvalidRequest` where a budget could not bound it."""
+        operation, vocabulary, document = exchange.operation, exchange.operation.vocabulary, exchange.document
+        prompt, label = exchange.measured(), exchange.route.label
+        tokens_in = self._estimator.input_tokens(label, prompt)
+        asked = choices = 0
+        if operation.generates:
+            choices = vocabulary.asked_choices(document)
+            asked = vocabulary.asked_cap(document) or 0
+        cap = min(asked or DEFAULT_OUTPUT_CAP, policy.output_cap or MAX_TOKENS, exchange.output_cap or MAX_TOKENS)
+        guessed = min(asked or self._estimator.output_tokens(label), cap) * choices
+        prices = [self._find(exchange, target) for target in exchange.route.targets] if policy.counts_money else []
+        known = [price for price in prices if price is not None]
+        if len(known) < len(prices) or not known:
+            return Demand(exchange.route.name, tokens_in, guessed, is_priced=not prices, choices=max(choices, 1))
+        has_media = operation.is_media or bool(prompt.images or prompt.media_bytes)
+        images = _asked_images(document) if operation.is_media else 0
+        most, likely = prompt.tokens_at_most, tokens_in
+        parts = [bound_parts(price, input_tokens=most, has_media=has_media, images=images) for price in known]
+        demand = Demand(
+            exchange.route.name,
+            tokens_in,
+            guessed,
+            fixed_nusd=max(fixed for fixed, _ in parts),
+            rate_nusd=max(rate for _, rate in parts) if operation.generates else 0,
+            cap=cap * choices,
+            choices=max(choices, 1),
+            likely_nusd=max(bound(price, input_tokens=likely, output_tokens=0) for price in known),
+        )
+        if policy.budgets and (demand.fixed_nusd or demand.rate_nusd) and operation.generates and vocabulary.caps:
+            self._refuse_uncapped(exchange)
+        return demand
+
+    @staticmethod
+    def _refuse_uncapped(exchange: Exchange) -> None:
+        """Refuse a cap that a server may take for none, where a budget must hold."""
+        vocabulary, document = exchange.operation.vocabulary, exchange.document
+        if odd := vocabulary.odd_cap(document):
+            raise InvalidRequest(f"{odd} must be more than 0 where a budget applies", param=odd)
+        if rival := vocabulary.rival_cap(document):
+            raise InvalidRequest(f"{rival} cannot be sent where a budget applies", param=rival)
+
+    def _find(self, exchange: Exchange, target: RouteTarget) -> Price | None:
+        """Return the price that a target may be charged at: that of the service tier, if the client asks for one."""
+        if target.price is not None:
+            return target.price
+        tier = exchange.document.get("service_tier")
+        if isinstance(tier, str) and (
+            dearer := self._prices.find_tier(target.vendor, target.target.model, service_tier=tier)
+        ):
+            return dearer
+        return self._prices.find(target.vendor, target.target.model)
 
     def _bound_cost(self, exchange: Exchange, most: int) -> None:
         """Refuse a request whose dearest candidate could cost more than `most`, or cap its output so that none can."""
@@ -82,24 +204,7 @@ class Admit:
             raise ModelNotPriced(f"the model {exchange.route.name!r} has no price, so its cost cannot be bounded")
         return price
 
-    def _hold(self, exchange: Exchange) -> Hold:
-        principal, targets = exchange.principal, exchange.route.targets
-        prices = [target.price or self._prices.find(target.vendor, target.target.model) for target in targets]
-        known = [price for price in prices if price is not None]
-        tokens_in = estimate_tokens(exchange.text_bytes)
-        vocabulary = exchange.operation.vocabulary
-        tokens_out = 0
-        if exchange.operation.generates:
-            tokens_out = vocabulary.asked_cap(exchange.document) or DEFAULT_OUTPUT_CAP
-            tokens_out *= vocabulary.asked_choices(exchange.document)
-        costs = [bound(price, input_tokens=tokens_in, output_tokens=tokens_out) for price in known]
-        return Hold(
-            request_id=exchange.request_uuid,
-            organization_id=principal.organization_id,
-            team_id=principal.team_id,
-            key_id=principal.key_id,
-            model=exchange.route.name,
-            input_tokens=tokens_in,
-            output_tokens=tokens_out,
-            cost_nusd=max(costs) if len(known) == len(prices) else None,
-        )
+
+def _asked_images(document: Mapping[str, Any]) -> int:
+    asked = document.get("n")
+    return asked if isinstance(asked, int) and 0 < asked <= _MEDIA_IMAGES else _MEDIA_IMAGES if asked is not None else 1

@@ -49,6 +49,11 @@ class RelayedBody:
         self._last = b""
         self.is_finished = False
 
+    @property
+    def tokens_seen(self) -> int:
+        """Roughly how many output tokens were delivered."""
+        return self.stream.inspector.output_tokens_seen
+
     async def open(self) -> None:
         """Read until there is content."""
         inspector = self.stream.inspector
@@ -122,6 +127,11 @@ class TranslatedBody:
         self._tokens_seen = 0
         self._has_said = False
         self.is_finished = False
+
+    @property
+    def tokens_seen(self) -> int:
+        """Roughly how many output tokens were delivered."""
+        return self._tokens_seen
 
     async def open(self) -> None:
         """Read until there is content that the client's dialect has words for, or a whole answer without any."""

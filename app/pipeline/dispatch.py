@@ -99,7 +99,7 @@ class Dispatch:
             attempt.status = stream.status
             body = RelayedBody(self, exchange, attempt, stream)
             exchange.say_failure = None if operation.say_break is None else partial(body.fail, operation.say_break)
-            await self._until_content(body, target, attempt)
+            await self._until_content(exchange, body, target, attempt)
             return Answer(live=body, content_type=_type_of(stream, operation, _STREAM_TYPES[exchange.asked.framing]))
         stream = await choice.adapter.relay(request, choice.whole_target)
         attempt.status = stream.status
@@ -136,7 +136,7 @@ class Dispatch:
             completion = await self._gather(exchange, attempt, stream)
             return Answer(body=renderer.whole(exchange, completion))
         body = TranslatedBody(self, exchange, attempt, stream, renderer.stream(exchange))
-        await self._until_content(body, target, attempt)
+        await self._until_content(exchange, body, target, attempt)
         return Answer(live=body, content_type=_STREAM_TYPES[exchange.asked.framing])
 
     def _estimate(self, exchange: Exchange, attempt: Attempt, estimate: Callable[[Mapping[str, Any]], bytes]) -> Answer:
@@ -161,7 +161,9 @@ class Dispatch:
         self.end_well(exchange, attempt, completion.usage, 0)
         return completion
 
-    async def _until_content(self, body: RelayedBody | TranslatedBody, target: Target, attempt: Attempt) -> None:
+    async def _until_content(
+        self, exchange: Exchange, body: RelayedBody | TranslatedBody, target: Target, attempt: Attempt
+    ) -> None:
         """Hold lifecycle frames back until the first content; closes the call if none comes."""
         used_s = (self._clock.monotonic_ns() - attempt.started_ns) / _NS_PER_S
         left_s = target.timeouts.first_token_s - used_s
@@ -175,6 +177,7 @@ class Dispatch:
             body.stream.close()
             raise
         attempt.first_ns = self._clock.monotonic_ns()
+        exchange.live = body
 
     def end_well(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
         """Note that an attempt is complete; missing usage is estimated."""

@@ -7,11 +7,13 @@ from uuid import UUID
 import msgspec
 
 from app.domain.keys.principal import Principal
-from app.domain.prices import Price
+from app.domain.prices import Price, cost
 from app.domain.responses.schemas import KeptResponse
 from app.domain.usage.schemas import UsageSource
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid_of
+from app.limits.accounts import Grant
+from app.limits.estimate import Prompt, measure
 from app.pipeline.options import NO_OPTIONS
 from app.pipeline.references import Reference
 from app.routing.table import Route
@@ -69,6 +71,20 @@ class Attempt:
         self.usage_source: UsageSource = "none"
         self.cost_nusd: int | None = None
         self.error_code: str | None = None
+
+    def estimated(self, input_tokens: int, output_tokens: int) -> "Attempt":
+        """Return the attempt as if it had ended now with so many tokens, estimated."""
+        copy = Attempt(
+            self.number,
+            provider=self.provider,
+            upstream_model=self.upstream_model,
+            price=self.price,
+            started_ns=self.started_ns,
+        )
+        copy.first_ns, copy.status = self.first_ns, self.status
+        copy.usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, estimated=True)
+        copy.cost_nusd = None if self.price is None else cost(self.price, copy.usage)
+        return copy
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,11 +151,22 @@ class Passed(NamedTuple):
     last: bytes
 
 
+class Progress(Protocol):
+    """How far a streamed answer has come."""
+
+    @property
+    def tokens_seen(self) -> int:
+        """Roughly how many output tokens were delivered."""
+        ...
+
+
 class Exchange:
     """A request that has been understood: who asks what, and what has happened to it so far.
 
     `body` is what the client sent, of the type `content_type`, `document` the same decoded, and `text_bytes` how much
-    of it a model may read as text; `edits` are the operator's changes to it. `passed_headers` are the client's that go
+    of it a model may read as text, media included; `prompt` tells these apart, once somebody had to know. `grant` is
+    what was reserved for it, and `limit_headers` what its client is told of its limits. `live` is the answer that is
+    being streamed. `edits` are the operator's changes to it. `passed_headers` are the client's that go
     on to a provider of its own dialect. `dropped` names, in the client's words, what the provider that served was not
     told. `issued` are ids of what that provider now keeps. `references` are those that the body makes, less what the
     gateway has written out itself. `is_kept` is whether the client may come back to the answer; what the gateway keeps
@@ -157,11 +184,13 @@ class Exchange:
         "document",
         "dropped",
         "edits",
+        "grant",
         "is_expired",
         "is_kept",
-        "is_reserved",
         "is_settled",
         "issued",
+        "limit_headers",
+        "live",
         "new_input",
         "operation",
         "options",
@@ -171,6 +200,7 @@ class Exchange:
         "previous_id",
         "principal",
         "produced",
+        "prompt",
         "references",
         "request_id",
         "route",
@@ -202,6 +232,7 @@ class Exchange:
         self.asked = asked
         self.content_type = "application/json"
         self.text_bytes = len(body)
+        self.prompt: Prompt | None = None
         self.options = NO_OPTIONS
         self.passed_headers: tuple[tuple[str, str], ...] = ()
         self.dropped: tuple[str, ...] = ()
@@ -217,7 +248,9 @@ class Exchange:
         self.attempts: list[Attempt] = []
         self.deadline_ns: int | None = None
         self.is_expired = False
-        self.is_reserved = False
+        self.grant: Grant | None = None
+        self.limit_headers: tuple[tuple[bytes, bytes], ...] = ()
+        self.live: Progress | None = None
         self.is_settled = False
         self.upstream_ns = 0
         self.overhead_ns = 0
@@ -234,6 +267,12 @@ class Exchange:
         if self._request_uuid is None:
             self._request_uuid = uuid_of(self.request_id)
         return self._request_uuid
+
+    def measured(self) -> Prompt:
+        """Return the size of the prompt, measured once."""
+        if self.prompt is None:
+            self.prompt = measure(self.document, size_bytes=self.text_bytes)
+        return self.prompt
 
     @property
     def created_s(self) -> int:

@@ -6,17 +6,18 @@ settlement never depends on a response being finished.
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
 
 from app.domain.usage.schemas import UsageEvent
 from app.kernel.clock import Clock
-from app.kernel.ids import attempt_id
 from app.kernel.money import format_usd
-from app.limits.accounts import Accounts
-from app.pipeline.exchange import Answer, Attempt, Exchange, LiveBody, Next
+from app.limits.accounts import NOTHING, Accounts, Grant
+from app.limits.estimate import Estimator
+from app.limits.holds import Holds
+from app.pipeline.events import amounts_of, corrections, entries_of, events_of
+from app.pipeline.exchange import Answer, Exchange, LiveBody, Next
 from providers.errors import ProviderError
 from providers.framing import sse
 from providers.framing.members import DuplicateMember, splice
@@ -24,7 +25,6 @@ from providers.types import Usage
 
 _BYTES_PER_TOKEN = 4
 _EVENTS, _JSON = b"text/event-stream", b"application/json"
-_NS_PER_MS = 1_000_000
 _BETWEEN_ELEMENTS = b",\r\n{"
 
 
@@ -39,8 +39,12 @@ class Supervisor(Protocol):
 class Meter:
     """Settles."""
 
-    def __init__(self, accounts: Accounts, *, clock: Clock, supervisor: Supervisor) -> None:
+    def __init__(
+        self, accounts: Accounts, *, holds: Holds, estimator: Estimator, clock: Clock, supervisor: Supervisor
+    ) -> None:
         self._accounts = accounts
+        self._holds = holds
+        self._estimator = estimator
         self._clock = clock
         self._supervisor = supervisor
 
@@ -62,22 +66,47 @@ class Meter:
         return answer
 
     def abandon(self, exchange: Exchange) -> None:
-        """Settle what was attempted in a task of its own."""
-        if exchange.attempts and not exchange.is_settled:
+        """Settle what was attempted, or give back what was held for it, in a task of its own."""
+        if (exchange.attempts or exchange.grant is not None) and not exchange.is_settled:
             self._supervisor.spawn(self.settle(exchange))
 
     async def settle(self, exchange: Exchange) -> None:
-        """Hand the event of every attempt to the ledger, once; a settlement that is cut off is made again."""
-        if exchange.is_settled or not exchange.attempts:
+        """Release what was held and hand the event of every attempt to the ledger, once.
+
+        A settlement that is cut off is made again.
+        """
+        grant = exchange.grant
+        if exchange.is_settled or not (exchange.attempts or grant is not None):
             return
         exchange.is_settled = True
-        now, now_ns = self._clock.now(), self._clock.monotonic_ns()
-        events = [self._event(exchange, attempt, now, now_ns) for attempt in exchange.attempts]
+        if grant is not None:
+            self._holds.remove(grant)
         try:
-            await self._accounts.settle(events, reserved=exchange.is_reserved)
+            await self._settle(exchange, grant)
         except asyncio.CancelledError:
-            self._supervisor.spawn(self._accounts.settle(events, reserved=exchange.is_reserved))
+            self._supervisor.spawn(self._settle(exchange, grant))
             raise
+
+    async def _settle(self, exchange: Exchange, grant: Grant | None) -> None:
+        accounts = self._accounts
+        if not exchange.attempts:
+            if grant is not None:
+                await accounts.void(grant)
+            return
+        at_ms = accounts.time.at_ms(exchange.started_ns) if grant is None else grant.granted.at_ms
+        events = events_of(exchange, at_ms=at_ms, now_ns=self._clock.monotonic_ns())
+        amounts = NOTHING if grant is None else amounts_of(events)
+        charged = await accounts.settle(grant, entries_of(events, at_ms=at_ms), amounts)
+        if grant is not None:
+            self._learn(exchange, events)
+            if charged is not None and charged.state == "orphaned":
+                await accounts.adjust(grant, *corrections(events, charged.orphan, at_ms=at_ms))
+
+    def _learn(self, exchange: Exchange, events: list[UsageEvent]) -> None:
+        """Let the estimates of a model follow what its provider reports."""
+        attempt = exchange.last_attempt
+        if attempt is not None and attempt.usage is not None and events[-1].usage_source == "provider":
+            self._estimator.learn(exchange.route.label, exchange.measured(), attempt.usage)
 
     def note(self, exchange: Exchange) -> bytes:
         """Return the `gateway` object that the caller asked to have in its answer."""
@@ -99,42 +128,6 @@ class Meter:
             "price_version": attempt.price.version if attempt and attempt.price else None,
         }
         return msgspec.json.encode(note)
-
-    def _event(self, exchange: Exchange, attempt: Attempt, now: datetime, now_ns: int) -> UsageEvent:
-        """Close an attempt and return its event."""
-        ended_ns = attempt.ended_ns if attempt.ended_ns is not None else now_ns
-        principal = exchange.principal
-        first_ns = attempt.first_ns
-        usage = attempt.usage or Usage()
-        return UsageEvent(
-            event_id=attempt_id(exchange.request_uuid, attempt.number),
-            request_id=exchange.request_uuid,
-            attempt=attempt.number,
-            organization_id=principal.organization_id,
-            team_id=principal.team_id,
-            key_id=principal.key_id,
-            occurred_at=now,
-            operation=exchange.operation.name,
-            dialect=exchange.operation.dialect,
-            provider=attempt.provider,
-            model=exchange.route.name,
-            upstream_model=attempt.upstream_model,
-            outcome=attempt.outcome or "cancelled",
-            status=attempt.status,
-            stream=exchange.stream,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cache_read_tokens=usage.cache_read_tokens,
-            cache_write_tokens=usage.cache_write_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            usage_source=attempt.usage_source,
-            cost_nusd=attempt.cost_nusd,
-            price_version=attempt.price.version if attempt.price else None,
-            ttft_ms=None if first_ns is None else (first_ns - attempt.started_ns) // _NS_PER_MS,
-            duration_ms=(ended_ns - attempt.started_ns) // _NS_PER_MS,
-            tags=principal.tags | exchange.options.tags if exchange.options.tags else principal.tags,
-            error_code=attempt.error_code,
-        )
 
 
 class _MeteredBody:

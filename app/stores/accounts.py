@@ -144,9 +144,11 @@ class Charged(msgspec.Struct, frozen=True, gc=False):
 
 
 class Expired(msgspec.Struct, frozen=True, gc=False):
-    """A hold that nobody renewed: its reservation's id, and its orphan."""
+    """A hold that nobody renewed: its reservation's id and partition, what was granted, and its orphan."""
 
+    partition: int
     id: str
+    granted: Granted
     orphan: bytes
 
 
@@ -218,10 +220,8 @@ class AccountStore(Protocol):
         """
         ...
 
-    async def credit(
-        self, accounts: Sequence[BudgetAccount], entry: UsageEntry, *, partition: int, receipt: bytes
-    ) -> None:
-        """Add an entry that was put `again`, and proved new, to the accounts that do not know it yet."""
+    async def credit(self, entry: UsageEntry, *, receipt: bytes) -> None:
+        """Add an entry that was put `again`, and proved new, to the accounts that were made before it came."""
         ...
 
     async def balances(self, accounts: Sequence[BudgetAccount], *, partition: int) -> list[Balance | None]:

@@ -27,6 +27,7 @@ from app.stores.accounts import (
     affordable_cap,
     money_of,
 )
+from app.stores.counting import counts_for
 from app.stores.entries import UsageEntry
 from app.stores.windows import Bucket, Ring
 
@@ -207,7 +208,8 @@ class MemoryAccountStore:
 
     def _release(self, hold: _Hold, charge: Charge) -> None:
         reservation = hold.reservation
-        for window, actual in zip(reservation.windows, charge.amounts, strict=True):
+        # A sweeper does not know the windows; what was reserved of them stays until they have passed.
+        for window, actual in zip(reservation.windows, charge.amounts, strict=False):
             reserved = hold.granted.held_nusd if window.amount == MONEY else window.amount
             if actual == reserved:
                 continue
@@ -255,7 +257,7 @@ class MemoryAccountStore:
         for reservation_id, hold in self._holds.items():
             if hold.expires_ms > now_ms or len(found) >= limit:
                 break
-            found.append(Expired(reservation_id, hold.orphan))
+            found.append(Expired(hold.reservation.partition, reservation_id, hold.granted, hold.orphan))
         return found
 
     # -- accounts -----------------------------------------------------------------------------------------------------
@@ -279,9 +281,7 @@ class MemoryAccountStore:
         self._budgets[account.key] = [used, held, account.end_ms]
         return True
 
-    async def credit(
-        self, accounts: Sequence[BudgetAccount], entry: UsageEntry, *, partition: int, receipt: bytes
-    ) -> None:
+    async def credit(self, entry: UsageEntry, *, receipt: bytes) -> None:
         """Do nothing: nothing is ever put again in one process."""
 
     async def balances(self, accounts: Sequence[BudgetAccount], *, partition: int) -> list[Balance | None]:
@@ -322,9 +322,3 @@ class MemoryAccountStore:
         for key, (_, held, end_ms) in list(self._budgets.items()):
             if end_ms and end_ms + _KEPT_MS < now_ms and not held:
                 del self._budgets[key]
-
-
-def counts_for(account: BudgetAccount, scope: AccountScope, entry: UsageEntry) -> bool:
-    """Whether an entry is spending of this account's scope and period."""
-    is_within = account.start_ms <= entry.at_ms and (not account.end_ms or entry.at_ms < account.end_ms)
-    return is_within and entry.scopes[scope.position] == scope.id

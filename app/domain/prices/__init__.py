@@ -2,7 +2,7 @@
 
 from app.domain.prices.book import PriceBook
 from app.domain.prices.price import Price, PriceRates, PriceTier, price_from_list, price_from_settings
-from app.domain.prices.rules import bound, cost
+from app.domain.prices.rules import bound, bound_parts, cost
 
 __all__ = [
     "Price",
@@ -10,6 +10,7 @@ __all__ = [
     "PriceRates",
     "PriceTier",
     "bound",
+    "bound_parts",
     "cost",
     "price_from_list",
     "price_from_settings",

@@ -36,6 +36,17 @@ def bound(price: Price, *, input_tokens: int, output_tokens: int, has_media: boo
     return round_up(most + pictures)
 
 
+def bound_parts(price: Price, *, input_tokens: int, has_media: bool = False, images: int = 0) -> tuple[int, int]:
+    """Return the most that the input and the pictures can cost, in nano-USD, and the dearest rate of output tokens.
+
+    With the rate, in nano-USD per million tokens, the bound of any output can be told without the price.
+    """
+    reachable = [price.rates, *(tier.rates for tier in price.tiers if tier.above_tokens < input_tokens)]
+    pictures = images * (price.image_nusd or 0) * TOKENS_PER_PRICE
+    most = max(input_tokens * _dearest_input(rates, has_media) for rates in reachable)
+    return round_up(most + pictures), max(_dearest_output(rates, has_media) for rates in reachable)
+
+
 def _input(rates: PriceRates, usage: Usage) -> int:
     audio = min(usage.audio_input_tokens, usage.input_tokens)
     image = min(usage.image_input_tokens, usage.input_tokens - audio)

@@ -155,19 +155,21 @@ class RedisAccountStore:
         """Return holds whose lease has ended, of all partitions, at most `limit` of each."""
         asked = [self._hot.script(self._expired, (f"{name}:leases",), (limit,)) for name in PARTITION_NAMES]
         found: list[Expired] = []
-        for name, ids in zip(PARTITION_NAMES, cast("list[list[bytes]]", await asyncio.gather(*asked)), strict=True):
+        for partition, ids in enumerate(cast("list[list[bytes]]", await asyncio.gather(*asked))):
             for reservation_id in ids:
-                found += await self._orphan(name, reservation_id.decode())
+                found += await self._orphan(partition, reservation_id.decode())
         return found
 
-    async def _orphan(self, name: str, reservation_id: str) -> list[Expired]:
+    async def _orphan(self, partition: int, reservation_id: str) -> list[Expired]:
         """Return a hold with what it becomes; one that has ended meanwhile is taken off the list."""
+        name = PARTITION_NAMES[partition]
         hold = cast("bytes | None", await self._hot.call("GET", f"{name}:h:{reservation_id}"))
         head, newline, orphan = (hold or b"").partition(b"\n")
         if not newline or head == b"orphaned":
             await self._hot.call("ZREM", f"{name}:leases", reservation_id)
             return []
-        return [Expired(reservation_id, orphan)]
+        at_ms, cap, held_nusd = map(int, head.split(b":"))
+        return [Expired(partition, reservation_id, Granted(at_ms=at_ms, cap=cap, held_nusd=held_nusd), orphan)]
 
     # -- accounts -----------------------------------------------------------------------------------------------------
 
@@ -199,19 +201,19 @@ class RedisAccountStore:
     ) -> bool:
         """Make or correct a budget's account; false when the stream has lost entries since the mark."""
         last, taken = mark.split(b" ")
-        keys = (PARTITION_NAMES[partition] + account.key, STREAMS[partition])
+        name = PARTITION_NAMES[partition]
+        keys = (name + account.key, STREAMS[partition], _index(name, scope.position, scope.id))
         args = (
             *(base_nusd, last, taken, scope.position, scope.id),
             *(account.start_ms, account.end_ms, int(force), _OUTLIVES_MS),
         )
         return await self._hot.script(self._open, keys, args) == 1
 
-    async def credit(
-        self, accounts: Sequence[BudgetAccount], entry: UsageEntry, *, partition: int, receipt: bytes
-    ) -> None:
-        """Add an entry that was put `again`, and proved new, to the accounts that do not know it yet."""
-        keys = [PARTITION_NAMES[partition] + account.key for account in accounts]
-        await self._hot.script(self._credit, keys, (entry.cost_nusd, receipt))
+    async def credit(self, entry: UsageEntry, *, receipt: bytes) -> None:
+        """Add an entry that was put `again`, and proved new, to the accounts that were made before it came."""
+        name = PARTITION_NAMES[entry.partition]
+        keys = [_index(name, position, scope) for position, scope in enumerate(entry.scopes) if scope]
+        await self._hot.script(self._credit, keys, (entry.cost_nusd, receipt, entry.at_ms))
 
     async def balances(self, accounts: Sequence[BudgetAccount], *, partition: int) -> list[Balance | None]:
         """Return the state of accounts; `None` for those that are not there."""
@@ -251,6 +253,11 @@ def _verdict(reply: list[int]) -> Verdict:
     if state == _UNKNOWN:
         return Unknown(tuple(reply[2:]), reply[1])
     return OutOfPeriod(reply[1])
+
+
+def _index(name: str, position: int, scope: str) -> str:
+    """Return the key of the set of all accounts that count the spending of a scope."""
+    return f"{name}:accounts:{position}{scope}"
 
 
 def _stream_id(text: bytes) -> tuple[int, int]:

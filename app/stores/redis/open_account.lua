@@ -1,6 +1,6 @@
 -- units: money in nano-USD, times in milliseconds.
 -- Makes a budget's account of the ledger's sum and of what the stream took since; what requests hold stays.
--- KEYS: the account, the partition's stream.
+-- KEYS: the account, the partition's stream, the set of the scope's accounts.
 -- ARGV: 1 sum, 2 last id seen in the stream, 3 how many entries it had ever taken, 4 position of the scope in a note,
 --   5 the scope's id, 6 start_ms, 7 end_ms (0: never), 8 '1' to correct an account that is there, 9 how long the account
 --   outlives its period.
@@ -34,6 +34,8 @@ if call('EXISTS', KEYS[2]) == 1 then
 elseif tonumber(ARGV[3]) ~= 0 then
   return 0
 end
-call('HSET', KEYS[1], 'used', string.format('%.0f', sum), 'held', known or '0', 'since', last)
+call('HSET', KEYS[1], 'used', string.format('%.0f', sum), 'held', known or '0', 'since', last,
+  'start', ARGV[6], 'end', ARGV[7])
 if ends > 0 then call('PEXPIREAT', KEYS[1], ends + tonumber(ARGV[9])) end
+call('SADD', KEYS[3], KEYS[1])
 return 1

@@ -1,0 +1,97 @@
+"""What the store must still be told once it answers again, and the accounts that were spent from without it.
+
+Law: a charge that the store missed releases its hold there; an account that anything was missed of is made anew from
+the ledger, when the ledger has it all.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import structs
+
+from app.kernel.errors import GatewayError
+from app.limits.accounts import Grant, Opener
+from app.limits.policy import BudgetRule
+from app.stores.accounts import AccountStore, BudgetAccount, Charge
+from app.stores.errors import StoreUnavailable
+
+_LOOK_S = 0.5
+_MAX_MISSED = 20_000
+_LOG = logging.getLogger("gateway.limits")
+
+
+class Recovery:
+    """Tells the store what it missed. One for each worker."""
+
+    def __init__(
+        self,
+        store: AccountStore,
+        opener: Opener,
+        *,
+        is_written: Callable[[], bool],
+        on_corrected: Callable[[str], None],
+    ) -> None:
+        """Begin with nothing missed.
+
+        `is_written` is whether all that took the slow way is in the ledger; `on_corrected` is told of each account that
+        is right again, by its key.
+        """
+        self._store = store
+        self._opener = opener
+        self._is_written = is_written
+        self._on_corrected = on_corrected
+        self._missed: deque[Charge] = deque(maxlen=_MAX_MISSED)
+        self._wrong: dict[str, tuple[BudgetRule, BudgetAccount, int]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the store knows everything."""
+        return not self._missed and not self._wrong
+
+    def missed(self, grant: Grant, charge: Charge | None) -> None:
+        """Take note of a grant whose charge the store did not take, or that was made without the store."""
+        if charge is not None:
+            self._missed.append(charge)
+        reservation = grant.uncounted or grant.reservation
+        for budget, account in zip(grant.budgets, reservation.budgets, strict=True):
+            self._wrong[account.key] = (budget, account, reservation.partition)
+
+    def start(self) -> None:
+        """Begin to look whether the store answers."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="limits-recovery")
+
+    async def stop(self) -> None:
+        """Try once more, and stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            await self._once()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if not self.is_complete:
+                await self._once()
+
+    async def _once(self) -> None:
+        try:
+            await self.recover()
+        except (StoreUnavailable, GatewayError) as error:
+            _LOG.debug("the store cannot be told yet what it missed: %s", error)
+        except Exception:  # noqa: BLE001 - a supervisor: what was missed is told the next time
+            _LOG.exception("the store cannot be told what it missed")
+
+    async def recover(self) -> None:
+        """Tell everything now; raises `StoreUnavailable` or `GatewayError` while that cannot be done."""
+        while self._missed:
+            await self._store.charge(structs.replace(self._missed[0], mode="late"))
+            self._missed.popleft()
+        if not self._is_written():
+            return
+        for key, (budget, account, partition) in list(self._wrong.items()):
+            await self._opener.open(budget, account, partition=partition, force=True)
+            self._wrong.pop(key, None)
+            self._on_corrected(key)

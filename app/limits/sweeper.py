@@ -1,0 +1,100 @@
+"""Charges the holds that nobody renewed. Law: one process at a time, and each hold at its last checkpoint."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+import msgspec
+
+from app.domain.usage.codec import decode_events, encode_event
+from app.domain.usage.schemas import UsageEvent
+from app.kernel.errors import GatewayError
+from app.kernel.ids import uuid7_text
+from app.limits.orphans import read_orphan
+from app.observability.metrics import ORPHANS, Metrics
+from app.stores.accounts import AccountStore, Charge, Expired, Reservation
+from app.stores.entries import UsageEntry
+from app.stores.errors import StoreUnavailable
+from app.stores.protocols import Leases
+
+_SWEEP_S = 3.0
+_LEASE_S = 10.0
+_LEASE = "ledger:sweep"
+_AT_ONCE = 200
+_MS_PER_S = 1_000
+_LOG = logging.getLogger("gateway.limits")
+
+
+class Sweeper:
+    """Looks every three seconds for holds whose lease has ended."""
+
+    def __init__(self, store: AccountStore, leases: Leases, *, metrics: Metrics) -> None:
+        self._store = store
+        self._leases = leases
+        self._orphans = metrics.number(ORPHANS)
+        self._holder = uuid7_text()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="limits-sweeper")
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            try:
+                if await self._leases.acquire(_LEASE, holder=self._holder, ttl_s=_LEASE_S):
+                    await self.sweep()
+            except (StoreUnavailable, GatewayError) as error:
+                _LOG.debug("holds cannot be swept now: %s", error)
+            except Exception:  # noqa: BLE001 - a supervisor: the next look comes in three seconds
+                _LOG.exception("holds cannot be swept")
+
+    async def sweep(self) -> int:
+        """Charge every hold whose lease has ended; return how many there were."""
+        swept = 0
+        while expired := await self._store.expired(limit=_AT_ONCE):
+            for hold in expired:
+                await self._charge(hold)
+            swept += len(expired)
+        if swept:
+            self._orphans.add(swept)
+            _LOG.warning("%d holds of requests that nobody settled were charged", swept)
+        return swept
+
+    async def _charge(self, hold: Expired) -> None:
+        await self._store.charge(orphan_charge(hold))
+
+
+def orphan_charge(hold: Expired) -> Charge:
+    """Return the charge of a hold that nobody settled, at what its payload says it came to."""
+    granted = hold.granted
+    try:
+        orphan = read_orphan(hold.orphan)
+        events = decode_events(orphan.events)
+    except msgspec.DecodeError:
+        _LOG.exception("a hold cannot be read: it is given up uncharged")
+        reservation = Reservation(partition=hold.partition, id=hold.id)
+        return Charge(reservation=reservation, granted=granted, amounts=(), cost_nusd=0, entries=(), mode="orphan")
+    at = datetime.fromtimestamp(granted.at_ms / _MS_PER_S, UTC)
+    events = [msgspec.structs.replace(event, occurred_at=at) for event in events]
+    return Charge(
+        reservation=Reservation(partition=hold.partition, id=hold.id, budgets=orphan.budgets),
+        granted=granted,
+        amounts=(),
+        cost_nusd=sum(event.cost_nusd or 0 for event in events),
+        entries=tuple(_entry(event, partition=hold.partition, at_ms=granted.at_ms) for event in events),
+        mode="orphan",
+    )
+
+
+def _entry(event: UsageEvent, *, partition: int, at_ms: int) -> UsageEntry:
+    team = "" if event.team_id is None else event.team_id.hex
+    scopes = (event.organization_id.hex, team, event.key_id.hex)
+    return UsageEntry(partition, event.event_id.hex, encode_event(event), at_ms, event.cost_nusd or 0, scopes)

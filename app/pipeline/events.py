@@ -1,0 +1,212 @@
+"""What a request leaves in the ledger: one event for each attempt, or what it has come to so far."""
+
+from datetime import UTC, datetime
+
+from msgspec import structs
+
+from app.domain.usage.codec import decode_events, encode_event
+from app.domain.usage.schemas import UsageEvent
+from app.kernel.ids import adjustment_id, attempt_id
+from app.limits.accounts import Amounts
+from app.limits.estimate import guess_tokens
+from app.limits.orphans import read_orphan
+from app.limits.policy import partition_of
+from app.pipeline.exchange import Attempt, Exchange
+from app.stores.entries import UsageEntry
+from providers.types import Usage
+from providers.types.usage import MAX_TOKENS
+
+_NS_PER_MS = 1_000_000
+_MS_PER_S = 1_000
+_DETAILS = (
+    "audio_input_tokens",
+    "image_input_tokens",
+    "audio_output_tokens",
+    "image_output_tokens",
+    "cache_write_1h_tokens",
+    "images",
+)
+_NO_DETAILS: dict[str, int] = {}
+
+
+def events_of(exchange: Exchange, *, at_ms: int, now_ns: int) -> list[UsageEvent]:
+    """Return the event of every attempt of a request admitted at a moment of the store's time."""
+    at, last = datetime.fromtimestamp(at_ms / _MS_PER_S, UTC), len(exchange.attempts) - 1
+    return [
+        _event(exchange, attempt, at=at, now_ns=now_ns, is_final=position == last)
+        for position, attempt in enumerate(exchange.attempts)
+    ]
+
+
+def entries_of(events: list[UsageEvent], *, at_ms: int) -> list[UsageEntry]:
+    """Return the events as the usage queue takes them."""
+    return [entry_of_event(event, at_ms=at_ms) for event in events]
+
+
+def entry_of_event(event: UsageEvent, *, at_ms: int) -> UsageEntry:
+    """Return an event as the usage queue takes it."""
+    return UsageEntry(
+        partition_of(event.organization_id),
+        event.event_id.hex,
+        encode_event(event),
+        at_ms,
+        event.cost_nusd or 0,
+        (event.organization_id.hex, "" if event.team_id is None else event.team_id.hex, event.key_id.hex),
+    )
+
+
+def amounts_of(events: list[UsageEvent]) -> Amounts:
+    """Return what a request came to, all attempts together."""
+    return Amounts(
+        input_tokens=sum(each.input_tokens + each.cache_read_tokens + each.cache_write_tokens for each in events),
+        output_tokens=sum(each.output_tokens for each in events),
+        cost_nusd=sum(each.cost_nusd or 0 for each in events),
+    )
+
+
+def so_far(exchange: Exchange, *, at_ms: int, now_ns: int, price_of_input_nusd: int | None = None) -> list[UsageEvent]:
+    """Return what a request has come to: what must be charged if nobody hears of it again.
+
+    An attempt under way is charged for its input and what was delivered. Before the first attempt there is one of
+    which nothing but the input is charged, at `price_of_input_nusd`: the provider may have had it.
+    """
+    at = datetime.fromtimestamp(at_ms / _MS_PER_S, UTC)
+    if not exchange.attempts:
+        return [_unmade(exchange, at=at, cost_nusd=price_of_input_nusd)]
+    events, last = [], len(exchange.attempts) - 1
+    for position, attempt in enumerate(exchange.attempts):
+        if attempt.outcome is None:
+            events.append(_under_way(exchange, attempt, at=at, now_ns=now_ns))
+        else:
+            events.append(_event(exchange, attempt, at=at, now_ns=now_ns, is_final=position == last))
+    return events
+
+
+def _event(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: int, is_final: bool) -> UsageEvent:
+    principal, usage, first_ns = exchange.principal, attempt.usage or Usage(), attempt.first_ns
+    ended_ns = attempt.ended_ns if attempt.ended_ns is not None else now_ns
+    return UsageEvent(
+        event_id=attempt_id(exchange.request_uuid, attempt.number),
+        request_id=exchange.request_uuid,
+        attempt=attempt.number,
+        organization_id=principal.organization_id,
+        team_id=principal.team_id,
+        key_id=principal.key_id,
+        occurred_at=at,
+        operation=exchange.operation.name,
+        dialect=exchange.operation.dialect,
+        provider=attempt.provider,
+        model=exchange.route.name,
+        upstream_model=attempt.upstream_model,
+        outcome=attempt.outcome or "cancelled",
+        status=attempt.status,
+        stream=exchange.stream,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        usage_source=attempt.usage_source,
+        cost_nusd=attempt.cost_nusd,
+        price_version=attempt.price.version if attempt.price else None,
+        ttft_ms=None if first_ns is None else (first_ns - attempt.started_ns) // _NS_PER_MS,
+        duration_ms=(ended_ns - attempt.started_ns) // _NS_PER_MS,
+        tags=_tags(exchange),
+        error_code=attempt.error_code,
+        is_final=is_final,
+        details=_details(usage),
+    )
+
+
+def _unmade(exchange: Exchange, *, at: datetime, cost_nusd: int | None) -> UsageEvent:
+    """Return the event of a first attempt of which nothing is known."""
+    principal, target = exchange.principal, exchange.route.targets[0]
+    return UsageEvent(
+        event_id=attempt_id(exchange.request_uuid, 1),
+        request_id=exchange.request_uuid,
+        attempt=1,
+        organization_id=principal.organization_id,
+        team_id=principal.team_id,
+        key_id=principal.key_id,
+        occurred_at=at,
+        operation=exchange.operation.name,
+        dialect=exchange.operation.dialect,
+        provider=target.provider,
+        model=exchange.route.name,
+        upstream_model=target.target.model,
+        outcome="interrupted",
+        stream=exchange.stream,
+        input_tokens=guess_tokens(exchange.measured()),
+        usage_source="orphan",
+        cost_nusd=cost_nusd,
+        duration_ms=0,
+        tags=_tags(exchange),
+        error_code="gateway_died",
+    )
+
+
+def _under_way(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: int) -> UsageEvent:
+    """Return the event of an attempt that is being answered."""
+    seen = exchange.live.tokens_seen if exchange.live is not None else 0
+    ended = attempt.estimated(guess_tokens(exchange.measured()), min(max(seen, 0), MAX_TOKENS))
+    ended.usage_source, ended.outcome, ended.error_code = "orphan", "interrupted", "gateway_died"
+    return _event(exchange, ended, at=at, now_ns=now_ns, is_final=True)
+
+
+def corrections(events: list[UsageEvent], orphan: bytes, *, at_ms: int) -> tuple[list[UsageEntry], int]:
+    """Return the entries that make what a sweeper charged into what a request really came to, and their cost."""
+    charged = {event.event_id: event for event in decode_events(read_orphan(orphan).events)}
+    corrected = []
+    for event in events:
+        before = charged.get(event.event_id)
+        if before is None:
+            corrected.append(structs.replace(event, is_final=False))
+        elif before != event:
+            corrected.append(_adjustment(event, before))
+    return entries_of(corrected, at_ms=at_ms), sum(event.cost_nusd or 0 for event in corrected)
+
+
+def _adjustment(event: UsageEvent, orphan: UsageEvent) -> UsageEvent:
+    """Return the difference between what an attempt really was and what the sweeper took it for."""
+    return UsageEvent(
+        event_id=adjustment_id(event.event_id),
+        request_id=event.request_id,
+        attempt=event.attempt,
+        organization_id=event.organization_id,
+        team_id=event.team_id,
+        key_id=event.key_id,
+        occurred_at=event.occurred_at,
+        operation=event.operation,
+        dialect=event.dialect,
+        provider=event.provider,
+        model=event.model,
+        upstream_model=event.upstream_model,
+        outcome=event.outcome,
+        status=event.status,
+        stream=event.stream,
+        input_tokens=event.input_tokens - orphan.input_tokens,
+        output_tokens=event.output_tokens - orphan.output_tokens,
+        cache_read_tokens=event.cache_read_tokens - orphan.cache_read_tokens,
+        cache_write_tokens=event.cache_write_tokens - orphan.cache_write_tokens,
+        reasoning_tokens=event.reasoning_tokens - orphan.reasoning_tokens,
+        usage_source=event.usage_source,
+        cost_nusd=(event.cost_nusd or 0) - (orphan.cost_nusd or 0),
+        price_version=event.price_version,
+        ttft_ms=event.ttft_ms,
+        duration_ms=event.duration_ms,
+        tags=event.tags,
+        error_code=event.error_code,
+        kind="adjustment",
+        is_final=False,
+    )
+
+
+def _tags(exchange: Exchange) -> dict[str, str]:
+    mine, asked = exchange.principal.tags, exchange.options.tags
+    return mine | asked if asked else mine
+
+
+def _details(usage: Usage) -> dict[str, int]:
+    """Return the parts of counts that are not zero; most requests have none."""
+    found = {name: count for name in _DETAILS if (count := getattr(usage, name))}
+    return found or _NO_DETAILS
