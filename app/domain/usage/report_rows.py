@@ -109,7 +109,7 @@ def _measures_of_events() -> list[ColumnElement[Any]]:
         "cache_hits": _one_if(and_(is_request, _events.cache_status.in_(sorted(HITS)))),
         "cost_nusd": func.coalesce(_events.cost_nusd, 0),
     }
-    return [counted.get(name, _events[name]).label(name) for name in MEASURES]
+    return [(counted[name] if name in counted else _events[name]).label(name) for name in MEASURES]
 
 
 def _one_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
