@@ -244,6 +244,45 @@ def revoke_key(*, config: Path | None, is_admin: bool, is_json: bool, key: str) 
     _say(command.as_json(ended) if is_json else f"{ended.name} ({ended.public_id}) is revoked")
 
 
+@cli.command(
+    epilog=_examples(
+        "llm-gateway usage",
+        "llm-gateway usage --by key --from 2026-11-01 --to 2026-12-01",
+        "llm-gateway usage --by team,model --interval day",
+        "llm-gateway usage --by tag:run --json",
+    )
+)
+@_config
+@_as_json
+@click.option(
+    "--by",
+    "group_by",
+    default="model",
+    show_default=True,
+    metavar="A,B",
+    help="What to group by: model, provider, key, team, organization, tag:NAME.",
+)
+@click.option("--from", "since", metavar="TIME", help="The first moment. Default: 30 days before --to.")
+@click.option("--to", "until", metavar="TIME", help="The moment no longer in it. Default: the end of this hour.")
+@click.option(
+    "--interval",
+    type=click.Choice(["hour", "day", "none"]),
+    default="none",
+    show_default=True,
+    help="A row for each hour or day in UTC.",
+)
+def usage(*, config: Path | None, is_json: bool, **options: Any) -> None:
+    """Show what was used and what it cost, in USD.
+
+    TIME is a moment such as 2026-11-23T12:00:00Z, or a day such as 2026-11-23 in UTC. Requests are counted, not
+    attempts; both ends of the time are exact.
+    """
+    from app.commands import usage as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    report = command.run(config, asked=command.Asked(**options))
+    _say(command.as_json(report) if is_json else command.as_table(report))
+
+
 @cli.command(epilog=_examples("llm-gateway openapi --plane gateway > openapi.json"))
 @click.option("--plane", type=click.Choice(["gateway", "admin"]), required=True, help="Which API to describe.")
 def openapi(*, plane: str) -> None:

@@ -3,17 +3,20 @@
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
 from app.commands.embedded import database_file
 from app.commands.failure import CommandFailed
+from app.commands.sources import complete_settings, open_sources
 from app.db import schema
 from app.db.engine import Database
 from app.db.faults import DatabaseUnavailable
 from app.domain.audit.schemas import ObjectKind
 from app.domain.services import AdminServices
 from app.kernel.clock import SystemClock
+from app.kernel.errors import GatewayError
 from app.settings import Settings
 from app.stores.opening import open_stores
 from providers.types import Secret
@@ -66,6 +69,16 @@ def with_services(settings: Settings, work: Callable[[AdminServices], Awaitable[
         return asyncio.run(_with_services(settings, work, master=settings.master_secret))
     except DatabaseUnavailable as error:
         raise CommandFailed(unreachable(settings, error)) from error
+
+
+def over_database(config: Path | None, work: Callable[[AdminServices], Awaitable[Result]]) -> Result:
+    """Run `work` with the database of the settings, once its schema is this release's. Raises `CommandFailed`."""
+    settings = complete_settings(open_sources(config))
+    ensure_schema(settings)
+    try:
+        return with_services(settings, work)
+    except GatewayError as error:
+        raise CommandFailed(error.message) from error
 
 
 async def _with_services(

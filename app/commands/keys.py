@@ -1,27 +1,22 @@
 """`llm-gateway keys`: the services of the admin API, without the API. Law: a secret is shown once, when it is made."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from app.commands.database import ensure_schema, with_services
+from app.commands.database import over_database
 from app.commands.failure import CommandFailed
-from app.commands.sources import complete_settings, open_sources
 from app.db.paging import Page
 from app.domain.audit.principal import COMMAND_LINE
 from app.domain.keys.schemas import AdminKey, AdminKeyWithSecret, ApiKey, ApiKeyWithSecret, CreateAdminKey, CreateKey
 from app.domain.keys.secrets import parse_key
 from app.domain.services import AdminServices
-from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid7_text
-from app.settings import Settings
-
-Result = TypeVar("Result")
 
 _PAGE = 200
 _COLUMNS = ("id", "public_id", "name", "status", "created_at", "expires_at")
@@ -45,7 +40,7 @@ def create(config: Path | None, *, spec: NewKeySpec) -> ApiKeyWithSecret | Admin
                 return await services.admin_keys.create(transaction, request)
             return await services.keys.create(transaction, request)
 
-    return _run(config, work)
+    return over_database(config, work)
 
 
 def list_all(config: Path | None, *, is_admin: bool) -> list[ApiKey | AdminKey]:
@@ -54,7 +49,7 @@ def list_all(config: Path | None, *, is_admin: bool) -> list[ApiKey | AdminKey]:
     async def work(services: AdminServices) -> list[ApiKey | AdminKey]:
         return [key async for key in _every(services, is_admin=is_admin)]
 
-    return _run(config, work)
+    return over_database(config, work)
 
 
 def revoke(config: Path | None, *, name: str, is_admin: bool) -> ApiKey | AdminKey:
@@ -67,7 +62,7 @@ def revoke(config: Path | None, *, name: str, is_admin: bool) -> ApiKey | AdminK
                 return await services.admin_keys.revoke(transaction, key_id)
             return await services.keys.revoke(transaction, key_id)
 
-    return _run(config, work)
+    return over_database(config, work)
 
 
 def as_json(value: object) -> str:
@@ -80,20 +75,6 @@ def as_table(keys: Sequence[ApiKey | AdminKey]) -> str:
     rows = [_COLUMNS, *([_cell(getattr(key, column)) for column in _COLUMNS] for key in keys)]
     widths = [max(len(row[index]) for row in rows) for index in range(len(_COLUMNS))]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
-def _run(config: Path | None, work: Callable[[AdminServices], Awaitable[Result]]) -> Result:
-    settings = _prepared(config)
-    try:
-        return with_services(settings, work)
-    except GatewayError as error:
-        raise CommandFailed(error.message) from error
-
-
-def _prepared(config: Path | None) -> Settings:
-    settings = complete_settings(open_sources(config))
-    ensure_schema(settings)
-    return settings
 
 
 def _request(spec: NewKeySpec) -> CreateKey | CreateAdminKey:

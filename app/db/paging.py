@@ -30,10 +30,13 @@ def encode_cursor(listing: str, key: Any) -> str:
     return urlsafe_b64encode(_check(listing, payload) + payload).rstrip(b"=").decode()
 
 
-def decode_cursor(listing: str, cursor: str, key_type: type[Key]) -> Key:
-    """Return the sort key in `cursor`; raises `InvalidRequest` for anything this listing did not issue."""
+def decode_cursor(listing: str, cursor: str, key_type: type[Key], *, longest: int = _MAX_CURSOR) -> Key:
+    """Return the sort key in `cursor`; raises `InvalidRequest` for anything this listing did not issue.
+
+    `longest` is how many characters a cursor of this listing may have.
+    """
     fault = InvalidRequest("the cursor is not one that this list returned", code="invalid_cursor", param="cursor")
-    if len(cursor) > _MAX_CURSOR or not cursor.isascii():
+    if len(cursor) > longest or not cursor.isascii():
         raise fault
     try:
         raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))

@@ -12,6 +12,7 @@ from app.domain.keys.repository import KeyRepository
 from app.domain.keys.secrets import derive, derive_pepper
 from app.domain.keys.service import KeyService
 from app.domain.tenants.service import OrganizationService, TeamService
+from app.domain.usage.reports import UsageReports
 from app.kernel.clock import Clock
 from providers.types import Secret
 
@@ -27,6 +28,7 @@ class AdminServices:
     keys: KeyService
     admin_keys: AdminKeyService
     key_repository: KeyRepository
+    usage: UsageReports
 
     @classmethod
     def over(cls, database: Database, *, clock: Clock, master_secret: Secret, notify: Notify | None = None) -> Self:
@@ -40,6 +42,7 @@ class AdminServices:
             keys=KeyService(database, pepper=pepper),
             admin_keys=AdminKeyService(database, pepper=pepper),
             key_repository=KeyRepository(database),
+            usage=UsageReports(database, clock=clock),
         )
 
 

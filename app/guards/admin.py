@@ -5,14 +5,13 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
 
 from app.domain.audit.principal import Principal, Role
 from app.kernel.errors import InvalidRequest, Unauthenticated
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
-
-_NOT_FROM_THE_QUERY = frozenset({"self", "data", "request", "services", "principal", "write"})
 
 
 def principal_of(connection: Connection) -> Principal:
@@ -40,10 +39,26 @@ def requires_role(role: Role) -> Guard:
 
 async def within_known_parameters(connection: Connection, handler: BaseRouteHandler) -> None:
     """Refuse query parameters that the handler does not take, and repeated ones: silence would be a wrong answer."""
-    known = set(handler.parsed_fn_signature.parameters) - _NOT_FROM_THE_QUERY - set(connection.path_params)
+    known = _names_of(handler)
     seen = [name for name, _ in connection.query_params.multi_items()]
     for name in seen:
         if name not in known:
             raise InvalidRequest(f"unknown query parameter {name[:100]!r}", code="unknown_parameter", param=name[:100])
         if seen.count(name) > 1:
             raise InvalidRequest(f"{name} is given more than once", param=name)
+
+
+def _names_of(handler: BaseRouteHandler) -> set[str]:
+    """Return the query parameters that a handler takes, itself or through what it is provided with."""
+    provided = handler.resolve_dependencies()
+    fields = dict(handler.parsed_fn_signature.parameters)
+    waiting = [name for name in fields if name in provided]
+    while waiting:
+        parameters = provided[waiting.pop()].parsed_fn_signature.parameters
+        waiting += [name for name in parameters if name in provided and name not in fields]
+        fields |= parameters
+    return {
+        field.kwarg_definition.name or name
+        for name, field in fields.items()
+        if isinstance(field.kwarg_definition, QueryParameter)
+    }

@@ -83,6 +83,10 @@ PROBES = (
     Usage(input_tokens=199_999),
     Usage(input_tokens=200_000),
     Usage(input_tokens=272_001, output_tokens=5),
+    Usage(input_tokens=1_000, audio_input_tokens=400, image_input_tokens=500),
+    Usage(output_tokens=1_000, audio_output_tokens=400),
+    Usage(output_tokens=1_000, image_output_tokens=500),
+    Usage(cache_write_tokens=1_000, cache_write_1h_tokens=400),
 )
 """Usage for which the snapshot and the data of origin must agree."""
 
@@ -243,10 +247,13 @@ def minute(moment: time) -> int:
 
 
 def service_tiers(info: genai.ModelInfo, standard: genai.ModelPrice, day: date) -> dict[str, PriceList]:
-    """Return the prices of the vendor's service tiers, complete: what a tier does not say is as standard."""
+    """Return the prices of the vendor's service tiers, complete: what a tier does not say is as standard.
+
+    A speed that an answer can name is one of them.
+    """
     tiers: dict[str, dict[str, Any]] = {}
     for variant in info.price_variants or ():
-        name = variant.when.get("service_tier")
+        name = variant.when.get("service_tier") or variant.when.get("speed")
         if name and len(variant.when) == 1 and holds_all_day(variant.constraint, day):
             overrides = tiers.setdefault(name, {})
             for key, value in vars(variant.prices).items():
@@ -315,6 +322,11 @@ def costs_the_same(ours: ModelPrices, theirs: genai.ModelInfo, provider: genai.P
             output_tokens=probe.output_tokens,
             cache_read_tokens=probe.cache_read_tokens,
             cache_write_tokens=probe.cache_write_tokens,
+            cache_write_1h_tokens=probe.cache_write_1h_tokens,
+            input_audio_tokens=probe.audio_input_tokens,
+            input_image_tokens=probe.image_input_tokens,
+            output_audio_tokens=probe.audio_output_tokens,
+            output_image_tokens=probe.image_output_tokens,
         )
         answer = theirs.calc_price(usage, provider, genai_request_timestamp=moment)
         if not 0 <= cost(price, probe) - answer.total_price * NUSD_PER_USD < TOLERATED_NUSD:

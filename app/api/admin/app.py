@@ -16,6 +16,7 @@ from app.api.admin.organizations import OrganizationController
 from app.api.admin.parameters import IdempotencyKey, IfMatch
 from app.api.admin.problems import EXCEPTION_HANDLERS
 from app.api.admin.teams import TeamController
+from app.api.admin.usage import UsageController
 from app.api.admin.writing import Write
 from app.domain.audit.principal import Principal
 from app.domain.services import AdminServices
@@ -41,6 +42,7 @@ _TAGS = [
     Tag(name="Teams", description="Parts of an organization."),
     Tag(name="Keys", description="Keys of the inference API."),
     Tag(name="Admin keys", description="Keys of this API, with role and scope."),
+    Tag(name="Usage", description="What was used, and what it cost."),
     Tag(name="Audit", description="Who changed what."),
 ]
 
@@ -71,7 +73,14 @@ def admin_router(services: AdminServices, *, authenticate: Authenticate) -> Rout
     # Litestar copies a router deeply. Functions it leaves alone, so the services are reached through closures only.
     return Router(
         _PREFIX,
-        route_handlers=[OrganizationController, TeamController, KeyController, AdminKeyController, AuditController],
+        route_handlers=[
+            OrganizationController,
+            TeamController,
+            KeyController,
+            AdminKeyController,
+            UsageController,
+            AuditController,
+        ],
         middleware=[with_authentication],
         guards=[requires_principal, within_known_parameters],
         dependencies={
@@ -91,7 +100,7 @@ def admin_openapi(version: str, **kwargs: Any) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="LLM gateway: administration",
         version=version,
-        description="Organizations, teams, keys and audit. Errors are RFC 9457 problem details.",
+        description="Organizations, teams, keys, usage and audit. Errors are RFC 9457 problem details.",
         components=_COMPONENTS,
         tags=_TAGS,
         operation_id_creator=_operation_id,

@@ -6,14 +6,19 @@ import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
+from accounting.events import NOON, make_event
 from servers.process import free_port
 
 from app import cli
+from app.db.engine import Database
+from app.domain.tenants.schemas import DEFAULT_ORGANIZATION
+from app.domain.usage.repository import insert_events
 from app.gateway.core import CHANGES_TOPIC
 from app.stores.opening import open_stores
 
@@ -55,6 +60,7 @@ def test_help_teaches_every_command(run):
         ["keys"],
         ["keys", "create"],
         ["keys", "list"],
+        ["usage"],
         ["openapi"],
         ["adapter"],
     ):
@@ -239,3 +245,78 @@ def test_a_key_is_revoked_also_while_nobody_can_be_told(run, database_url):
     run("migrate", **extra)
     made = json.loads(run("keys", "create", "--name", "x", "--json", **extra).stdout)
     assert "is revoked" in run("keys", "revoke", made["id"], **extra).stdout
+
+
+# -- usage ------------------------------------------------------------------------------------------------------------
+
+
+def record(*events):
+    """Write events into the embedded database, as the ledger does."""
+
+    async def insert():
+        database = Database("sqlite+aiosqlite:///.gateway/gateway.db")
+        async with database.transaction() as connection:
+            await insert_events(connection, events)
+        await database.aclose()
+
+    asyncio.run(insert())
+
+
+IN_NOVEMBER = ("--from", "2026-11-01", "--to", "2026-12-01")
+
+
+def test_usage_is_a_table_with_names_and_totals(run):
+    key = json.loads(run("keys", "create", "--name", "laptop", "--json").stdout)
+    of_key = {"organization_id": UUID(key["organization_id"]), "key_id": UUID(key["id"])}
+    record(
+        make_event(**of_key, cost_nusd=150_000, input_tokens=1_200, tags={"run": "7"}),
+        make_event(**of_key, cost_nusd=None, outcome="error", occurred_at=NOON + timedelta(days=1)),
+        make_event(key_id=UUID(int=5), cost_nusd=-50_000, kind="adjustment", is_final=False),
+    )
+    heading, *rows, total = run("usage", "--by", "key", *IN_NOVEMBER).stdout.splitlines()
+    assert heading.split() == [
+        "key", "requests", "errors", "cache_hits", "input_tokens", "output_tokens", "cache_read_tokens",
+        "cache_write_tokens", "cost", "saved_cost",
+    ]  # fmt: skip
+    assert [row.split() for row in rows] == [
+        [str(UUID(int=5)), "-", *"0000000", "-0.000050000", "0.000000000"],
+        [key["id"], "laptop", "2", "1", "0", "1200", "0", "0", "0", "0.000150000", "0.000000000"],
+    ]
+    assert total.split() == ["total", "2", "1", "0", "1200", "0", "0", "0", "0.000100000", "0.000000000"]
+    assert len({len(line) for line in (heading, *rows, total)}) == 1
+    series = run("usage", "--by", "tag:run", "--interval", "day", *IN_NOVEMBER).stdout.splitlines()
+    assert [row.split()[:3] for row in series] == [
+        ["start", "tag:run", "requests"],
+        ["2026-11-23T00:00Z", "-", "0"],
+        ["2026-11-23T00:00Z", "7", "1"],
+        ["2026-11-24T00:00Z", "-", "1"],
+        ["total", "2", "1"],
+    ]
+
+
+def test_usage_as_json_is_the_answer_of_the_admin_api(run):
+    run("keys", "create", "--name", "laptop")
+    record(make_event(organization_id=DEFAULT_ORGANIZATION, cost_nusd=150_000))
+    answer = json.loads(run("usage", "--by", "model,organization", "--json", *IN_NOVEMBER).stdout)
+    assert answer["cursor"] is None
+    (item,) = answer["items"]
+    assert (item["model"], item["organization_id"]) == ("echo", str(DEFAULT_ORGANIZATION))
+    assert (item["requests"], item["cost"], item["start"]) == (1, "0.000150000", "2026-11-01T00:00:00Z")
+
+
+def test_usage_of_nothing_is_a_total_of_nothing(run):
+    lines = run("usage").stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [["model", "requests"], ["total", "0"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["--by", "user"], 1, "unknown group 'user'; known are model, provider, key"),
+        (["--from", "2026-11-02", "--to", "2026-11-01"], 1, "`from` is after `to`"),
+        (["--from", "2020-01-01"], 1, "at most 400 days"),
+        (["--interval", "minute"], 2, "'minute' is not one of"),
+    ],
+)
+def test_usage_names_what_is_wrong(run, words, code, expected):
+    assert expected in run("usage", *words, expects=code).stderr

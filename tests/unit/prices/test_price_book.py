@@ -99,6 +99,30 @@ def test_an_override_of_nothing_is_free():
 def test_a_price_of_media_is_carried_over():
     price = price_from_settings(PriceSettings(input_nusd=1_000_000, audio_input_nusd=5_000_000))
     assert bound(price, input_tokens=10, output_tokens=0, has_media=True) == 50
+    assert cost(price, Usage(input_tokens=10, audio_input_tokens=4)) == 6 + 20
+
+
+def test_an_operators_price_of_a_picture_is_for_each():
+    price = price_from_settings(PriceSettings(image_nusd=40_000_000))
+    assert price.image_nusd == 40_000_000
+    assert cost(price, Usage(input_tokens=9, output_tokens=900, image_output_tokens=900, images=2)) == 80_000_000
+    assert price.version != price_from_settings(PriceSettings()).version
+
+
+def test_a_write_that_lives_an_hour_costs_what_the_other_does_where_it_has_no_price():
+    price = price_from_settings(PriceSettings(input_nusd=1, cache_write_nusd=2))
+    assert price.rates.cache_write_1h_nusd == 2
+    assert price_from_settings(PriceSettings(input_nusd=1)).rates.cache_write_1h_nusd == 1
+
+
+def test_a_service_tier_is_found_only_where_it_has_a_price(book: PriceBook):
+    priority = book.find_tier("openai", "gpt-4o-mini", service_tier="priority")
+    assert priority is not None
+    assert priority is book.find("openai", "gpt-4o-mini", service_tier="priority")
+    assert book.find_tier("openai", "gpt-4o-mini", service_tier="default") is None
+    assert book.find_tier("openai", "gpt-4o-mini", service_tier="x" * 10**5) is None
+    assert book.find_tier("openai", "no-such-model", service_tier="priority") is None
+    assert book.find_tier("openai", "x" * 10**5, service_tier="priority") is None
 
 
 def test_a_change_holds_from_its_day_on():

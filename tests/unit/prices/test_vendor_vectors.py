@@ -96,6 +96,78 @@ VECTORS = [
         Usage(input_tokens=100, cache_read_tokens=1_000, output_tokens=100),
         2_550_000,
     ),
+    # sound at $32 in and $64 out, text at $2.50 and $10: 0.0032 + 0.00005 + 0.0192 + 0.0005
+    (
+        OPENAI,
+        "openai",
+        "gpt-audio",
+        Usage(input_tokens=120, audio_input_tokens=100, output_tokens=350, audio_output_tokens=300),
+        22_950_000,
+    ),
+    # heard at $6, read at $2.50, written at $10: 0.006 + 0.00005 + 0.0005
+    (
+        OPENAI,
+        "openai",
+        "gpt-4o-transcribe",
+        Usage(input_tokens=1_020, audio_input_tokens=1_000, output_tokens=50),
+        6_550_000,
+    ),
+    # text $5, pictures in $8, $1.25 cached; out $10 for text and $32 for pictures:
+    # 0.0005 + 0.0008 + 0.000125 + 0.0001 + 0.032
+    (
+        OPENAI,
+        "openai",
+        "gpt-image-1.5",
+        Usage(
+            input_tokens=200,
+            image_input_tokens=100,
+            cache_read_tokens=100,
+            output_tokens=1_010,
+            image_output_tokens=1_000,
+            images=1,
+        ),
+        33_525_000,
+    ),
+    # all that it makes is pictures, at $40; text $5, pictures in $10: 0.00005 + 0.0004 + 0.04224
+    (
+        OPENAI,
+        "openai",
+        "gpt-image-1",
+        Usage(input_tokens=50, image_input_tokens=40, output_tokens=1_056, image_output_tokens=1_056, images=1),
+        42_690_000,
+    ),
+    # sound $1, all else $0.30; $2.50: 0.0001 + 0.00003 + 0.00025
+    (
+        GEMINI,
+        "gemini",
+        "gemini-2.5-flash",
+        Usage(input_tokens=200, audio_input_tokens=100, output_tokens=100, reasoning_tokens=60),
+        380_000,
+    ),
+    # a picture of 1290 tokens at $30 is $0.0387; text and pictures in $0.30, text and thoughts out $2.50:
+    # 0.0000858 + 0.0387 + 0.00005
+    (
+        GEMINI,
+        "gemini",
+        "gemini-2.5-flash-image",
+        Usage(input_tokens=286, image_input_tokens=258, output_tokens=1_310, image_output_tokens=1_290),
+        38_835_800,
+    ),
+    # $1 in, $1.25 written for five minutes, $2 for an hour, $0.10 read, $5 out:
+    # 0.0001 + 0.0005 + 0.0012 + 0.0001 + 0.00025
+    (
+        ANTHROPIC,
+        "anthropic",
+        "claude-haiku-4-5",
+        Usage(
+            input_tokens=100,
+            cache_write_tokens=1_000,
+            cache_write_1h_tokens=600,
+            cache_read_tokens=1_000,
+            output_tokens=50,
+        ),
+        2_150_000,
+    ),
     # Azure charges what OpenAI does
     (OPENAI, "azure", "gpt-4o-mini", Usage(input_tokens=1_000, output_tokens=500), 450_000),
 ]
@@ -131,3 +203,34 @@ def test_the_priority_tier_has_its_own_price():
     assert cost(priority, usage) == 250_000 + 125_000 + 1_000_000
     assert cost(standard, usage) == 150_000 + 75_000 + 600_000
     assert priority.version == f"{standard.version}#priority"
+
+
+def test_a_fast_answer_has_its_own_price():
+    """$10 and $50, where others are $5 and $25. Source: the page of `ANTHROPIC`, fast mode, read 2026-11."""
+    book = book_at(NOON)
+    usage = Usage(input_tokens=1_000, output_tokens=1_000)
+    fast = book.find_tier("anthropic", "claude-opus-5", service_tier="fast")
+    standard = book.find("anthropic", "claude-opus-5")
+    assert fast is not None
+    assert standard is not None
+    assert (cost(fast, usage), cost(standard, usage)) == (60_000_000, 30_000_000)
+    assert fast.version == f"{standard.version}#fast"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "model", "names"),
+    [
+        ("openai", "gpt-audio", {"audio_input_nusd", "audio_output_nusd"}),
+        ("openai", "gpt-image-1.5", {"image_input_nusd", "image_output_nusd"}),
+        ("gemini", "gemini-2.5-flash", {"audio_input_nusd"}),
+        ("gemini", "gemini-2.5-flash-image", {"image_output_nusd"}),
+        ("anthropic", "claude-haiku-4-5", {"cache_write_1h_nusd"}),
+        ("bedrock", "global.anthropic.claude-haiku-4-5-20251001-v1:0", {"cache_write_1h_nusd"}),
+    ],
+)
+def test_the_snapshot_carries_what_the_source_says_of_media_and_long_caches(vendor: str, model: str, names: set[str]):
+    found = CATALOG.find(vendor, model)
+    assert found is not None
+    assert found.prices is not None
+    rates = found.prices.standard.rates
+    assert all(getattr(rates, name) is not None for name in names)

@@ -1,0 +1,139 @@
+"""What the usage endpoints answer: items, events, lines of the export. Law: money is a decimal string of USD."""
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.domain.usage.schemas import UsageEvent, UsageKind, UsageSource
+from app.kernel.money import format_usd
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What makes a spreadsheet run a text."""
+
+Cost = Annotated[str, Meta(description="USD with nine places.")]
+
+
+class UsageItem(msgspec.Struct, frozen=True, kw_only=True):
+    """What one group used in one interval; it has the ids of what was grouped by, also as `tag:NAME`."""
+
+    model: str | UnsetType = UNSET
+    provider: str | UnsetType = UNSET
+    key_id: UUID | UnsetType = UNSET
+    team_id: Annotated[UUID | UnsetType | None, Meta(description="Null for keys without a team.")] = UNSET
+    organization_id: UUID | UnsetType = UNSET
+    start: Annotated[datetime, Meta(description="Of the interval, in UTC; without intervals, of the range.")]
+    requests: Annotated[int, Meta(description="Requests, not attempts.")]
+    errors: Annotated[int, Meta(description="Requests that did not end well.")]
+    cache_hits: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    cost: Cost
+    saved_cost: Annotated[str, Meta(description="What answers from the cache would have cost; USD with nine places.")]
+
+
+class UsagePage(msgspec.Struct, frozen=True):
+    """Some items, in the order of time and then of their groups, and the cursor of those that follow."""
+
+    items: list[UsageItem]
+    cursor: str | None
+
+
+class UsageEventItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One upstream attempt, or a correction of what one was charged."""
+
+    id: UUID
+    request_id: UUID
+    kind: UsageKind
+    attempt: int
+    is_final: Annotated[bool, Meta(description="Whether the request is counted by this attempt.")]
+    occurred_at: Annotated[datetime, Meta(description="When the request was admitted.")]
+    organization_id: UUID
+    team_id: UUID | None
+    key_id: UUID
+    operation: str
+    dialect: str
+    provider: str
+    model: str
+    upstream_model: str
+    outcome: str
+    status: int | None
+    error_code: str | None
+    stream: bool
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: Annotated[int, Meta(description="Part of `output_tokens`.")]
+    details: Annotated[dict[str, int], Meta(description="Counts that are parts of others.")]
+    usage_source: UsageSource
+    cost: Annotated[str | None, Meta(description="USD with nine places; null without a price.")]
+    saved_cost: Cost
+    price_version: str | None
+    cache_status: str | None
+    ttft_ms: int | None
+    duration_ms: int
+    tags: dict[str, str]
+
+
+class UsageEventPage(msgspec.Struct, frozen=True):
+    """Some events, newest first, and the cursor of those that follow; null at the end."""
+
+    items: list[UsageEventItem]
+    cursor: str | None
+
+
+CSV_COLUMNS = UsageEventItem.__struct_fields__
+
+
+def event_item(event: UsageEvent) -> UsageEventItem:
+    """Return an event as the API says it."""
+    fields = msgspec.structs.asdict(event)
+    cost_nusd = fields.pop("cost_nusd")
+    return UsageEventItem(
+        id=fields.pop("event_id"),
+        cost=None if cost_nusd is None else format_usd(cost_nusd),
+        saved_cost=format_usd(fields.pop("saved_nusd")),
+        **fields,
+    )
+
+
+def csv_header() -> bytes:
+    """Return the first line of the export."""
+    return _lines([CSV_COLUMNS])
+
+
+def csv_lines(events: Sequence[UsageEvent]) -> bytes:
+    """Return events as lines of RFC 4180, in UTF-8."""
+    return _lines([[_cell(name, value) for name, value in _fields(event)] for event in events])
+
+
+def _fields(event: UsageEvent) -> Sequence[tuple[str, Any]]:
+    return list(msgspec.structs.asdict(event_item(event)).items())
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _cell(name: str, value: Any) -> str:
+    """Return the text of a cell: numbers as they are, other texts so that no spreadsheet takes them for a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) or name in {"cost", "saved_cost"}:
+        return str(value)
+    if isinstance(value, dict):
+        return msgspec.json.encode(value, order="sorted").decode() if value else ""
+    text = value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
