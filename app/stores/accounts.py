@@ -166,6 +166,13 @@ class Balance(msgspec.Struct, frozen=True, gc=False):
     held_nusd: int
 
 
+class Comparison(msgspec.Struct, frozen=True, gc=False):
+    """What an account says, and what the ledger does."""
+
+    used_nusd: int
+    expected_nusd: int
+
+
 class WindowUse(msgspec.Struct, frozen=True, gc=False):
     """The state of a window: what is used of it, and in how many milliseconds all of it is free again."""
 
@@ -217,6 +224,15 @@ class AccountStore(Protocol):
 
         An account that is there stays as it is, unless `force` corrects what is used. False when the queue has given
         away entries since the mark, so that nobody can tell: read all anew.
+        """
+        ...
+
+    async def check_account(
+        self, account: BudgetAccount, *, partition: int, scope: AccountScope, base_nusd: int, mark: bytes
+    ) -> Comparison | None:
+        """Compare what an account says was used with what it should, as `open_account` would make it; change nothing.
+
+        `None` when nobody can tell, or when there is no such account.
         """
         ...
 

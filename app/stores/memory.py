@@ -160,6 +160,15 @@ class MemoryLeases:
         return holder if expires_ns > self._clock.monotonic_ns() else None
 
 
+class MemoryPresence:
+    """The one process that there is."""
+
+    async def announce(self, process: str, *, ttl_s: float) -> int:
+        """Return 1."""
+        del process, ttl_s
+        return 1
+
+
 class MemoryStores:
     """Every store of an installation that is one process."""
 
@@ -171,6 +180,7 @@ class MemoryStores:
         self.usage = MemoryUsageQueue(clock=clock, redelivered_after_ms=redelivered_after_ms)
         self.signals = MemorySignals()
         self.leases = MemoryLeases(clock=clock)
+        self.presence = MemoryPresence()
         self.accounts = MemoryAccountStore(self.usage, clock=clock)
 
     async def start(self) -> None:

@@ -13,6 +13,7 @@ from app.stores.accounts import (
     BudgetAccount,
     Charge,
     Charged,
+    Comparison,
     Denied,
     Expired,
     Granted,
@@ -280,6 +281,16 @@ class MemoryAccountStore:
         held = self._budgets[account.key][1] if account.key in self._budgets else 0
         self._budgets[account.key] = [used, held, account.end_ms]
         return True
+
+    async def check_account(
+        self, account: BudgetAccount, *, partition: int, scope: AccountScope, base_nusd: int, mark: bytes
+    ) -> Comparison | None:
+        """Compare what an account says was used with what it should; change nothing."""
+        known, since = self._budgets.get(account.key), self._queue.put_since(int(mark), partition)
+        if known is None or since is None:
+            return None
+        expected = base_nusd + sum(entry.cost_nusd for entry in since if counts_for(account, scope, entry))
+        return Comparison(known[0], expected)
 
     async def credit(self, entry: UsageEntry, *, receipt: bytes) -> None:
         """Do nothing: nothing is ever put again in one process."""

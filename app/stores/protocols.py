@@ -101,6 +101,14 @@ class Leases(Protocol):
         ...
 
 
+class Presence(Protocol):
+    """Who else is there."""
+
+    async def announce(self, process: str, *, ttl_s: float) -> int:
+        """Say that a process lives, for `ttl_s`; return how many do. Raises `StoreUnavailable`."""
+        ...
+
+
 class Stores(Protocol):
     """Every shared store of one process, opened from one URL and belonging to one event loop."""
 
@@ -122,6 +130,11 @@ class Stores(Protocol):
     @property
     def leases(self) -> Leases:
         """Who does a job of which there is only one."""
+        ...
+
+    @property
+    def presence(self) -> Presence:
+        """How many processes share the stores."""
         ...
 
     @property

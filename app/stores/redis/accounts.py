@@ -15,6 +15,7 @@ from app.stores.accounts import (
     BudgetAccount,
     Charge,
     Charged,
+    Comparison,
     Denied,
     Expired,
     Granted,
@@ -39,6 +40,7 @@ from app.stores.redis.usage import PARTITION_NAMES, STREAMS, read_entry
 
 _KINDS: tuple[Kind, ...] = ("window", "concurrency", "budget", "too_large")
 _REFUSED, _GRANTED, _UNKNOWN = 0, 1, 2
+_MAKE, _CORRECT, _COMPARE = 0, 1, 2
 _MARK_S, _ORPHAN_MARK_S = 120, 86_400
 _OUTLIVES_MS = 172_800_000
 """How long a budget's account outlives its period, for requests that began in it."""
@@ -200,14 +202,35 @@ class RedisAccountStore:
         self, account: BudgetAccount, *, partition: int, scope: AccountScope, base_nusd: int, mark: bytes, force: bool
     ) -> bool:
         """Make or correct a budget's account; false when the stream has lost entries since the mark."""
+        how = _CORRECT if force else _MAKE
+        reply = await self._run_open(account, scope, partition=partition, base_nusd=base_nusd, mark=mark, how=how)
+        return reply[0] == 1
+
+    async def check_account(
+        self, account: BudgetAccount, *, partition: int, scope: AccountScope, base_nusd: int, mark: bytes
+    ) -> Comparison | None:
+        """Compare what an account says was used with what it should; change nothing."""
+        reply = await self._run_open(account, scope, partition=partition, base_nusd=base_nusd, mark=mark, how=_COMPARE)
+        return Comparison(reply[1], reply[2]) if reply[0] == 1 else None
+
+    async def _run_open(
+        self,
+        account: BudgetAccount,
+        scope: AccountScope,
+        *,
+        partition: int,
+        base_nusd: int,
+        mark: bytes,
+        how: int,
+    ) -> list[int]:
         last, taken = mark.split(b" ")
         name = PARTITION_NAMES[partition]
         keys = (name + account.key, STREAMS[partition], _index(name, scope.position, scope.id))
         args = (
             *(base_nusd, last, taken, scope.position, scope.id),
-            *(account.start_ms, account.end_ms, int(force), _OUTLIVES_MS),
+            *(account.start_ms, account.end_ms, how, _OUTLIVES_MS),
         )
-        return await self._hot.script(self._open, keys, args) == 1
+        return cast("list[int]", await self._hot.script(self._open, keys, args))
 
     async def credit(self, entry: UsageEntry, *, receipt: bytes) -> None:
         """Add an entry that was put `again`, and proved new, to the accounts that were made before it came."""

@@ -9,6 +9,7 @@ from app.stores.redis.connection import HotConnection
 from app.stores.redis.endpoint import Locate
 from app.stores.redis.epochs import Epochs
 from app.stores.redis.leases import RedisLeases
+from app.stores.redis.presence import RedisPresence
 from app.stores.redis.repetition import Repetition
 from app.stores.redis.signals import RedisSignals
 from app.stores.redis.usage import RedisUsageQueue
@@ -38,6 +39,7 @@ class RedisStores:
             repetition=self.repetition,
             redelivered_after_ms=redelivered_after_ms,
         )
+        self.presence = RedisPresence(self.hot)
         self.accounts = RedisAccountStore(self.hot, repetition=self.repetition, epochs=self._epochs)
         self.signals = RedisSignals(self.hot, locate, db=db)
         self.leases = RedisLeases(self.hot)
