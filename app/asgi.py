@@ -77,6 +77,7 @@ class GatewayApplication:
         """Serve new settings from the next request on, or, by raising, none of them."""
         if self._gateway is not None:
             self._gateway.reload(settings)
+        self._core.reload(settings)
         logging.getLogger().setLevel(settings.log_level.upper())
         self._settings = settings
 

@@ -10,6 +10,8 @@ from app.domain.audit.schemas import Change, ObjectKind
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.directory import KeyDirectory
 from app.domain.keys.secrets import derive, derive_pepper
+from app.domain.prices import PriceDirectory
+from app.domain.prices.repository import PriceRepository
 from app.domain.responses.service import ResponseStore
 from app.domain.services import AdminServices
 from app.domain.usage.repository import insert_events
@@ -26,6 +28,7 @@ from app.stores.opening import open_stores
 from app.stores.protocols import Stores
 
 CHANGES_TOPIC = "changes"
+PRICES_TOPIC = "prices"
 _LOG = logging.getLogger("gateway.core")
 _PROBE_S = 1.0
 _LAG_S = 0.5
@@ -47,8 +50,13 @@ class Core:
         self.stores: Stores = open_stores(settings.state.reveal(), clock=clock)
         self.database = Database(settings.database.reveal())
         self.services = AdminServices.over(
-            self.database, clock=clock, master_secret=settings.master_secret, notify=self._notify
+            self.database,
+            clock=clock,
+            master_secret=settings.master_secret,
+            notify=self._notify,
+            settings=lambda: self.settings,
         )
+        self.prices = PriceDirectory(PriceRepository(self.database).read_all)
         self.directory = KeyDirectory(
             self.services.key_repository,
             changes=self._changes,
@@ -67,6 +75,7 @@ class Core:
         self.writer = LedgerWriter(self.stores.usage, self._insert, metrics=metrics, clock=clock)
         self.on_beat: Callable[[], None] = _do_nothing
         """Called twice a second, for numbers that nobody else brings up to date."""
+        self._end_prices: Callable[[], None] = _do_nothing
         self._background: list[asyncio.Task[None]] = []
         self._is_store_up = False
         self._is_database_up = False
@@ -75,6 +84,8 @@ class Core:
         """Open everything. A store that does not answer is an error here, and only here."""
         await self.stores.start()
         self.stores.signals.subscribe(CHANGES_TOPIC, self._on_change, on_gap=self.directory.forget_all)
+        self._end_prices = self.stores.signals.subscribe(PRICES_TOPIC, self._on_price, on_gap=self._reread_prices)
+        await self.prices.refresh()
         await self.directory.catch_up()
         self.directory.start()
         self.writer.start()
@@ -83,8 +94,13 @@ class Core:
         watches = (self._watch_stores(), self._watch_loop(), self._sweep_responses())
         self._background = [loop.create_task(watch) for watch in watches]
 
+    def reload(self, settings: Settings) -> None:
+        """Say from now on that these settings hold."""
+        self.settings = settings
+
     async def aclose(self) -> None:
         """Settle, flush the ledger, close."""
+        self._end_prices()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -116,18 +132,38 @@ class Core:
             await insert_events(connection, events)
 
     async def _changes(self, seq: int) -> Sequence[Change]:
-        return await self.services.auditor.changes_since(seq)
+        """Read the change log, for the keys; what it says of prices is acted on here."""
+        try:
+            changes = await self.services.auditor.changes_since(seq)
+        except GatewayError:
+            self.prices.forget()
+            raise
+        self.prices.note(frozenset(change.seq for change in changes if change.kind == "price"))
+        await self.prices.try_refresh()
+        return changes
 
     async def _notify(self, kind: ObjectKind, object_id: UUID) -> None:
-        del kind
-        self.directory.forget(object_id)
+        """Tell every worker; this one has acted on it when this returns."""
+        if kind == "price":
+            self.prices.forget()
+            await self.prices.try_refresh()
+        else:
+            self.directory.forget(object_id)
         try:
-            await self.stores.signals.publish(CHANGES_TOPIC, object_id.bytes)
+            await self.stores.signals.publish(topic_of(kind), object_id.bytes)
         except StoreUnavailable:
             _LOG.warning("a change could not be signalled; workers will read it from the change log")
 
     def _on_change(self, payload: bytes) -> None:
         self.directory.forget(UUID(bytes=payload))
+
+    def _on_price(self, payload: bytes) -> None:
+        del payload
+        self._reread_prices()
+
+    def _reread_prices(self) -> None:
+        self.prices.forget()
+        self.tasks.spawn(self.prices.try_refresh())
 
     async def _watch_stores(self) -> None:
         state_up = self.metrics.number(STORE_UP, "state")
@@ -158,6 +194,11 @@ class Core:
             await asyncio.sleep(_LAG_S)
             lag.set(max(0.0, loop.time() - before - _LAG_S))
             self.on_beat()
+
+
+def topic_of(kind: ObjectKind) -> str:
+    """Return the topic by which workers hear that an object of this kind has changed."""
+    return PRICES_TOPIC if kind == "price" else CHANGES_TOPIC
 
 
 def _do_nothing() -> None:

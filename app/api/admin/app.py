@@ -11,9 +11,12 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 from app.api.admin.admin_keys import AdminKeyController
 from app.api.admin.audit import AuditController
 from app.api.admin.bodies import MAX_BYTES, refuse_missing_body
+from app.api.admin.budgets import BudgetController
 from app.api.admin.keys import KeyController
+from app.api.admin.limits import LimitController
 from app.api.admin.organizations import OrganizationController
 from app.api.admin.parameters import IdempotencyKey, IfMatch
+from app.api.admin.prices import PriceController
 from app.api.admin.problems import EXCEPTION_HANDLERS
 from app.api.admin.teams import TeamController
 from app.api.admin.writing import Write
@@ -41,6 +44,9 @@ _TAGS = [
     Tag(name="Teams", description="Parts of an organization."),
     Tag(name="Keys", description="Keys of the inference API."),
     Tag(name="Admin keys", description="Keys of this API, with role and scope."),
+    Tag(name="Limits", description="How much may be asked for, and how much of that is used now."),
+    Tag(name="Budgets", description="How much may be spent, and how much is."),
+    Tag(name="Prices", description="What models cost. Those of the file win; these win over the catalogue's."),
     Tag(name="Audit", description="Who changed what."),
 ]
 
@@ -71,7 +77,16 @@ def admin_router(services: AdminServices, *, authenticate: Authenticate) -> Rout
     # Litestar copies a router deeply. Functions it leaves alone, so the services are reached through closures only.
     return Router(
         _PREFIX,
-        route_handlers=[OrganizationController, TeamController, KeyController, AdminKeyController, AuditController],
+        route_handlers=[
+            OrganizationController,
+            TeamController,
+            KeyController,
+            AdminKeyController,
+            LimitController,
+            BudgetController,
+            PriceController,
+            AuditController,
+        ],
         middleware=[with_authentication],
         guards=[requires_principal, within_known_parameters],
         dependencies={
@@ -91,7 +106,7 @@ def admin_openapi(version: str, **kwargs: Any) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="LLM gateway: administration",
         version=version,
-        description="Organizations, teams, keys and audit. Errors are RFC 9457 problem details.",
+        description="Tenants, keys, limits, budgets, prices and audit. Errors are RFC 9457 problem details.",
         components=_COMPONENTS,
         tags=_TAGS,
         operation_id_creator=_operation_id,
