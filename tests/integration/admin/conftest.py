@@ -143,6 +143,13 @@ class World:
     ours: dict[str, Any]
     theirs: dict[str, Any]
     callers: dict[str, httpx.AsyncClient]
+    root: httpx.AsyncClient
+
+    async def make_price(self) -> None:
+        """Make the price of this world anew: an installation has one of each, and a test may have deleted it."""
+        for price in (await self.root.get("/prices")).json()["items"]:
+            await self.root.delete(f"/prices/{price['id']}")
+        self.ours["prices"] = (await self.root.post("/prices", json={"model": "m", "input": "1"})).json()
 
 
 async def _populate(root: httpx.AsyncClient, name: str) -> dict[str, Any]:
@@ -163,6 +170,8 @@ async def world(plane: Plane, root: httpx.AsyncClient) -> AsyncIterator[World]:
             spec = {"name": f"{scope} {role}", "role": role, "organization_id": organization_id}
             made = await root.post("/admin-keys", json=spec)
             callers[f"{scope} {role}"] = plane.client(made.json()["secret"])
-    yield World(ours, theirs, callers)
+    made = World(ours, theirs, callers, root)
+    await made.make_price()
+    yield made
     for client in callers.values():
         await client.aclose()
