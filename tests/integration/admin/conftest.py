@@ -21,6 +21,7 @@ from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.secrets import derive_pepper
 from app.domain.services import AdminServices
 from app.kernel.clock import ManualClock
+from app.settings.model import Settings
 from providers.types import Secret
 
 MASTER = Secret("a master secret of at least 32 bytes")
@@ -66,6 +67,7 @@ class Plane:
     database: Database
     clock: ManualClock
     told: list[tuple[str, UUID]] = field(default_factory=list)
+    settings: Settings = field(default_factory=Settings)
 
     def client(self, key: str | None) -> httpx.AsyncClient:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
@@ -113,7 +115,10 @@ async def plane(url: str, app: Litestar, current: Current) -> AsyncIterator[Plan
     async def notify(kind: str, object_id: UUID) -> None:
         told.append((kind, object_id))
 
-    services = AdminServices.over(database, clock=clock, master_secret=MASTER, notify=notify)
+    services = AdminServices.over(
+        database, clock=clock, master_secret=MASTER, notify=notify, settings=lambda: made.settings
+    )
+    made = Plane(app, services, database, clock, told)
     current.become(services)
     current.authenticate = AdminKeyAuthenticator(
         services.key_repository,
@@ -121,7 +126,7 @@ async def plane(url: str, app: Litestar, current: Current) -> AsyncIterator[Plan
         clock=clock,
         environment_key=Secret(ENVIRONMENT_KEY),
     )
-    yield Plane(app, services, database, clock, told)
+    yield made
     if not database.is_sqlite:
         async with database.transaction() as connection:
             await connection.exec_driver_sql(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
