@@ -77,14 +77,16 @@ class QuotaService:
         windows = [window for limits, source in binding for window in windows_of(limits, source=source)]
         slots = [limits.concurrency for limits, _ in binding if limits.concurrency is not None]
         in_use = await self._limits_in_use(_account(scope, owner), windows) if windows or slots else None
-        taken = [] if in_use is None else in_use.windows
+        use: list[LimitUse] | None = None if windows else []
+        if in_use is not None:
+            use = [_limit_use(window, taken) for window, taken in zip(windows, in_use.windows, strict=True)]
         held = None if in_use is None else in_use.in_flight
         return ScopeLimitsInUse(
             scope=scope,
             id=owner.id,
             limits=owner.limits,
             version=owner.version,
-            use=None if windows and in_use is None else list(map(_limit_use, windows, taken)),
+            use=use,
             concurrency=ConcurrencyUse(limit=min(slots), held=held) if slots else None,
         )
 
