@@ -52,7 +52,7 @@ class GatewayApplication:
         clock = SystemClock()
         kind = "-".join(planes) if len(planes) == 1 else "all"
         self._metrics = Metrics(metrics_directory, name=kind)
-        self._core = Core(settings, clock=clock, metrics=self._metrics)
+        self._core = Core(settings, clock=clock, metrics=self._metrics, serves_inference=GATEWAY in planes)
         self._settings = settings
         self._gateway = Gateway(self._core, registry=Registry()) if GATEWAY in planes else None
         self._states = {name: PlaneState(cap=settings.inflight) for name in planes}
@@ -67,6 +67,8 @@ class GatewayApplication:
         """Open the stores, the database and the ledger."""
         self._core.on_beat = self._bring_up_to_date
         await self._core.start()
+        if self._gateway is not None:
+            await self._gateway.books.start()
 
     def begin_drain(self) -> None:
         """Fail readiness and ask every client to close its connection; requests go on."""
@@ -77,6 +79,7 @@ class GatewayApplication:
         """Serve new settings from the next request on, or, by raising, none of them."""
         if self._gateway is not None:
             self._gateway.reload(settings)
+        self._core.reload(settings)
         logging.getLogger().setLevel(settings.log_level.upper())
         self._settings = settings
 

@@ -23,6 +23,8 @@ _config = click.option(
     metavar="FILE",
     help="The settings. Default: $GATEWAY_CONFIG, else ./gateway.yaml if it exists, else none.",
 )
+_COUNT = click.IntRange(1, 9_000_000_000_000_000)
+
 _as_json = click.option("--json", "is_json", is_flag=True, help="Print the objects of the admin API as JSON.")
 _admin = click.option("--admin", "is_admin", is_flag=True, help="Admin keys instead of inference keys.")
 
@@ -173,6 +175,7 @@ def keys() -> None:
     epilog=_examples(
         "llm-gateway keys create --name laptop",
         "llm-gateway keys create --name ci --models gpt-4o-mini,echo --expires-at 2027-01-31T00:00:00Z --tag team=blue",
+        "llm-gateway keys create --name trial --budget 25.00 --budget-period total --rpm 60 --tpm 100000",
         "llm-gateway keys create --admin --name dashboard --role viewer",
     ),
 )
@@ -186,6 +189,17 @@ def keys() -> None:
 @click.option("--expires-at", metavar="TIME", help="When it ends, such as 2027-01-31T00:00:00Z; without this, never.")
 @click.option("--may-route", is_flag=True, help="Obey x-gateway-route, which names a provider directly.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A label for usage reports; repeatable.")
+@click.option("--budget", metavar="USD", help="The most that it may spend in a period, such as 25.00.")
+@click.option(
+    "--budget-period",
+    type=click.Choice(["day", "week", "month", "total"]),
+    help="When its budget starts anew; total: never. Default: month.",
+)
+@click.option("--budget-timezone", metavar="ZONE", help="Whose midnight begins a period. Default: UTC.")
+@click.option("--rpm", type=_COUNT, metavar="N", help="Requests in any minute.")
+@click.option("--tpm", type=_COUNT, metavar="N", help="Tokens, in and out, in any minute.")
+@click.option("--concurrency", type=_COUNT, metavar="N", help="Requests in flight at once.")
+@click.option("--max-output-tokens", type=_COUNT, metavar="N", help="The most output tokens of one answer.")
 @click.option("--role", type=click.Choice(["owner", "admin", "viewer"]), help="Of an admin key. Default: owner.")
 def create_key(*, config: Path | None, is_admin: bool, is_json: bool, **options: Any) -> None:
     """Make a key and print its secret, which is not shown again."""
@@ -199,6 +213,14 @@ def create_key(*, config: Path | None, is_admin: bool, is_json: bool, **options:
         "expires_at": options["expires_at"],
         "may_route": options["may_route"],
         "tags": _pairs(options["tags"]),
+        "budget": _given(amount="budget", period="budget_period", timezone="budget_timezone", among=options),
+        "limits": _given(
+            requests_per_minute="rpm",
+            tokens_per_minute="tpm",
+            concurrency="concurrency",
+            max_output_tokens="max_output_tokens",
+            among=options,
+        ),
         "role": options["role"] or ("owner" if is_admin else None),
     }
     made = command.create(config, spec=command.NewKeySpec(is_admin=is_admin, fields=fields))
@@ -332,6 +354,11 @@ def _fail(text: str, *, code: int) -> None:
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _given(*, among: dict[str, Any], **options: str) -> dict[str, Any]:
+    """Return the fields whose options were typed, by the name of the field."""
+    return {name: among[option] for name, option in options.items() if among[option] is not None}
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:

@@ -266,10 +266,14 @@ class InferenceEndpoint:
         headers: list[Header] = [(name, request_id) for name in self._wire.id_headers]
         if context.is_draining:
             headers.append((b"connection", b"close"))
-        if self._gateway.core.is_degraded:
-            headers.append((b"x-gateway-degraded", ", ".join(self._gateway.core.degraded).encode()))
+        core = self._gateway.core
+        if core.is_degraded:
+            headers.append((b"x-gateway-degraded", ", ".join(core.degraded).encode()))
+        elif exchange is not None and exchange.grant is not None and exchange.grant.is_local:
+            headers.append((b"x-gateway-degraded", b"redis"))
         if exchange is None:
             return headers
+        headers += exchange.limit_headers
         attempt = exchange.last_attempt
         if attempt is not None:
             headers.append((b"x-gateway-provider", attempt.provider.encode()))

@@ -87,19 +87,22 @@ async def _with_services(
     notify = functools.partial(_signal, settings) if settings.has_shared_state else None
     database = Database(settings.database.reveal())
     try:
-        return await work(AdminServices.over(database, clock=SystemClock(), master_secret=master, notify=notify))
+        services = AdminServices.over(
+            database, clock=SystemClock(), master_secret=master, notify=notify, settings=lambda: settings
+        )
+        return await work(services)
     finally:
         await database.aclose()
 
 
-async def _signal(settings: Settings, _kind: ObjectKind, object_id: UUID) -> None:
+async def _signal(settings: Settings, kind: ObjectKind, object_id: UUID) -> None:
     """Tell running workers at once; without this they read the change from the database within seconds."""
-    from app.gateway.core import CHANGES_TOPIC  # noqa: PLC0415 - slow to import, and only a change needs it
+    from app.gateway.core import topic_of  # noqa: PLC0415 - slow to import, and only a change needs it
 
     stores = open_stores(settings.state.reveal())
     try:
         async with asyncio.timeout(_SIGNAL_S):
             await stores.start()
-            await stores.signals.publish(CHANGES_TOPIC, object_id.bytes)
+            await stores.signals.publish(topic_of(kind), object_id.bytes)
     finally:
         await stores.aclose()

@@ -16,9 +16,24 @@ from app.domain.audit.principal import COMMAND_LINE
 from app.domain.keys.schemas import AdminKey, AdminKeyWithSecret, ApiKey, ApiKeyWithSecret, CreateAdminKey, CreateKey
 from app.domain.keys.secrets import parse_key
 from app.domain.services import AdminServices
+from app.domain.tenants.policies import Budget
 from app.kernel.ids import uuid7_text
+from app.kernel.money import parse_usd
 
 _PAGE = 200
+_OPTIONS = {
+    "team_id": "--team",
+    "organization_id": "--organization",
+    "tags": "--tag",
+    "budget.amount": "--budget",
+    "budget.period": "--budget-period",
+    "budget.timezone": "--budget-timezone",
+    "limits.requests_per_minute": "--rpm",
+    "limits.tokens_per_minute": "--tpm",
+    "limits.concurrency": "--concurrency",
+    "limits.max_output_tokens": "--max-output-tokens",
+}
+"""The options that are not called as the field of the request that they fill."""
 _COLUMNS = ("id", "public_id", "name", "status", "created_at", "expires_at")
 
 
@@ -83,13 +98,38 @@ def _request(spec: NewKeySpec) -> CreateKey | CreateAdminKey:
     kind: type[CreateKey | CreateAdminKey] = CreateAdminKey if spec.is_admin else CreateKey
     foreign = given.keys() - set(kind.__struct_fields__)
     if foreign:
-        options = ", ".join(sorted(f"--{name.removesuffix('_id').replace('_', '-')}" for name in foreign))
+        options = ", ".join(sorted(_option(path) for name in foreign for path in _paths(name, given[name])))
         other = "an inference key" if spec.is_admin else "an admin key (--admin)"
         raise CommandFailed(f"{options}: only {other} has this")
+    _check_budget(given.get("budget"))
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
         raise CommandFailed(str(error)) from None
+
+
+def _check_budget(given: dict[str, str] | None) -> None:
+    """Raise `CommandFailed` naming the option at fault; a budget's own error names only the budget."""
+    if given is None:
+        return
+    if "amount" not in given:
+        raise CommandFailed(f"{_option(f'budget.{next(iter(given))}')} needs --budget")
+    try:
+        parse_usd(given["amount"])
+    except ValueError as error:
+        raise CommandFailed(f"--budget: {error}") from None
+    try:
+        Budget(**given)  # type: ignore[arg-type] # the period is one of the choices
+    except ValueError as error:
+        raise CommandFailed(f"--budget-timezone: {error}") from None
+
+
+def _paths(name: str, value: Any) -> list[str]:
+    return [f"{name}.{part}" for part in value] if name in {"limits", "budget"} else [name]
+
+
+def _option(path: str) -> str:
+    return _OPTIONS.get(path) or f"--{path.replace('_', '-')}"
 
 
 async def _every(services: AdminServices, *, is_admin: bool) -> AsyncIterator[ApiKey | AdminKey]:

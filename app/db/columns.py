@@ -7,6 +7,8 @@ from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, MetaData
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 
+from app.kernel.money import format_usd, parse_usd
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -40,6 +42,23 @@ class Timestamp(TypeDecorator[datetime]):
             return None
         moment: datetime = value
         return moment.replace(tzinfo=UTC) if dialect.name == "sqlite" else moment.astimezone(UTC)
+
+
+class Usd(TypeDecorator[str]):
+    """An amount of money: a decimal string of USD with nine places in a record, nano-USD in the database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> int | None:
+        """Return the nano-USD."""
+        del dialect
+        return None if value is None else parse_usd(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:
+        """Return the decimal string."""
+        del dialect
+        return None if value is None else format_usd(value)
 
 
 def json_column() -> JSON:

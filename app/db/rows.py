@@ -1,7 +1,8 @@
 """Objects as rows: the five statements that every stored object needs.
 
 Law: each statement that reads or changes an object carries the caller's scope, so another organisation's object is
-indistinguishable from an absent one. A record is a struct whose fields are the table's columns.
+indistinguishable from an absent one. A record is a struct whose fields are the table's columns. What belongs to the
+installation itself is everybody's to see.
 """
 
 from datetime import datetime
@@ -23,11 +24,14 @@ _AS_THEY_ARE = (UUID, datetime, bytes)
 class Rows(Generic[Record]):
     """The rows of one table, as records; newest first when listed."""
 
-    def __init__(self, table: Table, record: type[Record], *, scope_column: str = "organization_id") -> None:
-        """Make a view of `table`, whose `scope_column` names the organisation that an object belongs to."""
+    def __init__(self, table: Table, record: type[Record], *, scope_column: str | None = "organization_id") -> None:
+        """Make a view of `table`, whose `scope_column` names the organisation that an object belongs to.
+
+        Without one the objects belong to the installation.
+        """
         self._table = table
         self._record = record
-        self._scope = table.c[scope_column]
+        self._scope = None if scope_column is None else table.c[scope_column]
 
     async def insert(self, connection: Connection, record: Record) -> None:
         """Add a row."""
@@ -73,7 +77,7 @@ class Rows(Generic[Record]):
         return (await connection.execute(statement.limit(1))).first() is not None
 
     def _within(self, scope: UUID | None) -> tuple[ColumnElement[bool], ...]:
-        return () if scope is None else (self._scope == scope,)
+        return () if scope is None or self._scope is None else (self._scope == scope,)
 
 
 def to_row(record: msgspec.Struct) -> dict[str, Any]:

@@ -3,22 +3,36 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from uuid import UUID
+
+from sqlalchemy.engine import make_url
 
 from app.db.engine import Database
 from app.domain.audit.schemas import Change, ObjectKind
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.directory import KeyDirectory
 from app.domain.keys.secrets import derive, derive_pepper
+from app.domain.prices import PriceDirectory
+from app.domain.prices.repository import PriceRepository
 from app.domain.responses.service import ResponseStore
 from app.domain.services import AdminServices
+from app.domain.usage.dead_letters import park_event
 from app.domain.usage.repository import insert_events
 from app.domain.usage.schemas import UsageEvent
 from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, InternalError
 from app.kernel.ids import uuid7_text
+from app.ledger.journal import Journal
+from app.ledger.settled import Settled
 from app.ledger.writer import LedgerWriter
+from app.ledger.writing import EntryWriter
+from app.limits.opener import LedgerOpener
+from app.limits.reconcile import Difference, Reconciler, all_budgets
+from app.limits.store_time import StoreTime
+from app.limits.sweeper import orphan_charge
+from app.limits.use import StoreReader
 from app.observability.metrics import LOOP_LAG, STORE_UP, Metrics
 from app.settings.model import Settings
 from app.stores.errors import StoreUnavailable
@@ -26,18 +40,23 @@ from app.stores.opening import open_stores
 from app.stores.protocols import Stores
 
 CHANGES_TOPIC = "changes"
+PRICES_TOPIC = "prices"
 _LOG = logging.getLogger("gateway.core")
 _PROBE_S = 1.0
 _LAG_S = 0.5
 _DRAIN_S = 5.0
 _SWEEP_S = 3_600.0
 _SWEEPER = "responses:sweep"
+_RECONCILER = "ledger:reconcile"
+_BATCH = 500
+_SKEW_MS = 30_000
 
 
 class Core:
     """The long-lived parts of a worker, whichever planes it serves."""
 
-    def __init__(self, settings: Settings, *, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock, metrics: Metrics, serves_inference: bool = True) -> None:
+        """Make the parts; only what serves inference keeps a journal."""
         if settings.master_secret is None:
             raise InternalError("the master secret is missing")
         self.settings = settings
@@ -46,9 +65,16 @@ class Core:
         self.tasks = TaskSupervisor()
         self.stores: Stores = open_stores(settings.state.reveal(), clock=clock)
         self.database = Database(settings.database.reveal())
+        self.opener = LedgerOpener(self.stores.accounts, self.database)
         self.services = AdminServices.over(
-            self.database, clock=clock, master_secret=settings.master_secret, notify=self._notify
+            self.database,
+            clock=clock,
+            master_secret=settings.master_secret,
+            notify=self._notify,
+            settings=lambda: self.settings,
+            use=StoreReader(self.stores.accounts, self.opener, time=StoreTime(clock)),
         )
+        self.prices = PriceDirectory(PriceRepository(self.database).read_all)
         self.directory = KeyDirectory(
             self.services.key_repository,
             changes=self._changes,
@@ -64,41 +90,75 @@ class Core:
         self.responses = ResponseStore(
             self.database, seal_key=derive(settings.master_secret, purpose="kept responses 1"), clock=clock
         )
-        self.writer = LedgerWriter(self.stores.usage, self._insert, metrics=metrics, clock=clock)
+        is_alone = self.stores.kind == "memory" and serves_inference
+        self.journal = Journal(journal_folder(settings)) if is_alone else None
+        self.entries = EntryWriter(self._insert, self._park, metrics=metrics)
+        self.writer = LedgerWriter(
+            self.stores.usage,
+            self.entries,
+            on_written=Settled(self.stores.accounts, self.journal),
+            metrics=metrics,
+            clock=clock,
+        )
+        self._reconciler = Reconciler(
+            self.stores.accounts,
+            self.database,
+            opener=self.opener,
+            report=self.services.drift.report,
+            metrics=metrics,
+            clock=clock,
+        )
         self.on_beat: Callable[[], None] = _do_nothing
         """Called twice a second, for numbers that nobody else brings up to date."""
+        self._end_prices: Callable[[], None] = _do_nothing
         self._background: list[asyncio.Task[None]] = []
         self._is_store_up = False
         self._is_database_up = False
+        self._is_skewed = False
 
     async def start(self) -> None:
         """Open everything. A store that does not answer is an error here, and only here."""
         await self.stores.start()
         self.stores.signals.subscribe(CHANGES_TOPIC, self._on_change, on_gap=self.directory.forget_all)
+        self._end_prices = self.stores.signals.subscribe(PRICES_TOPIC, self._on_price, on_gap=self._reread_prices)
+        await self.prices.refresh()
         await self.directory.catch_up()
         self.directory.start()
+        await self._take_up_journal()
         self.writer.start()
         loop = asyncio.get_running_loop()
         self._is_store_up = self._is_database_up = True
-        watches = (self._watch_stores(), self._watch_loop(), self._sweep_responses())
+        watches = (self._watch_stores(), self._watch_loop(), self._sweep_responses(), self._reconcile())
         self._background = [loop.create_task(watch) for watch in watches]
+
+    def reload(self, settings: Settings) -> None:
+        """Say from now on that these settings hold."""
+        self.settings = settings
 
     async def aclose(self) -> None:
         """Settle, flush the ledger, close."""
+        self._end_prices()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.tasks.drain(patience_s=_DRAIN_S)
         await self.writer.stop()
+        if self.journal is not None:
+            await self.journal.aclose()
         await self.directory.stop()
         await self.stores.aclose()
         await self.database.aclose()
         self.metrics.close()
 
     @property
-    def is_ready(self) -> bool:
+    def can_account(self) -> bool:
         """Whether requests can be authenticated and settled."""
         return self._is_store_up or self._is_database_up
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests should be sent here: they can be accounted for, and the clock is that of the others."""
+        return self.can_account and not self._is_skewed
 
     @property
     def is_degraded(self) -> bool:
@@ -111,33 +171,101 @@ class Core:
         states = (("redis", self._is_store_up), ("database", self._is_database_up))
         return [name for name, is_up in states if not is_up]
 
-    async def _insert(self, events: Sequence[UsageEvent]) -> None:
+    async def _insert(self, events: Sequence[UsageEvent]) -> set[UUID]:
         async with self.database.transaction() as connection:
-            await insert_events(connection, events)
+            return await insert_events(connection, events)
+
+    async def _park(self, payload: bytes, error: str) -> None:
+        async with self.database.transaction() as connection:
+            await park_event(connection, payload=payload, error=error)
+
+    async def _take_up_journal(self) -> None:
+        """Put into the ledger what an earlier process had not: what was settled, and what nobody settles any more."""
+        if self.journal is None:
+            return
+        left = self.journal.left()
+        orphans = [entry for hold in left.holds for entry in orphan_charge(hold).entries]
+        for start in range(0, len(left.entries) + len(orphans), _BATCH):
+            await self.entries.write([*left.entries, *orphans][start : start + _BATCH])
+        if orphans:
+            _LOG.warning("%d requests of a process that died were charged at their last checkpoint", len(orphans))
+        self.journal.forget_left()
+        self.journal.start()
+
+    async def _reconcile(self) -> None:
+        """Compare all books, one process at a time."""
+        holder = uuid7_text()
+        while True:
+            await asyncio.sleep(self.settings.reconcile_s)
+            try:
+                if await self.stores.leases.acquire(_RECONCILER, holder=holder, ttl_s=self.settings.reconcile_s + 60):
+                    await self.reconcile()
+            except (GatewayError, StoreUnavailable) as error:
+                _LOG.warning("the books are not compared this time: %s", error)
+            except Exception:  # noqa: BLE001 - a supervisor: the next comparison is not far
+                _LOG.exception("the books cannot be compared")
+
+    async def reconcile(self) -> list[Difference]:
+        """Compare all books now; differences are in the metric and in the audit. Raises when a book cannot be read."""
+        async with self.database.reading() as connection:
+            budgets = await all_budgets(connection, settings=self.settings)
+        return await self._reconciler.run(budgets)
 
     async def _changes(self, seq: int) -> Sequence[Change]:
-        return await self.services.auditor.changes_since(seq)
+        """Read the change log, for the keys; what it says of prices is acted on here."""
+        try:
+            changes = await self.services.auditor.changes_since(seq)
+        except GatewayError:
+            self.prices.forget()
+            raise
+        self.prices.note(frozenset(change.seq for change in changes if change.kind == "price"))
+        await self.prices.try_refresh()
+        return changes
 
     async def _notify(self, kind: ObjectKind, object_id: UUID) -> None:
-        del kind
-        self.directory.forget(object_id)
+        """Tell every worker; this one has acted on it when this returns."""
+        if kind == "price":
+            self.prices.forget()
+            await self.prices.try_refresh()
+        else:
+            self.directory.forget(object_id)
         try:
-            await self.stores.signals.publish(CHANGES_TOPIC, object_id.bytes)
+            await self.stores.signals.publish(topic_of(kind), object_id.bytes)
         except StoreUnavailable:
             _LOG.warning("a change could not be signalled; workers will read it from the change log")
 
     def _on_change(self, payload: bytes) -> None:
         self.directory.forget(UUID(bytes=payload))
 
+    def _on_price(self, payload: bytes) -> None:
+        del payload
+        self._reread_prices()
+
+    def _reread_prices(self) -> None:
+        self.prices.forget()
+        self.tasks.spawn(self.prices.try_refresh())
+
     async def _watch_stores(self) -> None:
         state_up = self.metrics.number(STORE_UP, "state")
         database_up = self.metrics.number(STORE_UP, "database")
         while True:
             self._is_store_up = await self.stores.ping()
+            self._is_skewed = await self._is_clock_skewed()
             self._is_database_up = await self.database.is_up()
             state_up.set(float(self._is_store_up))
             database_up.set(float(self._is_database_up))
             await asyncio.sleep(_PROBE_S)
+
+    async def _is_clock_skewed(self) -> bool:
+        """Tell whether this machine's clock is far from the store's, by which everybody counts."""
+        try:
+            store_ms = await self.stores.accounts.now_ms()
+        except StoreUnavailable:
+            return self._is_skewed
+        is_skewed = abs(self.clock.now_ns() // 1_000_000 - store_ms) > _SKEW_MS
+        if is_skewed and not self._is_skewed:
+            _LOG.error("this machine's clock is more than 30 s from Redis's: not ready until it is right")
+        return is_skewed
 
     async def _sweep_responses(self) -> None:
         """Forget what has expired: one process at a time, a while after the start and then every hour."""
@@ -158,6 +286,18 @@ class Core:
             await asyncio.sleep(_LAG_S)
             lag.set(max(0.0, loop.time() - before - _LAG_S))
             self.on_beat()
+
+
+def topic_of(kind: ObjectKind) -> str:
+    """Return the topic by which workers hear that an object of this kind has changed."""
+    return PRICES_TOPIC if kind == "price" else CHANGES_TOPIC
+
+
+def journal_folder(settings: Settings) -> Path:
+    """Return where an installation of one process keeps its journal: beside the embedded database."""
+    if settings.has_sqlite:
+        return Path(make_url(settings.database.reveal()).database or "").parent / "journal"
+    return Path(settings.spool).parent / "journal"
 
 
 def _do_nothing() -> None:

@@ -2,17 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from typing import Protocol
 
 from app.domain.prices import PriceBook
+from app.gateway.books import Books
 from app.gateway.core import Core
-from app.gateway.routes import Provider, RouteBuilder, open_providers
+from app.gateway.routes import RouteBuilder, open_providers
 from app.gateway.tally import Tally
 from app.gateway.tokens import open_tokens
 from app.gateway.transport import Transports
 from app.kernel.clock import Clock
-from app.limits.accounts import OpenAccounts
+from app.kernel.errors import Unavailable
 from app.observability.logs import RequestLog
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
@@ -56,12 +56,28 @@ class Gateway:
         self._prices = PriceBook(registry.catalog, clock=core.clock)
         self._transports = Transports(registry)
         self._configuration = core.settings
+        self._listed: dict[str, list[str]] = {}
         self.routes = self._build(core.settings)
-        accounts = OpenAccounts(core.stores.usage, overflow=core.writer.accept, metrics=core.metrics)
-        meter = Meter(accounts, clock=core.clock, supervisor=core.tasks)
+        books = self.books = Books(core)
+        meter = Meter(
+            books.accounts,
+            holds=books.holds,
+            estimator=books.estimator,
+            clock=core.clock,
+            supervisor=core.tasks,
+        )
+        admit = Admit(
+            books.accounts,
+            self._prices,
+            policies=books.policies,
+            holds=books.holds,
+            estimator=books.estimator,
+            clock=core.clock,
+        )
         dispatch = Dispatch(self._prices, core.clock)
         stored = Stored(core.responses, may_store=lambda: self.stores_responses)
-        self._answer = compose([meter, stored, Admit(accounts, self._prices)], Routed(dispatch, core.clock))
+        core.prices.on_change = self._reprice
+        self._answer = compose([meter, stored, admit], Routed(dispatch, core.clock))
 
     @property
     def stores_responses(self) -> bool:
@@ -69,7 +85,11 @@ class Gateway:
         return self._configuration.privacy.store_responses
 
     async def answer(self, exchange: Exchange) -> Answer:
-        """Answer a request that has been understood."""
+        """Answer a request that has been understood; raises `Unavailable` where nobody could take its usage down."""
+        if not self.core.can_account:
+            raise Unavailable(
+                "neither the state store nor the database answers", code="accounting_unavailable", retry_after_s=1
+            )
         return await self._answer(exchange)
 
     def reload(self, settings: Settings) -> None:
@@ -77,20 +97,29 @@ class Gateway:
         self.routes = self._build(settings)
         self.body_limit_bytes = settings.body_limit_bytes
         self.request_log.is_enabled = _logs_requests(settings)
+        self.books.policies.replace(settings)
 
     def _build(self, settings: Settings) -> RouteTable:
         """Return the routes of a configuration; the transport stays unless the authorities to trust have changed."""
-        self._configuration = settings
         sender = self._transports.current(settings)
         providers = open_providers(settings, registry=self._registry, sender=sender)
-        builder = RouteBuilder(settings, providers, self._registry)
+        builder = RouteBuilder(settings, providers, self._registry, prices=self.core.prices.current)
+        table = builder.table()
+        self._configuration, self._providers, self._listed = settings, providers, {}
         if unlisted := builder.unlisted():
-            self.core.tasks.spawn(self._ask_for_models(settings, providers, unlisted))
-        return builder.table()
+            self.core.tasks.spawn(self._ask_for_models(settings, unlisted))
+        return table
 
-    async def _ask_for_models(
-        self, settings: Settings, providers: Mapping[str, Provider], targets: list[RouteTarget]
-    ) -> None:
+    def _builder(self) -> RouteBuilder:
+        """Return what makes the routes of all that is known now."""
+        prices = self.core.prices.current
+        return RouteBuilder(self._configuration, self._providers, self._registry, listed=self._listed, prices=prices)
+
+    def _reprice(self) -> None:
+        """Serve with the prices of the admin API from the next request on; those in flight keep theirs."""
+        self.routes = self._builder().table()
+
+    async def _ask_for_models(self, settings: Settings, targets: list[RouteTarget]) -> None:
         """Add the models that self-hosted servers say they have; one that does not answer is served by name only."""
         listed: dict[str, list[str]] = {}
         for choice in targets:
@@ -98,7 +127,8 @@ class Gateway:
                 async with asyncio.timeout(_LISTING_S):
                     listed[choice.provider] = (await choice.adapter.models(choice.target))[:_MAX_LISTED]
         if any(listed.values()) and self._configuration is settings:
-            self.routes = RouteBuilder(settings, providers, self._registry, listed=listed).table()
+            self._listed = listed
+            self.routes = self._builder().table()
 
     async def aclose(self) -> None:
         """End the requests that are still open, close the transports, write what is in the log's buffer."""
@@ -108,6 +138,8 @@ class Gateway:
             async with asyncio.timeout(_FAREWELL_S):
                 while self.open_requests:  # noqa: ASYNC110 - at most a few looks, at the very end
                     await asyncio.sleep(_LOOK_S)
+        await self.core.tasks.drain(patience_s=_FAREWELL_S)
+        await self.books.aclose()
         await self._transports.aclose()
         self.tally.flush()
         self.request_log.flush()

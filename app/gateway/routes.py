@@ -1,10 +1,10 @@
 """From settings to routes: providers become adapters, models become targets. Law: all of it, or nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from app.domain.prices import Price, price_from_settings
+from app.domain.prices import Price, PriceOverlay, price_from_settings
 from app.routing.table import ProviderRoute, Route, RouteTable, RouteTarget
 from app.settings.model import PriceSettings, ProviderSettings, Settings, Transform
 from providers.plugin import Plugin
@@ -94,12 +94,17 @@ class RouteBuilder:
         registry: Registry,
         *,
         listed: Mapping[str, list[str]] | None = None,
+        prices: PriceOverlay | None = None,
     ) -> None:
-        """Make one; `listed` are the models that providers said they serve, by provider."""
+        """Make one; `listed` are the models that providers said they serve, by provider.
+
+        `prices` are those of the admin API: the file's win over them, and they over the catalogue's.
+        """
         self._settings = settings
         self._providers = providers
         self._registry = registry
         self._listed = listed or {}
+        self._prices = prices or PriceOverlay()
 
     def table(self) -> RouteTable:
         """Return every route: the file's models, or every catalogue model of a provider if the file names none."""
@@ -115,7 +120,7 @@ class RouteBuilder:
         """Return what a provider serves by the names of its own: any, or those of its models that do not chat."""
         template = self._template(provider)
         if template is not None or self._settings.models or not provider.is_vendors_own:
-            return ProviderRoute(known, template=template)
+            return ProviderRoute(known, template=template, price_of=self._price_at(provider))
         template = self._any(provider)
         vendor, find = provider.plugin.catalog or "", self._registry.catalog.find
 
@@ -124,13 +129,25 @@ class RouteBuilder:
             return found is not None and found.kind in _RELAYED_KINDS
 
         has_media = not _MEDIA.isdisjoint(template.targets[0].relays)
-        return ProviderRoute(known, template=template if has_media else None, recognises=recognises)
+        return ProviderRoute(
+            known,
+            template=template if has_media else None,
+            recognises=recognises,
+            price_of=self._price_at(provider),
+        )
+
+    def _price_at(self, provider: Provider) -> Callable[[str, str], Price | None]:
+        """Return what tells the price of the admin API for an upstream model under a public name."""
+
+        def price_of(upstream: str, public: str) -> Price | None:
+            return self._prices.find(provider=provider.name, upstream=upstream, public=public)
+
+        return price_of
 
     def _configured(self, name: str) -> Route:
         model = self._settings.models[name]
-        price = None if model.price is None else price_from_settings(model.price)
         targets = tuple(
-            self._target(self._providers[target.provider], target.model, model=name, weight=target.weight, price=price)
+            self._target(self._providers[target.provider], target.model, public=name, weight=target.weight)
             for target in model.targets
         )
         return Route(
@@ -147,13 +164,11 @@ class RouteBuilder:
     def _known(self, provider: Provider) -> dict[str, Route]:
         """Return the routes of the models that a provider is known to have, by upstream name."""
         if provider.plugin.name == _ECHO:
-            return {_ECHO: self._plain(provider, _ECHO, kind="chat", price=price_from_settings(_FREE))}
-        routes = {
-            name: self._plain(provider, name, kind="chat", price=None) for name in self._listed.get(provider.name, ())
-        }
+            return {_ECHO: self._plain(provider, _ECHO, kind="chat")}
+        routes = {name: self._plain(provider, name, kind="chat") for name in self._listed.get(provider.name, ())}
         if provider.is_vendors_own and provider.plugin.catalog is not None:
             for model in self._registry.catalog.models(provider.plugin.catalog):
-                routes[model.id] = self._plain(provider, model.id, kind=model.kind, price=None)
+                routes[model.id] = self._plain(provider, model.id, kind=model.kind)
         return routes
 
     def unlisted(self) -> list[RouteTarget]:
@@ -161,11 +176,12 @@ class RouteBuilder:
         templates = [self._template(provider) for provider in self._providers.values()]
         return [template.targets[0] for template in templates if template is not None]
 
-    def _plain(self, provider: Provider, model: str, *, kind: str, price: Price | None) -> Route:
-        target = self._target(provider, model, model=None, weight=1, price=price)
+    def _plain(self, provider: Provider, model: str, *, kind: str) -> Route:
+        name = f"{provider.name}/{model}"
+        target = self._target(provider, model, public=name)
         return Route(
-            name=f"{provider.name}/{model}",
-            label=f"{provider.name}/{model}",
+            name=name,
+            label=name,
             targets=(target,),
             owned_by=provider.name,
             kind=kind,
@@ -179,9 +195,16 @@ class RouteBuilder:
             for model, route in routes.items():
                 if model not in taken:
                     taken.add(model)
-                    yield model, msgspec.structs.replace(route, name=model, label=model)
+                    yield model, self._renamed(route, model)
         for routes in known.values():
             yield from ((route.name, route) for route in routes.values())
+
+    def _renamed(self, route: Route, name: str) -> Route:
+        """Return a provider's route under a bare name, which may have a price of its own."""
+        target = route.targets[0]
+        price = self._price(self._providers[target.provider], target.target.model, public=name)
+        targets = (target if price is target.price else msgspec.structs.replace(target, price=price),)
+        return msgspec.structs.replace(route, name=name, label=name, targets=targets)
 
     def _template(self, provider: Provider) -> Route | None:
         """Return what serves models that nobody has listed: so for servers that the catalogue does not know."""
@@ -193,12 +216,19 @@ class RouteBuilder:
     def _any(self, provider: Provider) -> Route:
         """Return a route of a provider whose model is still to be named."""
         name = f"{provider.name}/*"
-        return msgspec.structs.replace(self._plain(provider, "*", kind="chat", price=None), name=name, label=name)
+        return msgspec.structs.replace(self._plain(provider, "*", kind="chat"), name=name, label=name)
 
-    def _target(
-        self, provider: Provider, upstream: str, *, model: str | None, weight: int, price: Price | None
-    ) -> RouteTarget:
-        timeouts = self._settings.timeouts_for(model=model, provider=provider.name)
+    def _price(self, provider: Provider, upstream: str, *, public: str) -> Price | None:
+        """Return the operator's price: the file's, else that of the admin API; the echo is free unless it has one."""
+        configured = self._settings.models.get(public)
+        if configured is not None and configured.price is not None:
+            return price_from_settings(configured.price)
+        made = self._prices.find(provider=provider.name, upstream=upstream, public=public)
+        return made or (price_from_settings(_FREE) if provider.plugin.name == _ECHO else None)
+
+    def _target(self, provider: Provider, upstream: str, *, public: str, weight: int = 1) -> RouteTarget:
+        """Return one target of the public name; without a model of that name in the file the provider's clocks hold."""
+        timeouts = self._settings.timeouts_for(model=public, provider=provider.name)
         keys = provider.settings.credentials
         target = Target(
             provider=provider.name,
@@ -208,7 +238,7 @@ class RouteBuilder:
             options=provider.settings.options,
             timeouts=timeouts,
         )
-        whole = target if self._has_own_clock(model, provider.name) else _patient(target)
+        whole = target if self._has_own_clock(public, provider.name) else _patient(target)
         return RouteTarget(
             provider=provider.name,
             adapter=provider.adapter,
@@ -218,13 +248,13 @@ class RouteBuilder:
             vendor=(provider.plugin.catalog or "") if provider.is_vendors_own else "",
             weight=weight,
             dedicated_to=provider.settings.dedicated_to,
-            price=price or (price_from_settings(_FREE) if provider.plugin.name == _ECHO else None),
+            price=self._price(provider, upstream, public=public),
         )
 
-    def _has_own_clock(self, model: str | None, provider: str) -> bool:
+    def _has_own_clock(self, model: str, provider: str) -> bool:
         """Whether the operator set the clock for the first token himself."""
         scopes = [self._settings.providers[provider].timeouts]
-        if model is not None:
+        if model in self._settings.models:
             scopes.append(self._settings.models[model].timeouts)
         return any(scope.first_token_s is not None for scope in scopes)
 

@@ -1,4 +1,4 @@
-"""The last way into the ledger: usage events on this machine's disk, when neither the store nor the database takes them.
+"""The last way into the ledger: usage events on this machine's disk, when no store and no database takes them.
 
 Law: an answer that a provider has billed is never refused for want of a place to write its price; whatever is spooled
 reaches the database once, by this process or the next.

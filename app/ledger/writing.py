@@ -1,4 +1,4 @@
-"""Entries into the database, whole batches or one by one. Law: what the database refuses for good is parked, not lost."""
+"""Entries into the database, in batches or one by one. Law: what the database refuses for good is parked."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence

@@ -93,6 +93,11 @@ class Grant:
         return self.reservation.id
 
     @property
+    def is_local(self) -> bool:
+        """Whether this process alone keeps it, as the shared store did not answer."""
+        return self.uncounted is not None
+
+    @property
     def uses(self) -> list[LimitUse]:
         """Each limit and how much of it is used; nothing if the same was granted before."""
         return [LimitUse(rule, used) for rule, used in zip(self.rules, self.granted.used, strict=False)]
@@ -131,7 +136,8 @@ Spawn = Callable[[Coroutine[Any, Any, Any]], None]
 class Backing:
     """What accounts rest on beside the store. `journal` is there where the store does not outlive the process.
 
-    `local` keeps limits while the store is away, divided by `share()`, the number of workers.
+    `local` keeps limits while the store is away, divided by `share()`, the number of workers. `is_overfull` is whether
+    so much waits for the ledger that nothing more may be admitted that must be counted.
     """
 
     opener: Opener
@@ -140,6 +146,7 @@ class Backing:
     spawn: Spawn
     local: AccountStore
     share: Callable[[], int]
+    is_overfull: Callable[[], bool]
     journal: Journal | None = None
 
 
@@ -161,6 +168,7 @@ class Accounts:
         self._fallback = backing.fallback
         self._local = backing.local
         self._share = backing.share
+        self._is_overfull = backing.is_overfull
         self._spawn = backing.spawn
         self._metrics = metrics
         self._journal = backing.journal
@@ -182,6 +190,8 @@ class Accounts:
         budgets = () if is_free else policy.budgets
         if not demand.is_priced and (budgets or any(rule.dimension == "cost" for rule in rules)):
             raise ModelNotPriced(f"a budget applies, and the model {demand.model[:100]!r} has no price")
+        if budgets and self._is_overfull():
+            raise _uncountable()
         windows = tuple(_window(rule, demand) for rule in rules)
         money = Money(demand.fixed_nusd, demand.rate_nusd, demand.cap, MIN_OUTPUT_TOKENS)
         slots = tuple(limit.slots for limit in policy.in_flight)

@@ -11,7 +11,7 @@ from app.db.engine import Database
 from app.domain.usage.balances import account_total, known_events
 from app.kernel.errors import Unavailable
 from app.limits.policy import BudgetRule
-from app.stores.accounts import AccountStore, BudgetAccount
+from app.stores.accounts import AccountStore, BudgetAccount, Pending
 from app.stores.counting import counts_for
 
 _TRIES = 8
@@ -26,27 +26,31 @@ class LedgerOpener:
         self._store = store
         self._database = database
 
+    async def expected(self, rule: BudgetRule, account: BudgetAccount, pending: Pending) -> int:
+        """Return what an account has used: the ledger's sum, and what of the queue is not in the ledger yet."""
+        scope = rule.account_scope
+        counted = {UUID(entry.id): entry.cost_nusd for entry in pending.entries if counts_for(account, scope, entry)}
+        async with self._database.snapshot() as connection:
+            base = await account_total(
+                connection,
+                scope_kind=rule.scope,
+                scope_id=UUID(scope.id),
+                since=_moment(account.start_ms),
+                until=_moment(account.end_ms),
+            )
+            known = await known_events(connection, counted)
+        return base + sum(cost for event_id, cost in counted.items() if event_id not in known)
+
     async def open(self, budget: BudgetRule, account: BudgetAccount, *, partition: int, force: bool = False) -> None:
         """Make an account, or with `force` correct one; raises `StoreUnavailable` or `GatewayError`."""
-        scope = budget.account_scope
         for _ in range(_TRIES):
             pending = await self._store.pending(partition)
-            counted = [entry for entry in pending.entries if counts_for(account, scope, entry)]
-            async with self._database.snapshot() as connection:
-                base = await account_total(
-                    connection,
-                    scope_kind=budget.scope,
-                    scope_id=UUID(scope.id),
-                    since=_moment(account.start_ms),
-                    until=_moment(account.end_ms),
-                )
-                known = await known_events(connection, {UUID(entry.id) for entry in counted})
-            on_the_way = {entry.id: entry.cost_nusd for entry in counted if UUID(entry.id) not in known}
+            base_nusd = await self.expected(budget, account, pending)
             if await self._store.open_account(
                 account,
                 partition=partition,
-                scope=scope,
-                base_nusd=base + sum(on_the_way.values()),
+                scope=budget.account_scope,
+                base_nusd=base_nusd,
                 mark=pending.mark,
                 force=force,
             ):

@@ -1,16 +1,15 @@
-"""Budget periods: from midnight to midnight of a time zone. Law: pure; the moment is given."""
+"""Budget periods in the store's milliseconds. Law: pure; the moment is given."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
+from app.domain.quotas.periods import period_at
 from app.settings.policy import Period
 
 _MS_PER_S = 1_000
+_QUARTER_S = 900
 _REMEMBERED = 1_024
-_DAYS_PER_WEEK = 7
-_MONTHS_PER_YEAR = 12
 
 
 class Bounds(NamedTuple):
@@ -20,36 +19,19 @@ class Bounds(NamedTuple):
     end_ms: int
 
 
-TOTAL = Bounds(0, 0)
-
-
 def bounds_of(period: Period, *, timezone: str, at_ms: int) -> Bounds:
-    """Return the period that holds a moment. Weeks begin on Monday; a day has 23 to 25 hours where clocks are moved."""
+    """Return the period that holds a moment of the store's time."""
     if period == "total":
-        return TOTAL
-    # Any moment of the same quarter of an hour falls into the same period: no zone has ever been finer since 1972.
-    return _bounds(period, timezone, at_ms // 900_000)
+        return Bounds(0, 0)
+    # Moments of the same quarter of an hour are in the same period: midnights are at quarters everywhere since 1972.
+    return _bounds(period, timezone, at_ms // (_QUARTER_S * _MS_PER_S))
 
 
 @lru_cache(_REMEMBERED)
 def _bounds(period: Period, timezone: str, quarter: int) -> Bounds:
-    zone = ZoneInfo(timezone) if timezone != "UTC" else UTC
-    now = datetime.fromtimestamp(quarter * 900, UTC).astimezone(zone)
-    midnight = datetime(now.year, now.month, now.day, tzinfo=zone)
-    if period == "day":
-        return Bounds(_ms(midnight), _ms(_days_later(midnight, 1)))
-    if period == "week":
-        monday = _days_later(midnight, -midnight.weekday())
-        return Bounds(_ms(monday), _ms(_days_later(monday, _DAYS_PER_WEEK)))
-    first = midnight.replace(day=1)
-    years, month = divmod(first.month, _MONTHS_PER_YEAR)
-    return Bounds(_ms(first), _ms(first.replace(year=first.year + years, month=month + 1)))
+    found = period_at(datetime.fromtimestamp(quarter * _QUARTER_S, UTC), period=period, timezone=timezone)
+    return Bounds(_ms(found.starts_at), _ms(found.resets_at))
 
 
-def _days_later(midnight: datetime, days: int) -> datetime:
-    """Return a midnight so many days away: arithmetic on wall time, so that it is one whatever the clocks do."""
-    return midnight + timedelta(days=days)
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp()) * _MS_PER_S
+def _ms(moment: datetime | None) -> int:
+    return 0 if moment is None else int(moment.timestamp()) * _MS_PER_S

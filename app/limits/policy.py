@@ -4,20 +4,16 @@ What several settings say of the same thing (the file and the admin API, or two 
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
-from uuid import UUID
+from typing import NamedTuple
 
 import msgspec
 
-from app.domain.keys.principal import Principal, ScopedPolicy
-from app.domain.tenants.policies import Allowance, Budget, Limits
+from app.domain.keys.principal import Principal
+from app.domain.tenants.policies import Allowance, Budget, Limits, ScopeKind
+from app.domain.usage.entries import partition_of
 from app.limits.periods import bounds_of
-from app.settings.model import BudgetSettings, LimitSettings
 from app.settings.policy import Algorithm, Dimension, Period
 from app.stores.accounts import AccountScope, BudgetAccount, Slots
-from app.stores.protocols import PARTITIONS
-
-ScopeKind = Literal["organization", "team", "key"]
 
 _MINUTE_S = 60
 _MS_PER_S = 1_000
@@ -87,12 +83,12 @@ class _Scope(NamedTuple):
     id: str
 
 
-def policy_of(principal: Principal, *, limits: LimitSettings, budget: BudgetSettings | None) -> Policy:
-    """Return what binds a principal: the file's settings bind each organisation, the stored ones their own scope."""
+def policy_of(principal: Principal, *, limits: Limits, budget: Budget | None) -> Policy:
+    """Return what binds a principal: `limits` and `budget` are the file's, which bind each organisation."""
     organization = _Scope("organization", principal.organization_id.hex)
-    rules = list(_file_rules(organization, limits))
+    rules = list(_rules(organization, limits))
     in_flight = _slots(organization, limits.concurrency)
-    budgets = [] if budget is None else [_file_budget(organization, budget)]
+    budgets = [] if budget is None else [_budget(organization, budget)]
     caps = [limits.max_output_tokens]
     for policy in principal.policies:
         scope = _Scope(policy.kind, policy.id.hex)
@@ -111,29 +107,22 @@ def policy_of(principal: Principal, *, limits: LimitSettings, budget: BudgetSett
     )
 
 
-def policy_of_scope(policy: ScopedPolicy) -> Policy:
-    """Return what is set on one scope alone."""
-    scope = _Scope(policy.kind, policy.id.hex)
-    limits, budget = policy.limits, policy.budget
-    return Policy(
-        partition=partition_of(policy.organization_id),
-        rules=() if limits is None else _lowest(_rules(scope, limits)),
-        in_flight=() if limits is None else tuple(_slots(scope, limits.concurrency)),
-        budgets=() if budget is None else (_budget(scope, budget),),
-    )
+def budget_rule(kind: ScopeKind, scope_id: str, budget: Budget) -> BudgetRule:
+    """Return a budget that sits on one scope; its id is in hexadecimal."""
+    return _budget(_Scope(kind, scope_id), budget)
 
 
-def partition_of(organization_id: UUID) -> int:
-    """Return the partition of an organisation."""
-    return organization_id.int % PARTITIONS
+def slots_key(kind: ScopeKind, scope_id: str) -> str:
+    """Return under which key a scope's requests in flight are kept."""
+    return f":c:{_LETTERS[kind]}{scope_id}"
 
 
-def _file_rules(scope: _Scope, limits: LimitSettings) -> Iterator[Rule]:
-    yield from _per_minute(scope, limits)
-    for rule in limits.rules:
-        yield _rule(
-            scope, rule.dimension, rule.limit, window_s=rule.window_s, algorithm=limits.algorithm, model=rule.model
-        )
+def window_key(
+    kind: ScopeKind, scope_id: str, *, dimension: Dimension, window_s: int, algorithm: Algorithm, model: str | None
+) -> str:
+    """Return under which key a scope's window is kept: its limit is not part of it, so that a new one goes on."""
+    letter = "w" if algorithm == "sliding_window" else "tb"
+    return f":{letter}:{_LETTERS[kind]}{scope_id}:{dimension}:{window_s}:{model or ''}"
 
 
 def _rules(scope: _Scope, limits: Limits) -> Iterator[Rule]:
@@ -144,7 +133,7 @@ def _rules(scope: _Scope, limits: Limits) -> Iterator[Rule]:
         )
 
 
-def _per_minute(scope: _Scope, limits: Limits | LimitSettings) -> Iterator[Rule]:
+def _per_minute(scope: _Scope, limits: Limits) -> Iterator[Rule]:
     if limits.requests_per_minute is not None:
         yield _rule(scope, "requests", limits.requests_per_minute, window_s=_MINUTE_S, algorithm=limits.algorithm)
     if limits.tokens_per_minute is not None:
@@ -154,10 +143,9 @@ def _per_minute(scope: _Scope, limits: Limits | LimitSettings) -> Iterator[Rule]
 def _rule(
     scope: _Scope, dimension: Dimension, limit: int, *, window_s: int, algorithm: Algorithm, model: str | None = None
 ) -> Rule:
-    kind = "w" if algorithm == "sliding_window" else "tb"
     return Rule(
         scope=scope.kind,
-        key=f":{kind}:{_LETTERS[scope.kind]}{scope.id}:{dimension}:{window_s}:{model or ''}",
+        key=window_key(scope.kind, scope.id, dimension=dimension, window_s=window_s, algorithm=algorithm, model=model),
         dimension=dimension,
         limit=limit,
         window_ms=window_s * _MS_PER_S,
@@ -169,17 +157,12 @@ def _rule(
 def _slots(scope: _Scope, limit: int | None) -> list[InFlight]:
     if limit is None:
         return []
-    return [InFlight(scope=scope.kind, slots=Slots(f":c:{_LETTERS[scope.kind]}{scope.id}", limit))]
+    return [InFlight(scope=scope.kind, slots=Slots(slots_key(scope.kind, scope.id), limit))]
 
 
 def _budget(scope: _Scope, budget: Budget) -> BudgetRule:
     down = budget.on_accounting_down
     allowed = down.allow_nusd if isinstance(down, Allowance) else None
-    return _budget_rule(scope, budget.amount_nusd, budget.period, budget.timezone, allowed)
-
-
-def _file_budget(scope: _Scope, budget: BudgetSettings) -> BudgetRule:
-    allowed = budget.on_accounting_down.allow_nusd
     return _budget_rule(scope, budget.amount_nusd, budget.period, budget.timezone, allowed)
 
 

@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from app.domain.usage.codec import decode_events, encode_event
-from app.domain.usage.schemas import UsageEvent
+from app.domain.usage.codec import decode_events
+from app.domain.usage.entries import entry_of
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid7_text
 from app.limits.orphans import read_orphan
 from app.observability.metrics import ORPHANS, Metrics
 from app.stores.accounts import AccountStore, Charge, Expired, Reservation
-from app.stores.entries import UsageEntry
 from app.stores.errors import StoreUnavailable
 from app.stores.protocols import Leases
 
@@ -89,12 +88,6 @@ def orphan_charge(hold: Expired) -> Charge:
         granted=granted,
         amounts=(),
         cost_nusd=sum(event.cost_nusd or 0 for event in events),
-        entries=tuple(_entry(event, partition=hold.partition, at_ms=granted.at_ms) for event in events),
+        entries=tuple(entry_of(event) for event in events),
         mode="orphan",
     )
-
-
-def _entry(event: UsageEvent, *, partition: int, at_ms: int) -> UsageEntry:
-    team = "" if event.team_id is None else event.team_id.hex
-    scopes = (event.organization_id.hex, team, event.key_id.hex)
-    return UsageEntry(partition, event.event_id.hex, encode_event(event), at_ms, event.cost_nusd or 0, scopes)

@@ -66,6 +66,7 @@ LEDGER_DRIFT = Family(
     "gateway_ledger_drift_nusd", "Difference that the last reconciliation found, in nano-USD.", (), "gauge", "live_max"
 )
 LEDGER_PARKED = Family("gateway_ledger_parked_total", "Usage events that the database refused for good.")
+LEDGER_QUEUE = Family("gateway_ledger_queue_depth", "Usage events on their way to the ledger.", (), "gauge", "live_max")
 ORPHANS = Family("gateway_ledger_orphans_total", "Holds that were charged because nobody settled them.")
 
 FAMILIES = (
@@ -85,6 +86,7 @@ FAMILIES = (
     LIMIT_DENIALS,
     LEDGER_DRIFT,
     LEDGER_PARKED,
+    LEDGER_QUEUE,
     ORPHANS,
 )
 _BY_NAME = {family.name: family for family in FAMILIES}

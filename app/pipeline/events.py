@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 from msgspec import structs
 
-from app.domain.usage.codec import decode_events, encode_event
+from app.domain.usage.codec import decode_events
+from app.domain.usage.entries import entry_of
 from app.domain.usage.schemas import UsageEvent
 from app.kernel.ids import adjustment_id, attempt_id
 from app.limits.accounts import Amounts
 from app.limits.estimate import guess_tokens
 from app.limits.orphans import read_orphan
-from app.limits.policy import partition_of
 from app.pipeline.exchange import Attempt, Exchange
 from app.stores.entries import UsageEntry
 from providers.types import Usage
@@ -36,23 +36,6 @@ def events_of(exchange: Exchange, *, at_ms: int, now_ns: int) -> list[UsageEvent
         _event(exchange, attempt, at=at, now_ns=now_ns, is_final=position == last)
         for position, attempt in enumerate(exchange.attempts)
     ]
-
-
-def entries_of(events: list[UsageEvent], *, at_ms: int) -> list[UsageEntry]:
-    """Return the events as the usage queue takes them."""
-    return [entry_of_event(event, at_ms=at_ms) for event in events]
-
-
-def entry_of_event(event: UsageEvent, *, at_ms: int) -> UsageEntry:
-    """Return an event as the usage queue takes it."""
-    return UsageEntry(
-        partition_of(event.organization_id),
-        event.event_id.hex,
-        encode_event(event),
-        at_ms,
-        event.cost_nusd or 0,
-        (event.organization_id.hex, "" if event.team_id is None else event.team_id.hex, event.key_id.hex),
-    )
 
 
 def amounts_of(events: list[UsageEvent]) -> Amounts:
@@ -153,7 +136,7 @@ def _under_way(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: in
     return _event(exchange, ended, at=at, now_ns=now_ns, is_final=True)
 
 
-def corrections(events: list[UsageEvent], orphan: bytes, *, at_ms: int) -> tuple[list[UsageEntry], int]:
+def corrections(events: list[UsageEvent], orphan: bytes) -> tuple[list[UsageEntry], int]:
     """Return the entries that make what a sweeper charged into what a request really came to, and their cost."""
     charged = {event.event_id: event for event in decode_events(read_orphan(orphan).events)}
     corrected = []
@@ -163,7 +146,7 @@ def corrections(events: list[UsageEvent], orphan: bytes, *, at_ms: int) -> tuple
             corrected.append(structs.replace(event, is_final=False))
         elif before != event:
             corrected.append(_adjustment(event, before))
-    return entries_of(corrected, at_ms=at_ms), sum(event.cost_nusd or 0 for event in corrected)
+    return [entry_of(event) for event in corrected], sum(event.cost_nusd or 0 for event in corrected)
 
 
 def _adjustment(event: UsageEvent, orphan: UsageEvent) -> UsageEvent:

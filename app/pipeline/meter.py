@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 import msgspec
 
+from app.domain.usage.entries import entry_of
 from app.domain.usage.schemas import UsageEvent
 from app.kernel.clock import Clock
 from app.kernel.money import format_usd
 from app.limits.accounts import NOTHING, Accounts, Grant
 from app.limits.estimate import Estimator
 from app.limits.holds import Holds
-from app.pipeline.events import amounts_of, corrections, entries_of, events_of
+from app.pipeline.events import amounts_of, corrections, events_of
 from app.pipeline.exchange import Answer, Exchange, LiveBody, Next
 from providers.errors import ProviderError
 from providers.framing import sse
@@ -96,11 +97,11 @@ class Meter:
         at_ms = accounts.time.at_ms(exchange.started_ns) if grant is None else grant.granted.at_ms
         events = events_of(exchange, at_ms=at_ms, now_ns=self._clock.monotonic_ns())
         amounts = NOTHING if grant is None else amounts_of(events)
-        charged = await accounts.settle(grant, entries_of(events, at_ms=at_ms), amounts)
+        charged = await accounts.settle(grant, [entry_of(event) for event in events], amounts)
         if grant is not None:
             self._learn(exchange, events)
             if charged is not None and charged.state == "orphaned":
-                await accounts.adjust(grant, *corrections(events, charged.orphan, at_ms=at_ms))
+                await accounts.adjust(grant, *corrections(events, charged.orphan))
 
     def _learn(self, exchange: Exchange, events: list[UsageEvent]) -> None:
         """Let the estimates of a model follow what its provider reports."""

@@ -14,7 +14,7 @@ from providers.types import Target, Timeouts
 class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     """One target of a route: where, who speaks to it, at what price.
 
-    `price` is the operator's, absent where the catalogue's for `vendor` holds.
+    `price` is the operator's, of the file or else of the admin API, absent where the catalogue's for `vendor` holds.
     `target` has the clocks for streams, `whole_target` those for answers that are not streamed: a provider sends the
     head of such an answer when it has finished, so the clock for the first token runs there only if the operator set
     it.
@@ -114,15 +114,22 @@ class ProviderRoute:
     """
 
     def __init__(
-        self, known: Mapping[str, Route], *, template: Route | None, recognises: Callable[[str], bool] | None = None
+        self,
+        known: Mapping[str, Route],
+        *,
+        template: Route | None,
+        recognises: Callable[[str], bool] | None = None,
+        price_of: Callable[[str, str], Price | None] | None = None,
     ) -> None:
         """Make one; `known` are its models by upstream name, `template` serves the others if given.
 
         With `recognises`, it serves only those others that it is true of, and those also by their bare names.
+        `price_of` tells what the operator asks for an upstream model under a public name.
         """
         self._known = dict(known)
         self._template = template
         self._recognises = recognises
+        self._price_of = price_of
 
     def route(self, name: str, model: str) -> Route | None:
         """Return the route for an upstream model, under the public name `name`."""
@@ -140,6 +147,7 @@ class ProviderRoute:
             first,
             target=msgspec.structs.replace(first.target, model=model),
             whole_target=msgspec.structs.replace(first.whole_target, model=model),
+            price=first.price if self._price_of is None else self._price_of(model, name) or first.price,
         )
         return msgspec.structs.replace(self._template, name=name, targets=(target,))
 

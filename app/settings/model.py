@@ -127,6 +127,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     body_limit_bytes: Annotated[
         int, Meta(description="The largest request body; larger ones are a 413.", ge=1024, le=1024 * 1024 * 1024)
     ] = _BODY_LIMIT_BYTES
+    spool: Annotated[
+        str,
+        Meta(
+            description="A folder for usage that neither `state` nor `database` takes; with SQLite beside its file.",
+            min_length=1,
+        ),
+    ] = ".gateway/spool"
+    reconcile_s: Annotated[int, Meta(description="How often all books are compared, in seconds.", ge=1, le=86_400)] = (
+        3_600
+    )
     master_secret: Annotated[Secret | None, derived()] = None
     """`GATEWAY_MASTER_SECRET`: the pepper of key hashes and the key of stored credentials; at least 32 bytes."""
     admin_key: Annotated[Secret | None, derived()] = None

@@ -62,12 +62,13 @@ class JournalFiles:
         data = _HEAD.pack(len(record), zlib.crc32(record)) + record
         try:
             written = os.write(file, data)
-            if written < len(data):
-                raise OSError("the journal's disk is full")
         except OSError:
-            # What came after a torn record would not be read: the file ends where the last whole record does.
             os.ftruncate(file, self.size_bytes)
             raise
+        if written < len(data):
+            # What came after a torn record would not be read: the file ends where the last whole record does.
+            os.ftruncate(file, self.size_bytes)
+            raise OSError("the journal's disk is full")
         self.size_bytes += len(data)
         self.is_synced = False
         return self._number

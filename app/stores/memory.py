@@ -192,3 +192,7 @@ class MemoryStores:
     async def ping(self) -> bool:
         """Return true."""
         return True
+
+    def sweep(self) -> None:
+        """Forget empty windows and the like."""
+        self.accounts.sweep()

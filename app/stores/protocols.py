@@ -158,3 +158,7 @@ class Stores(Protocol):
     async def ping(self) -> bool:
         """Return, within 250 ms, whether the store answers."""
         ...
+
+    def sweep(self) -> None:
+        """Let go of what is as if it had never been; to be called now and then."""
+        ...

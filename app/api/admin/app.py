@@ -11,9 +11,12 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 from app.api.admin.admin_keys import AdminKeyController
 from app.api.admin.audit import AuditController
 from app.api.admin.bodies import MAX_BYTES, refuse_missing_body
+from app.api.admin.budgets import BudgetController
 from app.api.admin.keys import KeyController
+from app.api.admin.limits import LimitController
 from app.api.admin.organizations import OrganizationController
 from app.api.admin.parameters import IdempotencyKey, IfMatch
+from app.api.admin.prices import PriceController
 from app.api.admin.problems import EXCEPTION_HANDLERS
 from app.api.admin.teams import TeamController
 from app.api.admin.usage import UsageController
@@ -43,6 +46,9 @@ _TAGS = [
     Tag(name="Keys", description="Keys of the inference API."),
     Tag(name="Admin keys", description="Keys of this API, with role and scope."),
     Tag(name="Usage", description="What was used, and what it cost."),
+    Tag(name="Limits", description="How much may be asked for, and how much of that is used now."),
+    Tag(name="Budgets", description="How much may be spent, and how much is."),
+    Tag(name="Prices", description="What models cost. Those of the file win; these win over the catalogue's."),
     Tag(name="Audit", description="Who changed what."),
 ]
 
@@ -79,6 +85,9 @@ def admin_router(services: AdminServices, *, authenticate: Authenticate) -> Rout
             KeyController,
             AdminKeyController,
             UsageController,
+            LimitController,
+            BudgetController,
+            PriceController,
             AuditController,
         ],
         middleware=[with_authentication],
@@ -100,7 +109,7 @@ def admin_openapi(version: str, **kwargs: Any) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="LLM gateway: administration",
         version=version,
-        description="Organizations, teams, keys, usage and audit. Errors are RFC 9457 problem details.",
+        description="Tenants, keys, limits, budgets, prices, usage and audit. Errors are RFC 9457 problem details.",
         components=_COMPONENTS,
         tags=_TAGS,
         operation_id_creator=_operation_id,

@@ -4,6 +4,7 @@ import msgspec
 
 from app.domain.audit.schemas import AuditEntry
 from app.domain.keys.schemas import AdminKey, ApiKey
+from app.domain.prices.schemas import ModelPrice
 from app.domain.tenants.schemas import Organization, Team
 
 
@@ -32,6 +33,13 @@ class AdminKeyPage(msgspec.Struct, frozen=True):
     """Some admin keys, newest first, and the cursor of those that follow; null at the end."""
 
     items: list[AdminKey]
+    cursor: str | None
+
+
+class PricePage(msgspec.Struct, frozen=True):
+    """Some prices, newest first and then those of the file, and the cursor of those that follow; null at the end."""
+
+    items: list[ModelPrice]
     cursor: str | None
 
 

@@ -81,7 +81,7 @@ class AuditedObjects(Generic[Record]):
             action,
             kind=self._kind,
             object_id=record.id,
-            organization_id=record.id if self._kind == "organization" else record.organization_id,
+            organization_id=record.id if self._kind == "organization" else getattr(record, "organization_id", None),
             before=before,
             after=after,
         )

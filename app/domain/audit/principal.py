@@ -59,5 +59,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 COMMAND_LINE = Principal(kind="command_line", id="command_line", name="llm-gateway", role=Role.OWNER)
 """Whoever may run commands on the host owns the installation."""
 
+LEDGER = Principal(kind="system", id="ledger", name="ledger", role=Role.OWNER)
+"""The gateway itself, when it finds that its books disagree."""
+
 ENVIRONMENT = Principal(kind="environment", id="GATEWAY_ADMIN_KEY", name="GATEWAY_ADMIN_KEY", role=Role.OWNER)
 """Whoever presents the key that the environment names."""

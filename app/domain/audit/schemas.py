@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-ObjectKind = Literal["organization", "team", "key", "admin_key"]
-Action = Literal["create", "update", "delete", "revoke", "rotate"]
+ObjectKind = Literal["organization", "team", "key", "admin_key", "price", "ledger"]
+Action = Literal["create", "update", "delete", "revoke", "rotate", "reconcile"]
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +30,14 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """Something was written; whoever keeps a snapshot of it drops the snapshot."""
+    """Something was written; whoever keeps a snapshot of it drops the snapshot.
+
+    `kind` is an `ObjectKind`, or what a newer release calls one: workers of two releases read one feed.
+    """
 
     seq: int
     at: datetime
-    kind: ObjectKind
+    kind: str
     object_id: UUID
 
 

@@ -1,15 +1,12 @@
 """Who calls the inference API, and what they may do."""
 
 from collections.abc import Iterator
-from typing import Literal
 from uuid import UUID
 
 import msgspec
 
 from app.domain.keys.schemas import KeyRecord
-from app.domain.tenants.policies import Budget, Limits
-
-ScopeKind = Literal["organization", "team", "key"]
+from app.domain.tenants.policies import Budget, Limits, ScopeKind
 
 
 class ScopedPolicy(msgspec.Struct, frozen=True, kw_only=True):

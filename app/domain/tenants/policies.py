@@ -31,6 +31,9 @@ Tags = Annotated[
 Usd = Annotated[str, Meta(max_length=20, pattern=r"^[0-9]+(\.[0-9]{1,9})?$", description="Decimal USD.")]
 _Count = Annotated[int, Meta(ge=1, le=_COUNT_MAX)]
 
+ScopeKind = Literal["organization", "team", "key"]
+"""What limits, budgets and cache settings may sit on."""
+
 
 class LimitRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """At most `limit` of a dimension in any window of `window_s` seconds; `cost` is limited in USD, as a string."""

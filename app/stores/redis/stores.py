@@ -62,3 +62,6 @@ class RedisStores:
     async def ping(self) -> bool:
         """Return, within 250 ms, whether Redis answers."""
         return await self.hot.ping()
+
+    def sweep(self) -> None:
+        """Do nothing: Redis lets keys expire."""

@@ -21,6 +21,7 @@ from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.secrets import derive_pepper
 from app.domain.services import AdminServices
 from app.kernel.clock import ManualClock
+from app.settings.model import Settings
 from providers.types import Secret
 
 MASTER = Secret("a master secret of at least 32 bytes")
@@ -66,6 +67,7 @@ class Plane:
     database: Database
     clock: ManualClock
     told: list[tuple[str, UUID]] = field(default_factory=list)
+    settings: Settings = field(default_factory=Settings)
 
     def client(self, key: str | None) -> httpx.AsyncClient:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
@@ -113,7 +115,10 @@ async def plane(url: str, app: Litestar, current: Current) -> AsyncIterator[Plan
     async def notify(kind: str, object_id: UUID) -> None:
         told.append((kind, object_id))
 
-    services = AdminServices.over(database, clock=clock, master_secret=MASTER, notify=notify)
+    services = AdminServices.over(
+        database, clock=clock, master_secret=MASTER, notify=notify, settings=lambda: made.settings
+    )
+    made = Plane(app, services, database, clock, told)
     current.become(services)
     current.authenticate = AdminKeyAuthenticator(
         services.key_repository,
@@ -121,7 +126,7 @@ async def plane(url: str, app: Litestar, current: Current) -> AsyncIterator[Plan
         clock=clock,
         environment_key=Secret(ENVIRONMENT_KEY),
     )
-    yield Plane(app, services, database, clock, told)
+    yield made
     if not database.is_sqlite:
         async with database.transaction() as connection:
             await connection.exec_driver_sql(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
@@ -143,6 +148,13 @@ class World:
     ours: dict[str, Any]
     theirs: dict[str, Any]
     callers: dict[str, httpx.AsyncClient]
+    root: httpx.AsyncClient
+
+    async def make_price(self) -> None:
+        """Make the price of this world anew: an installation has one of each, and a test may have deleted it."""
+        for price in (await self.root.get("/prices")).json()["items"]:
+            await self.root.delete(f"/prices/{price['id']}")
+        self.ours["prices"] = (await self.root.post("/prices", json={"model": "m", "input": "1"})).json()
 
 
 async def _populate(root: httpx.AsyncClient, name: str) -> dict[str, Any]:
@@ -163,6 +175,8 @@ async def world(plane: Plane, root: httpx.AsyncClient) -> AsyncIterator[World]:
             spec = {"name": f"{scope} {role}", "role": role, "organization_id": organization_id}
             made = await root.post("/admin-keys", json=spec)
             callers[f"{scope} {role}"] = plane.client(made.json()["secret"])
-    yield World(ours, theirs, callers)
+    made = World(ours, theirs, callers, root)
+    await made.make_price()
+    yield made
     for client in callers.values():
         await client.aclose()

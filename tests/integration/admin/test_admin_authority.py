@@ -18,23 +18,30 @@ BODIES: dict[str, dict[str, object]] = {
     "create_admin_key": {"name": "x", "role": "viewer"},
     "patch_admin_key": {"name": "x"},
     "rotate_admin_key": {},
+    "put_limits": {"concurrency": 7},
+    "put_budget": {"amount": "7"},
+    "create_price": {"model": "x", "input": "1"},
+    "patch_price": {"input": "2"},
 }
+SCOPES = {"organization": "organizations", "team": "teams", "key": "keys"}
 
 
 def handlers(plane) -> list[tuple[str, str, HTTPRouteHandler]]:
     return [
-        (method, path, handler)
+        (method, path.replace("{scope_kind:str}", scope), handler)
         for path, methods in plane.app.route_handler_method_map.items()
         if path.startswith("/admin/v1")
         for method, handler in methods.items()
         if isinstance(handler, HTTPRouteHandler) and method not in {"OPTIONS", "HEAD"}
+        for scope in (SCOPES if "{scope_kind:str}" in path else [""])
     ]
 
 
 def target_of(path: str, objects: dict[str, dict[str, str]]) -> str:
-    resource = path.split("/")[3]
+    parts = path.split("/")[3:]
+    resource = SCOPES[parts[1]] if parts[0] in {"limits", "budgets"} else parts[0]
     identifier = objects[resource]["id"] if resource in objects else ""
-    return "/".join(identifier if "{" in part else part for part in path.split("/")[3:])
+    return "/".join(identifier if "{" in part else part for part in parts)
 
 
 async def call(client: httpx.AsyncClient, method: str, path: str, handler: HTTPRouteHandler) -> httpx.Response:
@@ -50,10 +57,12 @@ def needed(method: str, path: str) -> str:
 
 async def test_every_route_under_every_role(plane, world) -> None:
     routes = handlers(plane)
-    assert len(routes) >= 23
+    assert len(routes) >= 23 + 18 + 5
     ranks = {"viewer": 0, "admin": 1, "owner": 2}
     for method, path, handler in routes:
         for name, client in world.callers.items():
+            if handler.handler_name == "delete_price":
+                await world.make_price()
             answer = await call(client, method, target_of(path, world.ours), handler)
             if name == "nobody":
                 assert answer.status_code == 401, (method, path)
@@ -67,7 +76,7 @@ async def test_every_route_under_every_role(plane, world) -> None:
 async def test_others_objects_are_exactly_as_absent(plane, world) -> None:
     absent = {name: {"id": str(uuid4())} for name in world.theirs}
     for method, path, handler in handlers(plane):
-        if "{" not in path:
+        if "{" not in path or path.startswith("/admin/v1/prices"):  # prices are the installation's
             continue
         client = world.callers["ours owner"]
         theirs = await call(client, method, target_of(path, world.theirs), handler)
@@ -113,6 +122,33 @@ async def test_an_organizations_people_cannot_unbind_it(world, caller: str) -> N
         assert (await client.patch(path, json=patch)).status_code == 403
     assert (await client.post("/organizations", json={"name": "x"})).status_code == 403
     assert (await client.delete(path)).status_code == 403
+
+
+@pytest.mark.parametrize("caller", ["ours viewer", "ours admin", "ours owner"])
+async def test_nor_by_its_limits_and_budgets(world, root: httpx.AsyncClient, caller: str) -> None:
+    client = world.callers[caller]
+    organization = world.ours["organizations"]["id"]
+    for resource, body in (("limits", {"concurrency": 1}), ("budgets", {"amount": "0.10"})):
+        path = f"/{resource}/organization/{organization}"
+        assert (await root.put(path, json=body)).status_code == 200
+        for answer in (await client.put(path, json=body), await client.delete(path)):
+            assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
+        field = "limits" if resource == "limits" else "budget"
+        assert (await client.get(path)).json()[field] is not None
+
+
+async def test_only_the_installation_makes_prices(world) -> None:
+    for caller in ("ours admin", "ours owner"):
+        client = world.callers[caller]
+        path = f"/prices/{world.ours['prices']['id']}"
+        for answer in (
+            await client.post("/prices", json={"model": "x", "input": "0"}),
+            await client.patch(path, json={"input": "0"}),
+            await client.delete(path),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
+        assert (await client.get(path)).json()["input"] == "1.000000000"
+    assert (await world.callers["ours viewer"].get("/prices")).json()["items"] != []
 
 
 async def test_an_admin_cannot_make_itself_more(world) -> None:

@@ -15,7 +15,9 @@ from app.domain.audit.principal import COMMAND_LINE, Principal, Role
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.schemas import CreateAdminKey, CreateKey, PatchAdminKey, PatchKey
 from app.domain.keys.secrets import derive_pepper
+from app.domain.prices.schemas import CreatePrice
 from app.domain.services import AdminServices
+from app.domain.tenants.policies import Budget, Limits
 from app.domain.tenants.schemas import CreateOrganization, CreateTeam, PatchOrganization, PatchTeam
 from app.kernel.clock import ManualClock
 from app.kernel.errors import GatewayError
@@ -35,6 +37,10 @@ ACTIONS = st.sampled_from(
         "rotate admin",
         "rotate foreign admin",
         "become",
+        "unlimit organization",
+        "unbudget organization",
+        "limit foreign team",
+        "create price",
     ]
 )
 steps = st.lists(
@@ -57,7 +63,10 @@ class Attackers:
         made = []
         for name in ("home", "foreign"):
             async with self.services.auditor.transaction(COMMAND_LINE, request_id="r") as transaction:
-                organization = await self.services.organizations.create(transaction, CreateOrganization(name=name))
+                organization = await self.services.organizations.create(
+                    transaction,
+                    CreateOrganization(name=name, limits=Limits(concurrency=1), budget=Budget(amount="1")),
+                )
                 team = await self.services.teams.create(
                     transaction, CreateTeam(name=name, organization_id=organization.id)
                 )
@@ -92,6 +101,16 @@ class Attackers:
             "rotate admin": lambda t: services.admin_keys.rotate(t, own, grace_s=0),
             "rotate foreign admin": lambda t: services.admin_keys.rotate(t, self.foreign_admin, grace_s=0),
             "become": lambda t: services.admin_keys.patch(t, self.foreign_admin, PatchAdminKey(role=Role.OWNER)),
+            "unlimit organization": lambda t: services.quotas.remove_limits(
+                t, "organization", scope_id=place or self.home
+            ),
+            "unbudget organization": lambda t: services.quotas.remove_budget(
+                t, "organization", scope_id=place or self.home
+            ),
+            "limit foreign team": lambda t: services.quotas.set_limits(
+                t, "team", scope_id=self.foreign_team, limits=Limits(concurrency=1)
+            ),
+            "create price": lambda t: services.prices.create(t, CreatePrice(model="m", input="0")),
         }
         async with services.auditor.transaction(me, request_id="r") as transaction:
             result = await calls[action](transaction)
@@ -124,6 +143,9 @@ async def run(path: Path, role: Role, sequence: list[tuple[str, Role, bool, int]
         foreign = await services.admin_keys.find(COMMAND_LINE, attackers.foreign_admin)
         assert (foreign.role, foreign.version) == (role, 1)
         assert (await services.teams.find(COMMAND_LINE, attackers.foreign_team)).name == "foreign"
+        home = await services.organizations.find(COMMAND_LINE, attackers.home)
+        assert (home.limits, home.budget) == (Limits(concurrency=1), Budget(amount="1"))
+        assert (await services.prices.page(COMMAND_LINE, limit=9, cursor=None)).items == []
         everything = await services.organizations.page(COMMAND_LINE, limit=200, cursor=None)
         assert len(everything.items) == 3
     finally:

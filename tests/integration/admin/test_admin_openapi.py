@@ -28,7 +28,7 @@ def operations(description: dict[str, Any]) -> list[tuple[str, str, dict[str, An
 
 def test_every_operation_is_described(description: dict[str, Any]) -> None:
     found = operations(description)
-    assert len(found) == 26
+    assert len(found) == 37
     for method, path, operation in found:
         assert path.startswith("/admin/v1/")
         assert operation["summary"]
@@ -46,7 +46,15 @@ def test_every_operation_is_described(description: dict[str, Any]) -> None:
 def test_operation_ids_are_plain_and_unique(description: dict[str, Any]) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(description)]
     assert len(set(ids)) == len(ids)
-    assert {"create_key", "list_keys", "rotate_admin_key", "list_entries"} <= set(ids)
+    assert {
+        "create_key",
+        "list_keys",
+        "rotate_admin_key",
+        "list_entries",
+        "put_limits",
+        "read_budget",
+        "create_price",
+    } <= set(ids)
 
 
 def test_schemas_are_named_plainly(description: dict[str, Any]) -> None:
@@ -61,7 +69,7 @@ def test_schemas_are_named_plainly(description: dict[str, Any]) -> None:
 
 def test_bodies_are_json(description: dict[str, Any]) -> None:
     for method, path, operation in operations(description):
-        takes_body = method in {"post", "patch"} and not path.endswith("/revoke")
+        takes_body = method in {"post", "patch", "put"} and not path.endswith("/revoke")
         assert ("requestBody" in operation) == takes_body
         if takes_body:
             assert list(operation["requestBody"]["content"]) == ["application/json"]

@@ -81,6 +81,9 @@ def test_the_version_is_shown_also_where_nothing_is_installed(run):
         (["serve", "--workers", "0"], "0 is not in the range"),
         (["keys", "create"], "Missing option '--name'"),
         (["keys", "create", "--name", "x", "--tag", "blue"], "'blue' is not NAME=VALUE"),
+        (["keys", "create", "--name", "x", "--rpm", "0"], "Invalid value for '--rpm'"),
+        (["keys", "create", "--name", "x", "--tpm", "many"], "Invalid value for '--tpm'"),
+        (["keys", "create", "--name", "x", "--budget-period", "year"], "Invalid value for '--budget-period'"),
     ],
 )
 def test_a_usage_error_is_exit_code_2_and_names_the_help(run, words, expected):
@@ -130,6 +133,25 @@ def test_keys_are_made_listed_and_revoked(run):
     assert row.split()[1:4] == [public_id, "laptop", "revoked"]
 
 
+def test_a_key_is_made_with_limits_and_a_budget(run):
+    words = ["--budget", "25.00", "--budget-period", "total", "--budget-timezone", "Europe/Zurich"]
+    words += ["--rpm", "60", "--tpm", "100000", "--concurrency", "2", "--max-output-tokens", "512"]
+    made = json.loads(run("keys", "create", "--name", "trial", *words, "--json").stdout)
+    budget = {"amount": "25.00", "period": "total", "timezone": "Europe/Zurich", "on_accounting_down": "deny"}
+    assert made["budget"] == budget
+    limits = {name: value for name, value in made["limits"].items() if value and name != "algorithm"}
+    assert limits == {
+        "requests_per_minute": 60,
+        "tokens_per_minute": 100_000,
+        "concurrency": 2,
+        "max_output_tokens": 512,
+    }
+    plain = json.loads(run("keys", "create", "--name", "monthly", "--budget", "1", "--json").stdout)
+    assert (plain["budget"]["period"], plain["limits"]) == ("month", None)
+    other = json.loads(run("keys", "create", "--name", "slow", "--rpm", "1", "--json").stdout)
+    assert (other["budget"], other["limits"]["requests_per_minute"]) == (None, 1)
+
+
 def test_a_key_is_revoked_by_its_whole_text_or_its_id(run):
     first = json.loads(run("keys", "create", "--name", "one", "--json").stdout)
     second = json.loads(run("keys", "create", "--name", "two", "--json").stdout)
@@ -154,6 +176,19 @@ def test_admin_keys_are_apart(run):
     [
         (["create", "--name", "x", "--role", "owner"], "--role: only an admin key (--admin) has this"),
         (["create", "--admin", "--name", "x", "--may-route"], "--may-route: only an inference key has this"),
+        (
+            ["create", "--admin", "--name", "x", "--budget", "1", "--rpm", "3", "--tag", "a=b"],
+            "--budget, --rpm, --tag: only an inference key has this",
+        ),
+        (["create", "--name", "x", "--budget", "ten"], "--budget: an amount of USD is a decimal string"),
+        (["create", "--name", "x", "--budget", "-1"], "--budget: an amount of USD is a decimal string"),
+        (["create", "--name", "x", "--budget", "9000001"], "--budget: an amount is at most 9000000 USD"),
+        (["create", "--name", "x", "--budget-period", "day"], "--budget-period needs --budget"),
+        (["create", "--name", "x", "--budget-timezone", "UTC"], "--budget-timezone needs --budget"),
+        (
+            ["create", "--name", "x", "--budget", "1", "--budget-timezone", "Mars/Olympus"],
+            "--budget-timezone: 'Mars/Olympus' is not an IANA time zone",
+        ),
         (["create", "--name", "x", "--expires-at", "tomorrow"], "$.expires_at"),
         (["create", "--name", "x", "--expires-at", "2001-01-01T00:00:00Z"], "expires_at has passed"),
         (["create", "--name", "x", "--team", "01980000-0000-7000-8000-000000000000"], "there is no such team"),

@@ -1,6 +1,11 @@
+from datetime import UTC, datetime
+
 import pytest
 
+from app.domain.prices import PriceOverlay
+from app.domain.prices.schemas import StoredPrice
 from app.gateway.routes import RouteBuilder, open_providers
+from app.kernel.ids import uuid7
 from app.observability.metrics import REQUESTS, Metrics
 from app.settings import load
 from providers.registry import Registry
@@ -105,3 +110,73 @@ def test_whole_answers_wait_longer_unless_the_operator_says_otherwise(table):
     timed = LOCAL.replace("api_key: null", "api_key: null, timeouts: {first_token_s: 7}")
     [strict] = table(timed).find("local/x").targets
     assert strict.whole_target.timeouts.first_token_s == strict.target.timeouts.first_token_s == 7
+
+
+class TestPricesOfTheAdminApi:
+    """The file's price wins over one made there, and that over the catalogue's."""
+
+    @pytest.fixture
+    def priced(self, tmp_path, registry):
+        def built(text, *prices, **environ):
+            path = tmp_path / "gateway.yaml"
+            path.write_text(text)
+            settings = load(path, environ=environ, adapter_options=lambda name: registry.find(name).options)
+            providers = open_providers(settings, registry=registry, sender=NoSender())
+            overlay = PriceOverlay([price(*given) for given in prices])
+            return RouteBuilder(settings, providers, registry, prices=overlay).table()
+
+        return built
+
+    MODELS = (
+        "models: {own: {targets: [{provider: openai, model: gpt-4o-mini}], price: {input: '7'}},"
+        " open: {targets: [{provider: openai, model: gpt-4o-mini}, {provider: local, model: qwen}]}}\n"
+    )
+    BOTH = (
+        "providers: {openai: {adapter: openai, api_key: 'env:OPENAI_API_KEY'},"
+        " local: {adapter: openai, base_url: 'http://127.0.0.1:8000/v1', api_key: null}}\n"
+    )
+
+    def test_of_a_configured_model(self, priced):
+        routes = priced(self.BOTH + self.MODELS, (None, "own", "1"), ("openai", "gpt-4o-mini", "2"), **KEY)
+        assert paid(routes.find("own")) == [7]
+        assert paid(routes.find("open")) == [2, None]
+        everywhere = priced(self.BOTH + self.MODELS, (None, "open", "3"), ("local", "qwen", "4"), **KEY)
+        assert paid(everywhere.find("open")) == [3, 4]
+        assert paid(everywhere.pinned(everywhere.find("open"), "local", "qwen")) == [4]
+
+    def test_of_a_catalogue_model_by_any_of_its_names(self, priced):
+        routes = priced(OPENAI, ("openai", "gpt-4o-mini", "1"), **KEY)
+        assert paid(routes.find("gpt-4o-mini")) == paid(routes.find("openai/gpt-4o-mini")) == [1]
+        assert paid(routes.find("gpt-4o")) == [None]
+        bare = priced(OPENAI, (None, "gpt-4o-mini", "1"), **KEY)
+        assert paid(bare.find("gpt-4o-mini")) == paid(bare.find("openai/gpt-4o-mini")) == [1]
+        one_name = priced(OPENAI, (None, "openai/gpt-4o-mini", "1"), **KEY)
+        assert paid(one_name.find("openai/gpt-4o-mini")) == [1]
+        assert paid(one_name.find("gpt-4o-mini")) == [None]
+
+    @pytest.mark.parametrize(
+        "named", [("local", "qwen"), (None, "qwen"), (None, "local/qwen"), ("local", "local/qwen")]
+    )
+    def test_of_a_model_that_nobody_listed(self, priced, named):
+        routes = priced(LOCAL, (*named, "1"))
+        assert paid(routes.find("local/qwen")) == [1]
+        assert paid(routes.find("local/other")) == [None]
+
+    def test_of_a_vendors_model_that_does_not_chat(self, priced):
+        routes = priced(OPENAI, ("openai", "whisper-1", "1"), **KEY)
+        assert paid(routes.find("whisper-1")) == paid(routes.find("openai/whisper-1")) == [1]
+
+    def test_the_echo_is_free_unless_given_one(self, priced):
+        echo = "providers: {echo: {adapter: echo}}\n"
+        assert paid(priced(echo).find("echo")) == [0]
+        assert paid(priced(echo, ("echo", "echo", "5")).find("echo")) == [5]
+
+
+def price(provider, model, text):
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    return StoredPrice(id=uuid7(), provider=provider, model=model, input=text, created_at=at, updated_at=at)
+
+
+def paid(route):
+    """Return what each target's input costs, USD per million tokens; nothing where the catalogue's price holds."""
+    return [None if target.price is None else target.price.rates.input_nusd // 10**9 for target in route.targets]

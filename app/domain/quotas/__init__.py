@@ -1,0 +1,1 @@
+"""Quotas: the limits and budgets that sit on organisations, teams and keys, and what of them is used."""
