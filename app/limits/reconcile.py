@@ -22,7 +22,7 @@ from app.observability.metrics import LEDGER_DRIFT, Metrics
 from app.settings.model import Settings
 from app.stores.accounts import AccountStore, BudgetAccount
 
-_BACK = timedelta(hours=25)
+_BACK = timedelta(hours=2)
 _TRIES = 5
 
 
@@ -68,7 +68,7 @@ Report = Callable[[list[Difference]], Awaitable[None]]
 
 
 class Reconciler:
-    """Compares all books of the last day, and every budget's account."""
+    """Compares all books of the last hours, and every budget's account."""
 
     def __init__(
         self,
