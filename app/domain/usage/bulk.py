@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Table
 
+from app.db.direct import ask_sqlite
 from app.db.engine import Connection
 from app.domain.usage.rollup import roll_up, tags_text
 from app.domain.usage.schemas import UsageEvent
@@ -37,7 +38,7 @@ def _postgres_statement() -> str:
 async def insert_in_sqlite(connection: Connection, events: Sequence[UsageEvent]) -> set[UUID]:
     """Add the events that are not there; return the ids of those."""
     wanted = msgspec.json.encode([event.event_id.hex for event in events]).decode()
-    known = {row[0] for row in await connection.exec_driver_sql(_FIND_IN_SQLITE, (wanted,))}
+    known = {row[0] for row in await ask_sqlite(connection, _FIND_IN_SQLITE, (wanted,))}
     fresh = {event.event_id: event for event in events if event.event_id.hex not in known}
     sums = roll_up(fresh.values())
     await _write_in_sqlite(connection, usage_events, map(_sqlite_row, fresh.values()))
@@ -51,7 +52,7 @@ async def _write_in_sqlite(connection: Connection, table: Table, values: Iterabl
     for size in _SQLITE_ROWS:
         while len(rows) >= size:
             batch, rows = rows[:size], rows[size:]
-            await connection.exec_driver_sql(_sqlite_statement(table, size), tuple(chain.from_iterable(batch)))
+            await ask_sqlite(connection, _sqlite_statement(table, size), tuple(chain.from_iterable(batch)))
 
 
 @cache

@@ -118,18 +118,17 @@ async def test_an_event_that_the_database_refuses_takes_its_batch_with_it(databa
 async def test_concurrent_writers_lose_nothing(url: str) -> None:
     """Eight writers of the same accounts, batches overlapping and in any order; a deadlock would be an error."""
     events = make_events(800, hours=2)
-    database = Database(url, pool_size=8)
+    async with contextlib.aclosing(Database(url, pool_size=8)) as database:
 
-    async def write(seed: int) -> None:
-        chance = random.Random(seed)
-        for _ in range(15):
-            await _insert_patiently(database, chance.sample(events, 60))
+        async def write(seed: int) -> None:
+            chance = random.Random(seed)
+            for _ in range(15):
+                await _insert_patiently(database, chance.sample(events, 60))
 
-    await asyncio.gather(*(write(seed) for seed in range(8)))
-    for start in range(0, len(events), 200):
-        await insert(database, events[start : start + 200])
-    await assert_books_hold(database, events)
-    await database.aclose()
+        await asyncio.gather(*(write(seed) for seed in range(8)))
+        for start in range(0, len(events), 200):
+            await insert(database, events[start : start + 200])
+        await assert_books_hold(database, events)
 
 
 async def _insert_patiently(database: Database, events: list[UsageEvent]) -> None:
