@@ -1,4 +1,4 @@
-"""Everything that a promise about money rests on, each of it ours to break: PostgreSQL, Redis, a provider, a gateway."""
+"""Everything that a promise about money rests on, each ours to break: PostgreSQL, Redis, a provider, a gateway."""
 
 import random
 import signal

@@ -1,4 +1,4 @@
-"""Workers die at any moment: whole answers are settled once, what was held comes back, and orphans pay what they cost."""
+"""Workers die at any moment: whole answers are settled once, holds come back, and orphans pay what they cost."""
 
 import random
 import time
