@@ -15,6 +15,7 @@ from providers.testing import FakeProvider, serve_in_thread
 sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import configs, postgres, redis
+from servers import redis_cluster as redis_cluster_server
 from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
 from servers.proxy import TcpProxy, proxy_in_thread
 
@@ -57,6 +58,21 @@ def redis_url(redis_server: redis.Redis) -> str:
     """The URL of the session's Redis, emptied."""
     redis_server.flush()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[redis_cluster_server.RedisCluster]:
+    """The session's Redis Cluster of three nodes. Do not break it: launch a `RedisCluster` of your own for that."""
+    cluster = redis_cluster_server.RedisCluster.launch()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def redis_cluster_url(redis_cluster: redis_cluster_server.RedisCluster) -> str:
+    """The URL of the session's Redis Cluster, emptied."""
+    redis_cluster.flush()
+    return redis_cluster.url
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from app.stores.redis.connection import HotConnection
+from app.stores.redis.commands import Commands
 
 PARTITIONS = 64
 """How many partitions the usage queue has: one organisation always falls into the same one."""
@@ -131,7 +131,7 @@ class Stores(Protocol):
         ...
 
     @property
-    def hot(self) -> HotConnection | None:
+    def hot(self) -> Commands | None:
         """The connection for scripts of the hot path; absent in memory."""
         ...
 
