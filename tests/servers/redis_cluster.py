@@ -163,4 +163,4 @@ def _ranges_of(row: str) -> list[tuple[int, int]]:
 
 
 def _follows(replica: RedisProcess) -> bool:
-    return "master_link_status:up" in str(replica.execute("INFO", "replication"))
+    return bool(replica.execute("INFO", "replication").get("master_link_status") == "up")
