@@ -122,6 +122,18 @@ def scaled_gateway(
     yield from _gateway(tree, migrates=True)
 
 
+@pytest.fixture(scope="module")
+def cluster_gateway(
+    session_provider: FakeProvider, postgres_server: postgres.Postgres, redis_cluster: redis_cluster_server.RedisCluster
+) -> Iterator[GatewayProcess]:
+    """A gateway of two workers with PostgreSQL and Redis Cluster."""
+    redis_cluster.flush()
+    tree = configs.config(
+        fake_url=session_provider.url, database=postgres_server.new_database(), state=redis_cluster.url, workers=2
+    )
+    yield from _gateway(tree, migrates=True)
+
+
 @pytest.fixture(scope="session", params=["embedded", "scaled"])
 def gateway(request: pytest.FixtureRequest) -> GatewayProcess:
     """Each mode in turn: a test that asks for this must pass in both."""
