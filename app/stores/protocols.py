@@ -52,7 +52,10 @@ class UsageQueue(Protocol):
         ...
 
     async def acknowledge(self, claimed: Sequence[Claimed]) -> None:
-        """Forget these entries for good; entries that were acknowledged before are none of its concern."""
+        """Forget these entries for good; entries that were acknowledged before are none of its concern.
+
+        What the store cannot be told now is given out again, as if it had not been acknowledged; that is no error.
+        """
         ...
 
     async def depth(self) -> int:

@@ -23,8 +23,7 @@ _CONSUMER = "writer"
 _BLOCK_SLACK_S = 0.5
 """How much later than asked Redis may end a blocking read before it counts as hung."""
 
-_FIRST_PAUSE_S = 0.005
-_LAST_PAUSE_S = 0.1
+_PAUSE_S = 0.25
 """How long an entry on a cluster may wait for the next look; a look at 64 empty streams costs a millisecond."""
 
 _StreamEntry = tuple[bytes, list[bytes] | None]
@@ -86,12 +85,12 @@ async def read_together(streams: Streams, names: Sequence[str], count: int, wait
 
 
 async def read_apart(streams: Streams, names: Sequence[str], count: int, wait_s: float) -> list[Claimed]:
-    """Read each stream of a cluster in a command of its own, and look again, up to 100 ms later, while none has any.
+    """Read each stream of a cluster in a command of its own, and look again, 250 ms later, while none has any.
 
     Raises what failed only in the end and only if nothing came, so that a node that is down holds no other back.
     """
     loop = asyncio.get_running_loop()
-    deadline, pause_s = loop.time() + wait_s, _FIRST_PAUSE_S
+    deadline = loop.time() + wait_s
     commands = [((name,), _read_command((name,), count, ())) for name in names]
     while True:
         outcomes = await streams.ask(commands, timeout_s=TIMEOUT_S)
@@ -99,8 +98,7 @@ async def read_apart(streams: Streams, names: Sequence[str], count: int, wait_s:
         left_s = deadline - loop.time()
         if found or left_s <= 0:
             break
-        await asyncio.sleep(min(pause_s, left_s))
-        pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+        await asyncio.sleep(min(_PAUSE_S, left_s))
     failure = next((outcome for outcome in outcomes if isinstance(outcome, StoreError)), None)
     if failure is not None and not found:
         raise failure

@@ -1,15 +1,18 @@
 """Which node of a cluster serves which slots, as the nodes tell it. Law: read only; nothing here asks or connects."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
-from app.stores.errors import StoreReplyError
+from app.stores.errors import StoreReplyError, StoreUnavailable
 from app.stores.redis.slots import SLOTS
 
 Address = tuple[str, int]
 """A host and a port."""
+
+_REDIRECTION = re.compile(r"(?P<kind>MOVED|ASK) (?P<slot>[0-9]{1,5}) (?P<host>\S*):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,17 @@ class Redirection:
 def read_topology(reply: object, *, asked: Address) -> Topology:
     """Return what CLUSTER SLOTS said; a node that does not know its own host is the one that was `asked`.
 
-    Source: redis.io/docs/latest/commands/cluster-slots, read 2026-11.
+    Raises `StoreUnavailable` when it said something else. Source: valkey.io/commands/cluster-slots, read 2026-11.
     """
-    return Topology(
-        tuple(
-            (first, last, (_host(primary, asked=asked), cast("int", primary[1])))
-            for first, last, primary, *_ in cast("list[tuple[int, int, list[object]]]", reply)
+    try:
+        return Topology(
+            tuple(
+                (int(first), int(last), (_host(primary, asked=asked), int(cast("int", primary[1]))))
+                for first, last, primary, *_ in cast("list[tuple[int, int, list[object]]]", reply)
+            )
         )
-    )
+    except (IndexError, TypeError, ValueError):
+        raise StoreUnavailable("the reply to CLUSTER SLOTS cannot be read") from None
 
 
 def _host(node: Sequence[object], *, asked: Address) -> str:
@@ -67,8 +73,7 @@ def _host(node: Sequence[object], *, asked: Address) -> str:
 
 def read_redirection(error: StoreReplyError, *, asked: Address) -> Redirection | None:
     """Return where the error `MOVED 3999 host:port` or `ASK 3999 host:port` points; absent if it is another error."""
-    if error.code not in {"MOVED", "ASK"}:
+    found = _REDIRECTION.fullmatch(str(error))
+    if found is None or int(found["slot"]) >= SLOTS:
         return None
-    _, slot, where = str(error).split(" ")
-    host, _, port = where.rpartition(":")
-    return Redirection(error.code == "MOVED", int(slot), (host or asked[0], int(port)))
+    return Redirection(found["kind"] == "MOVED", int(found["slot"]), (found["host"] or asked[0], int(found["port"])))

@@ -5,6 +5,7 @@ Partition NN has the stream `{pNN}:usage`, read by the consumer group `ledger`, 
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import cast
@@ -20,6 +21,8 @@ from app.stores.redis.scripts import load_script
 
 _SWEEPS_PER_REDELIVERY = 3
 _ACKNOWLEDGED_AT_ONCE = 500
+
+_log = logging.getLogger(__name__)
 
 
 class RedisUsageQueue:
@@ -89,11 +92,16 @@ class RedisUsageQueue:
         return found
 
     async def acknowledge(self, claimed: Sequence[Claimed]) -> None:
-        """Delete the entries from their streams; of a partition that cannot be reached they come again."""
+        """Delete the entries from their streams; what cannot be reached comes again, which is harmless."""
         by_partition: dict[int, list[bytes]] = {}
         for each in claimed:
             by_partition.setdefault(each.entry.partition, []).append(each.receipt)
-        await _each([self._forget(STREAMS[partition], receipts) for partition, receipts in by_partition.items()])
+        forgetting = [self._forget(STREAMS[partition], receipts) for partition, receipts in by_partition.items()]
+        try:
+            await _each(forgetting)
+        except StoreUnavailable as error:
+            # Whoever waited for one node here would hold back what the others have.
+            _log.warning("claimed usage stays in its stream and comes again: %s", error)
 
     async def _forget(self, stream: str, receipts: Sequence[bytes]) -> None:
         for start in range(0, len(receipts), _ACKNOWLEDGED_AT_ONCE):

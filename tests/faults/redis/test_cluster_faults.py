@@ -211,7 +211,7 @@ async def test_a_killed_node_fails_its_partitions_at_once_and_no_others(private_
     for partition in lost:
         with pytest.raises(StoreUnavailable):
             await stores.usage.put([entry(partition, "x")])
-    assert (loop.time() - began) / len(lost) < 0.05
+    assert (loop.time() - began) / len(lost) < 0.1, "no timeouts"
     for partition in kept:
         await stores.usage.put([entry(partition, f"k{partition}")])
     assert not await stores.ping()
@@ -224,6 +224,23 @@ async def test_a_killed_node_fails_its_partitions_at_once_and_no_others(private_
         await stores.usage.claim(limit=500, wait_s=0.05)
     with pytest.raises(StoreUnavailable):
         await stores.usage.depth()
+
+
+async def test_what_cannot_be_acknowledged_comes_again_and_the_rest_does_not(private_cluster, queue):
+    victim, usage = private_cluster.primaries[1], queue(private_cluster.url)
+    lost = partitions_of(private_cluster, victim)[0]
+    kept = next(p for p in range(PARTITIONS) if p not in partitions_of(private_cluster, victim))
+    await usage.put([entry(lost, "lost"), entry(kept, "kept")])
+    claimed = await usage.claim(limit=10, wait_s=0)
+    assert len(claimed) == 2
+    victim.kill()
+
+    await usage.acknowledge(claimed)
+
+    await asyncio.to_thread(victim.start)
+    await asyncio.sleep(0.4)
+    assert await drained(usage, count=1) == ["lost"]
+    assert await usage.depth() == 0
 
 
 async def test_a_claim_waits_for_the_living_although_a_node_is_dead(private_cluster, stores):
@@ -282,16 +299,15 @@ async def test_a_hung_node_holds_nobody_else_back(private_cluster, stores):
     victim.pause()
 
     hanging = asyncio.create_task(stores.usage.put([entry(lost[0], "x")]))
-    began = loop.time()
     await stores.usage.put([entry(kept, "quick")])
-    assert loop.time() - began < 0.2
+    assert not hanging.done()
     with pytest.raises(StoreUnavailable):
         await asyncio.wait_for(hanging, 2)
     assert [each.entry.id for each in await stores.usage.claim(limit=10, wait_s=5)] == ["quick"]
     began = loop.time()
     with pytest.raises(StoreUnavailable):
         await stores.usage.put([entry(lost[0], "x")])
-    assert loop.time() - began < 0.05
+    assert loop.time() - began < 0.2, "no second timeout"
     victim.resume()
     await put_at_last(stores.usage, entry(lost[0], "x"))
 
