@@ -84,12 +84,12 @@ async def test_a_put_follows_its_slot_to_another_node(private_cluster, stores):
     new = next(node for node in private_cluster.primaries if node is not old)
     await stores.usage.put([entry(7, "before")])
     private_cluster.move(slot, to=new)
-    assert stores.hot._by_slot[slot].address[1] == old.port
+    assert stores.hot._map.by_slot[slot].address[1] == old.port
 
     await stores.usage.put([entry(7, "after")])
 
     assert new.execute("XLEN", STREAMS[7]) == 2
-    assert stores.hot._by_slot[slot].address[1] == new.port
+    assert stores.hot._map.by_slot[slot].address[1] == new.port
     assert await drained(stores.usage, count=2) == ["after", "before"]
     private_cluster.move(slot, to=old)
 
@@ -255,6 +255,24 @@ async def test_a_claim_waits_for_the_living_although_a_node_is_dead(private_clus
     assert [each.entry.id for each in await waiting] == ["late"]
 
 
+async def test_a_process_starts_although_a_node_is_dead(private_cluster):
+    victim = private_cluster.primaries[1]
+    lost = partitions_of(private_cluster, victim)
+    victim.kill()
+    stores = open_stores(private_cluster.url)
+
+    await stores.start()
+
+    assert not await stores.ping()
+    with pytest.raises(StoreUnavailable):
+        await stores.usage.put([entry(lost[0], "lost")])
+    kept = next(partition for partition in range(PARTITIONS) if partition not in lost)
+    await stores.usage.put([entry(kept, "kept")])
+    await asyncio.to_thread(victim.start)
+    await put_at_last(stores.usage, entry(lost[0], "lost"))
+    await stores.aclose()
+
+
 async def test_what_was_put_survives_the_death_of_a_node_and_comes_once(private_cluster, stores):
     victim, put = private_cluster.primaries[1], []
 
@@ -366,7 +384,7 @@ async def test_one_living_seed_is_enough(private_cluster, connect_cluster):
 
     assert connection.connected
     assert await connection.ping()
-    ports = {node.address[1] for node in connection._primaries()}
+    ports = {node.address[1] for node in connection._map.primaries}
     assert ports == {node.port for node in private_cluster.primaries}
 
 
@@ -382,7 +400,7 @@ async def test_a_cluster_that_is_not_there_fails_the_start_in_time_and_is_found_
     assert not await connection.ping()
     proxy._server = await asyncio.start_server(proxy._accept, "127.0.0.1", proxy.port)
 
-    await until(lambda: connection._topology.is_whole)
+    await until(lambda: connection._map.is_whole)
     assert await connection.ping()
 
 
@@ -390,9 +408,22 @@ async def test_nodes_that_serve_no_slot_are_let_go(private_cluster, connect_clus
     connection = connect_cluster(private_cluster.url.replace("127.0.0.1", "localhost"), refresh_s=0.01)
     await connection.start()
 
-    await until(lambda: len(connection._nodes) == 3)
+    await until(lambda: len(connection._map._nodes) == 3)
 
-    assert {host for host, _ in connection._nodes} == {"127.0.0.1"}
+    assert {host for host, _ in connection._map._nodes} == {"127.0.0.1"}
+
+
+async def test_a_map_without_traffic_is_asked_for_again(private_cluster, connect_cluster):
+    connection = connect_cluster(private_cluster.url, refresh_s=0.05)
+    await connection.start()
+    slot = slot_of(STREAMS[7])
+    old = private_cluster.owner(slot)
+    new = next(node for node in private_cluster.primaries if node is not old)
+
+    private_cluster.move(slot, to=new)
+
+    await until(lambda: connection._map.by_slot[slot].address[1] == new.port)
+    private_cluster.move(slot, to=old)
 
 
 async def test_the_password_of_the_url_is_every_node_s(private_cluster, connect_cluster):

@@ -165,11 +165,11 @@ async def test_a_command_sent_and_forgotten_that_missed_has_the_map_asked_for(no
 
     connection = connect_cluster(at(await node(moved)))
     await connection.start()
-    looks = connection._turn
+    looks = connection._map.looks
     connection.send("SET", "k", 1)
 
     async with asyncio.timeout(10):
-        while connection._turn == looks:  # noqa: ASYNC110 - what is awaited is what the test looks at
+        while connection._map.looks == looks:  # noqa: ASYNC110 - what is awaited is what the test looks at
             await asyncio.sleep(0.01)
     assert connection.statistics.send_errors == 1
 
