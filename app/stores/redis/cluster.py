@@ -31,7 +31,8 @@ class ClusterConnection:
     """The primaries of one cluster behind the interface of one connection.
 
     It belongs to the event loop that first calls it, asks the URL's nodes for the others when first needed, and lives
-    until `aclose`. The URL's credentials are used on every node.
+    until `aclose`. The URL's credentials are used on every node. That living nodes go on while another's slots are
+    unserved takes `cluster-require-full-coverage no`; by Redis's default all of them refuse, which is unavailability.
     """
 
     def __init__(self, url: StoreUrl, *, timeout_s: float = TIMEOUT_S, refresh_s: float = REFRESH_S) -> None:
