@@ -152,15 +152,14 @@ async def test_a_claim_on_a_hung_server_fails_in_time(private_redis, queue_throu
 
 
 async def test_a_consumer_killed_between_claim_and_acknowledgement_loses_nothing(private_redis, connect):
-    def queue() -> RedisUsageQueue:
-        hot, reader = connect(private_redis.url, timeout_s=10), connect(private_redis.url, timeout_s=10)
-        clock = SystemClock()
-        return RedisUsageQueue(hot, reader, clock=clock, repetition=Repetition(clock=clock), redelivered_after_ms=100)
-
-    dead, heir = queue(), queue()
+    reader, *others = [connect(private_redis.url, timeout_s=10) for _ in range(4)]
+    clock = SystemClock()
+    both = {"clock": clock, "repetition": Repetition(clock=clock), "redelivered_after_ms": 100}
+    dead = RedisUsageQueue(others[0], reader, **both)
+    heir = RedisUsageQueue(others[1], others[2], **both)
     await dead.put(entries(*[f"n{number:03}" for number in range(200)]))
     assert len(await dead.claim(limit=150, wait_s=0)) == 150
-    dead._reader.discard()
+    reader.discard()
     await asyncio.sleep(0.15)
 
     assert await ids_of(heir) == [f"n{number:03}" for number in range(200)]
