@@ -15,6 +15,7 @@ from providers.testing import FakeProvider, serve_in_thread
 sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import configs, postgres, redis
+from servers import redis_cluster as redis_cluster_server
 from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
 from servers.proxy import TcpProxy, proxy_in_thread
 
@@ -60,6 +61,21 @@ def redis_url(redis_server: redis.Redis) -> str:
 
 
 @pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[redis_cluster_server.RedisCluster]:
+    """The session's Redis Cluster of three nodes. Do not break it: launch a `RedisCluster` of your own for that."""
+    cluster = redis_cluster_server.RedisCluster.launch()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def redis_cluster_url(redis_cluster: redis_cluster_server.RedisCluster) -> str:
+    """The URL of the session's Redis Cluster, emptied."""
+    redis_cluster.flush()
+    return redis_cluster.url
+
+
+@pytest.fixture(scope="session")
 def session_provider() -> Iterator[FakeProvider]:
     """The session's fake provider, in a thread of its own; ask for `fake_provider` instead, which forgets."""
     with serve_in_thread() as provider:
@@ -102,6 +118,18 @@ def scaled_gateway(
         database=postgres_server.new_database(),
         state=redis_server.url_of(database=GATEWAY_REDIS_DATABASE),
         workers=2,
+    )
+    yield from _gateway(tree, migrates=True)
+
+
+@pytest.fixture(scope="module")
+def cluster_gateway(
+    session_provider: FakeProvider, postgres_server: postgres.Postgres, redis_cluster: redis_cluster_server.RedisCluster
+) -> Iterator[GatewayProcess]:
+    """A gateway of two workers with PostgreSQL and Redis Cluster."""
+    redis_cluster.flush()
+    tree = configs.config(
+        fake_url=session_provider.url, database=postgres_server.new_database(), state=redis_cluster.url, workers=2
     )
     yield from _gateway(tree, migrates=True)
 

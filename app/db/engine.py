@@ -6,6 +6,7 @@ Law: made inside the worker; every wait is bounded; writes on SQLite queue in ou
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -99,6 +100,11 @@ class Database:
             yield
         finally:
             self._writer.release()
+
+
+def folder_of(url: str) -> Path:
+    """Return the folder of an embedded database's file."""
+    return Path(make_url(url).database or "").parent
 
 
 def _encode(value: Any) -> str:

@@ -5,8 +5,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-
+from app.db.engine import folder_of
 from app.gateway.core import Core
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid7_text
@@ -121,5 +120,5 @@ class Books:
 def spool_folder(settings: Settings) -> Path:
     """Return where usage is kept that no store takes: beside the embedded database, or where the settings say."""
     if settings.has_sqlite and settings.origin("spool") == "default":
-        return Path(make_url(settings.database.reveal()).database or "").parent / "spool"
+        return folder_of(settings.database.reveal()) / "spool"
     return Path(settings.spool)

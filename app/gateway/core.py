@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy.engine import make_url
-
-from app.db.engine import Database
+from app.db.engine import Database, folder_of
 from app.domain.audit.schemas import Change, ObjectKind
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.directory import KeyDirectory
@@ -296,7 +294,7 @@ def topic_of(kind: ObjectKind) -> str:
 def journal_folder(settings: Settings) -> Path:
     """Return where an installation of one process keeps its journal: beside the embedded database."""
     if settings.has_sqlite:
-        return Path(make_url(settings.database.reveal()).database or "").parent / "journal"
+        return folder_of(settings.database.reveal()) / "journal"
     return Path(settings.spool).parent / "journal"
 
 

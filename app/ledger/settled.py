@@ -1,11 +1,15 @@
 """What follows when entries have reached the database."""
 
+import logging
 from collections.abc import Sequence
 from uuid import UUID
 
 from app.ledger.journal import Journal
 from app.stores.accounts import AccountStore
+from app.stores.errors import StoreUnavailable
 from app.stores.protocols import Claimed
+
+_LOG = logging.getLogger("gateway.ledger")
 
 
 class Settled:
@@ -14,11 +18,18 @@ class Settled:
     def __init__(self, accounts: AccountStore, journal: Journal | None) -> None:
         self._accounts = accounts
         self._journal = journal
+        self._owed: list[Claimed] = []
 
     async def __call__(self, claimed: Sequence[Claimed], fresh: set[UUID]) -> None:
-        """Take note of entries of which these events were new. Raises `StoreUnavailable`."""
+        """Take note of entries of which these events were new."""
         if self._journal is not None:
             self._journal.written(item.entry.id for item in claimed)
-        for item in claimed:
-            if item.entry.again and UUID(item.entry.id) in fresh:
-                await self._accounts.credit(item.entry, receipt=item.receipt)
+        self._owed += [item for item in claimed if item.entry.again and UUID(item.entry.id) in fresh]
+        while self._owed:
+            try:
+                await self._accounts.credit(self._owed[0].entry, receipt=self._owed[0].receipt)
+            except StoreUnavailable as error:
+                # Whoever waited for one server here would hold back what the others have.
+                _LOG.warning("an account cannot be told now of what it lacks: %s", error)
+                return
+            self._owed.pop(0)

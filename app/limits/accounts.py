@@ -306,7 +306,7 @@ class Accounts:
         try:
             async with asyncio.timeout(_SETTLE_S):
                 if grant is None:
-                    await self._put(entries)
+                    await self._queue.put(entries)
                     return Charged("done")
                 if grant.keeper is self._store:
                     return await self._store.charge(charge_of(grant, entries, amounts))
@@ -322,13 +322,6 @@ class Accounts:
             self._journal.ended("" if grant is None else grant.id, entries)
         except OSError:
             _LOG.exception("the journal cannot be written: usage that is not in the database yet would not survive")
-
-    async def _put(self, entries: Sequence[UsageEntry]) -> None:
-        """Hand events without a hold to the queue; the second try is safe because entries are known by id."""
-        try:
-            await self._queue.put(entries)
-        except StoreUnavailable:
-            await self._queue.put(entries)
 
     async def adjust(self, grant: Grant, entries: Sequence[UsageEntry], cost_nusd: int) -> None:
         """Correct what the sweeper charged for a request that was alive after all; once, by an id of its own."""

@@ -1,7 +1,6 @@
 """The stores that a URL asks for. Law: the URL decides; nothing above knows which kind it has."""
 
 from app.kernel.clock import Clock, SystemClock
-from app.stores.errors import StoreConfigurationError
 from app.stores.memory import MemoryStores
 from app.stores.protocols import REDELIVERED_AFTER_MS, Stores
 from app.stores.url import parse_url
@@ -16,13 +15,13 @@ def open_stores(url: str, *, clock: Clock | None = None, redelivered_after_ms: i
     clock = clock or SystemClock()
     if parsed.kind == "memory":
         return MemoryStores(clock=clock, redelivered_after_ms=redelivered_after_ms)
-    if parsed.kind == "cluster":
-        raise StoreConfigurationError("redis+cluster:// is not built yet; use redis:// or redis+sentinel://")
 
     # redis-py costs 10 MB and 100 ms to import, which an installation without Redis does not pay.
     from app.stores.redis.endpoint import fixed  # noqa: PLC0415
     from app.stores.redis.sentinel import watched  # noqa: PLC0415
     from app.stores.redis.stores import RedisStores  # noqa: PLC0415
 
+    if parsed.kind == "cluster":
+        return RedisStores.on_cluster(parsed, clock=clock, redelivered_after_ms=redelivered_after_ms)
     locate = watched(parsed) if parsed.kind == "sentinel" else fixed(parsed)
-    return RedisStores(locate, db=parsed.db, clock=clock, redelivered_after_ms=redelivered_after_ms)
+    return RedisStores.on_server(locate, db=parsed.db, clock=clock, redelivered_after_ms=redelivered_after_ms)

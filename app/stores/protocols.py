@@ -7,7 +7,7 @@ import msgspec
 
 from app.stores.accounts import AccountStore
 from app.stores.entries import UsageEntry
-from app.stores.redis.connection import HotConnection
+from app.stores.redis.commands import Commands
 
 PARTITIONS = 64
 """How many partitions the usage queue has: one organisation always falls into the same one."""
@@ -46,7 +46,10 @@ class UsageQueue(Protocol):
         ...
 
     async def acknowledge(self, claimed: Sequence[Claimed]) -> None:
-        """Forget these entries for good; entries that were acknowledged before are none of its concern."""
+        """Forget these entries for good; entries that were acknowledged before are none of its concern.
+
+        What the store cannot be told now is given out again, as if it had not been acknowledged; that is no error.
+        """
         ...
 
     async def depth(self) -> int:
@@ -143,7 +146,7 @@ class Stores(Protocol):
         ...
 
     @property
-    def hot(self) -> HotConnection | None:
+    def hot(self) -> Commands | None:
         """The connection for scripts of the hot path; absent in memory."""
         ...
 

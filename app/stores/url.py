@@ -119,11 +119,14 @@ def _servers(parts: SplitResult, options: dict[str, str]) -> StoreUrl:
     is_cluster = parts.scheme == "redis+cluster"
     if len(nodes) > 1 and not is_cluster:
         raise StoreConfigurationError("several hosts need redis+cluster:// or redis+sentinel://")
+    db = _database(parts.path.strip("/") or "0")
+    if is_cluster and db:
+        raise StoreConfigurationError("a cluster has the database /0 alone")
     tls = TlsFiles(options.get("ssl_ca_certs"), options.get("ssl_certfile"), options.get("ssl_keyfile"))
     return StoreUrl(
         kind="cluster" if is_cluster else "redis",
         nodes=nodes,
-        db=_database(parts.path.strip("/") or "0"),
+        db=db,
         credentials=credentials,
         tls=tls if parts.scheme == "rediss" else None,
     )

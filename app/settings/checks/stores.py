@@ -59,6 +59,10 @@ def _check_redis(findings: Findings, path: str, url: StoreUrl) -> None:
         number = parts[1] if len(parts) > 1 else ""
     if number and not (number.isascii() and number.isdigit() and int(number[:6]) <= _LAST_REDIS_DATABASE):
         findings.error(path, "ends in something that is not the number of a database", suggestion="such as `/0`")
+    elif number.strip("0") and url.scheme.endswith("+cluster"):
+        findings.error(
+            path, "names a database, and a cluster has one alone", suggestion="leave out what follows the hosts"
+        )
 
 
 def _check_password(findings: Findings, path: str, url: StoreUrl | None) -> None:

@@ -31,12 +31,12 @@ from app.stores.accounts import (
 )
 from app.stores.entries import UsageEntry, note_of
 from app.stores.errors import StoreUnavailable
-from app.stores.redis.connection import HotConnection
+from app.stores.redis.commands import Commands
+from app.stores.redis.consumer import PARTITION_NAMES, STREAMS, read_entry
 from app.stores.redis.epochs import Epochs
 from app.stores.redis.link import Argument
 from app.stores.redis.repetition import Repetition
 from app.stores.redis.scripts import Script, load_script
-from app.stores.redis.usage import PARTITION_NAMES, STREAMS, read_entry
 
 _KINDS: tuple[Kind, ...] = ("window", "concurrency", "budget", "too_large")
 _REFUSED, _GRANTED, _UNKNOWN = 0, 1, 2
@@ -50,7 +50,7 @@ _MS_PER_S, _US_PER_MS = 1_000, 1_000
 class RedisAccountStore:
     """Accounts shared by every process on the same Redis."""
 
-    def __init__(self, hot: HotConnection, *, repetition: Repetition, epochs: Epochs) -> None:
+    def __init__(self, hot: Commands, *, repetition: Repetition, epochs: Epochs) -> None:
         """Make accounts over a connection that belongs to somebody else."""
         self._hot = hot
         self._repetition = repetition

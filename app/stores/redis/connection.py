@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.stores.errors import StoreError, StoreReplyError, StoreUnavailable
+from app.stores.errors import StoreError, StoreUnavailable
 from app.stores.redis.endpoint import Endpoint, Locate, connect
 from app.stores.redis.link import Argument, Link, pack
-from app.stores.redis.scripts import Script
+from app.stores.redis.scripts import Script, run_script
 
 TIMEOUT_S = 0.25
 """How long one command may take, waiting for a connection included."""
@@ -46,9 +46,20 @@ class HotConnection:
     `bytes`, `int`, `None` or lists of these; an error inside a list is an instance of `StoreError` there.
     """
 
-    def __init__(self, locate: Locate, *, timeout_s: float = TIMEOUT_S) -> None:
-        """Make a connection to wherever `locate` says, asked anew before each attempt."""
-        self.statistics = Statistics()
+    def __init__(
+        self,
+        locate: Locate,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        statistics: Statistics | None = None,
+        on_trouble: Callable[[], object] | None = None,
+    ) -> None:
+        """Make a connection to wherever `locate` says, asked anew before each attempt.
+
+        `statistics` may be counted with others; `on_trouble` is called at each loss, failed attempt or failed `send`.
+        """
+        self.statistics = statistics or Statistics()
+        self._on_trouble = on_trouble
         self._locate = locate
         self._timeout_s = timeout_s
         self._link: Link | None = None
@@ -86,22 +97,25 @@ class HotConnection:
         link = self._link or await self._connected(deadline)
         return await link.submit(pack(args), deadline)
 
+    async def call_asking(self, *args: Argument, timeout_s: float) -> object:
+        """Send one command, in one write behind the ASKING that a cluster's node wants, and return its reply."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        link = self._link or await self._connected(deadline)
+        asking = pack(("ASKING",))
+        replies = await asyncio.gather(link.submit(asking, deadline), link.submit(pack(args), deadline))
+        return replies[1]
+
     def send(self, *args: Argument) -> None:
         """Send one command and forget it; a failure of any kind only counts in `statistics.send_errors`."""
         link = self._link
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         if link is None or not link.post(pack(args), deadline):
-            self.statistics.send_errors += 1
+            self._count_send_error()
             self._connect_soon()
 
     async def script(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> object:
         """Run a script and return its reply; a server that does not know it gets its source, and runs it once."""
-        try:
-            return await self.call("EVALSHA", script.sha, len(keys), *keys, *args)
-        except StoreReplyError as error:
-            if error.code != "NOSCRIPT":
-                raise
-        return await self.call("EVAL", script.source, len(keys), *keys, *args)
+        return await run_script(self.call, script, keys, args)
 
     async def ping(self) -> bool:
         """Return, within the timeout, whether Redis answers."""
@@ -161,7 +175,7 @@ class HotConnection:
             _log.warning("Redis is back")
         self._link, self._is_failing_fast = link, False
         self._wake_waiters()
-        is_first, is_same = self.statistics.connections == 0, server and server == self._server
+        is_first, is_same = self._server is None, server and server == self._server
         self.statistics.connections += 1
         self._server = server
         if not (is_first or is_same):
@@ -207,6 +221,7 @@ class HotConnection:
         self.statistics.losses += 1
         self.statistics.hangs += link.has_hung
         _log.warning("%s", reason)
+        self._tell_trouble()
         if link.has_hung or was_useless:
             self._fail_fast(reason)
             self._connect_soon(backoff_s=0.0 if link.has_hung else _FIRST_BACKOFF_S)
@@ -217,6 +232,7 @@ class HotConnection:
         self._is_failing_fast = True
         self._trouble = reason
         self._wake_waiters()
+        self._tell_trouble()
 
     def _wake_waiters(self) -> None:
         if self._first_attempt is not None and not self._first_attempt.done():
@@ -224,6 +240,11 @@ class HotConnection:
 
     def _count_send_error(self) -> None:
         self.statistics.send_errors += 1
+        self._tell_trouble()
+
+    def _tell_trouble(self) -> None:
+        if self._on_trouble is not None:
+            self._on_trouble()
 
 
 async def _greet(link: Link, endpoint: Endpoint) -> bytes:

@@ -6,12 +6,11 @@ A wiped server keeps its run id and its connections, so that nothing else tells.
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from app.kernel.clock import Clock
 from app.kernel.ids import uuid7_text
 from app.stores.errors import StoreError
-from app.stores.redis.link import Argument
+from app.stores.redis.commands import Commands
 
 _LOOK_S = 0.5
 _SETTLED_AFTER_S = 1.5
@@ -19,14 +18,6 @@ _SETTLED_AFTER_S = 1.5
 _NS_PER_S = 1_000_000_000
 
 _log = logging.getLogger(__name__)
-
-
-class Commands(Protocol):
-    """Sends single commands."""
-
-    async def call(self, *args: Argument) -> object:
-        """Return the reply to a command."""
-        ...
 
 
 class Epochs:

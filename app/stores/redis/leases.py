@@ -1,6 +1,6 @@
 """Leases on Redis. Law: only the holder's own word extends or ends a lease; each step is one script."""
 
-from app.stores.redis.connection import HotConnection
+from app.stores.redis.commands import Commands
 from app.stores.redis.scripts import Script, load_script
 
 _MS_PER_S = 1000
@@ -9,7 +9,7 @@ _MS_PER_S = 1000
 class RedisLeases:
     """Leases under the keys `lease:<name>`."""
 
-    def __init__(self, hot: HotConnection) -> None:
+    def __init__(self, hot: Commands) -> None:
         """Make leases over a connection that belongs to somebody else."""
         self._hot = hot
         self._acquire = load_script("lease_acquire")

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from app.stores.redis.connection import HotConnection
+from app.stores.redis.commands import Commands
 from app.stores.redis.scripts import load_script
 
 _KEY = "{p00}:workers"
@@ -12,7 +12,7 @@ _MS_PER_S = 1_000
 class RedisPresence:
     """Counts processes by what they say of themselves."""
 
-    def __init__(self, hot: HotConnection) -> None:
+    def __init__(self, hot: Commands) -> None:
         self._hot = hot
         self._announce = load_script("presence")
 

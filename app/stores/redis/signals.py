@@ -1,7 +1,8 @@
 """Signals on Redis pub/sub. Law: a listener that has not heard Redis for two seconds does not claim to be connected.
 
 A topic is the channel `gateway:<db>:<topic>`, as Redis's channels do not know databases. One task for each process
-hears them all, by pattern, through redis-py; subscriptions are local.
+hears them all, by pattern, through redis-py; subscriptions are local. The nodes of a cluster tell each other what is
+published, so any of them will do.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from redis.exceptions import RedisError
 
 from app.stores.errors import StoreError, StoreUnavailable
 from app.stores.protocols import Unsubscribe
-from app.stores.redis.connection import HotConnection
+from app.stores.redis.commands import Commands
 from app.stores.redis.endpoint import Endpoint, Locate
 from app.stores.subscriptions import Subscriptions
 from app.stores.url import TlsFiles
@@ -34,7 +35,7 @@ _log = logging.getLogger(__name__)
 class RedisSignals:
     """Signals to every process on the same Redis and database."""
 
-    def __init__(self, hot: HotConnection, locate: Locate, *, db: int, silence_s: float = SILENCE_S) -> None:
+    def __init__(self, hot: Commands, locate: Locate, *, db: int, silence_s: float = SILENCE_S) -> None:
         """Make signals that are published through `hot` and heard, after `start`, over a connection of their own."""
         self._silence_s = silence_s
         self._hot = hot

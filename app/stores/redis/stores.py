@@ -1,11 +1,14 @@
 """Every store of an installation on Redis. Law: one hot connection for each process, and waiting never shares it."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from app.kernel.clock import Clock
 from app.stores.protocols import PARTITIONS, REDELIVERED_AFTER_MS
 from app.stores.redis.accounts import RedisAccountStore
+from app.stores.redis.cluster import ClusterConnection
+from app.stores.redis.commands import Commands
 from app.stores.redis.connection import HotConnection
+from app.stores.redis.consumer import Read, read_apart, read_together
 from app.stores.redis.endpoint import Locate
 from app.stores.redis.epochs import Epochs
 from app.stores.redis.leases import RedisLeases
@@ -13,36 +16,76 @@ from app.stores.redis.presence import RedisPresence
 from app.stores.redis.repetition import Repetition
 from app.stores.redis.signals import RedisSignals
 from app.stores.redis.usage import RedisUsageQueue
+from app.stores.url import StoreUrl
 
 _HEARD_WITHIN_S = 1.0
 
 
 class RedisStores:
-    """The usage queue, signals and leases of one process, on one Redis."""
+    """The accounts, usage queue, signals and leases of one process, on one Redis or one cluster."""
 
     kind: Literal["memory", "redis"] = "redis"
 
     def __init__(
-        self, locate: Locate, *, db: int, clock: Clock, redelivered_after_ms: int = REDELIVERED_AFTER_MS
+        self,
+        hot: Commands,
+        reader: Commands,
+        *,
+        locate: Locate,
+        db: int,
+        read: Read,
+        clock: Clock,
+        redelivered_after_ms: int,
     ) -> None:
-        """Make unconnected stores; only a process that claims usage ever opens the second connection."""
-        self.hot = HotConnection(locate)
-        self._reader = HotConnection(locate)
+        """Make stores of two connections, which they own, and of the place where signals are heard."""
+        self.hot = hot
+        self._reader = reader
         self.repetition = Repetition(clock=clock)
-        self._epochs = Epochs(self.hot, partitions=PARTITIONS, clock=clock)
-        self.hot.on_new_server(self.repetition.begin)
+        self._epochs = Epochs(hot, partitions=PARTITIONS, clock=clock)
+        hot.on_new_server(self.repetition.begin)
         self._epochs.on_wipe(self.repetition.begin)
         self.usage = RedisUsageQueue(
-            self.hot,
-            self._reader,
+            hot,
+            reader,
             clock=clock,
             repetition=self.repetition,
             redelivered_after_ms=redelivered_after_ms,
+            read=read,
         )
-        self.presence = RedisPresence(self.hot)
-        self.accounts = RedisAccountStore(self.hot, repetition=self.repetition, epochs=self._epochs)
-        self.signals = RedisSignals(self.hot, locate, db=db)
-        self.leases = RedisLeases(self.hot)
+        self.presence = RedisPresence(hot)
+        self.accounts = RedisAccountStore(hot, repetition=self.repetition, epochs=self._epochs)
+        self.signals = RedisSignals(hot, locate, db=db)
+        self.leases = RedisLeases(hot)
+
+    @classmethod
+    def on_server(
+        cls, locate: Locate, *, db: int, clock: Clock, redelivered_after_ms: int = REDELIVERED_AFTER_MS
+    ) -> Self:
+        """Make unconnected stores; only a process that claims usage ever opens the second connection."""
+        hot, reader = HotConnection(locate), HotConnection(locate)
+        return cls(
+            hot,
+            reader,
+            locate=locate,
+            db=db,
+            read=read_together,
+            clock=clock,
+            redelivered_after_ms=redelivered_after_ms,
+        )
+
+    @classmethod
+    def on_cluster(cls, url: StoreUrl, *, clock: Clock, redelivered_after_ms: int = REDELIVERED_AFTER_MS) -> Self:
+        """Make unconnected stores on the cluster that has the URL's nodes."""
+        hot, reader = ClusterConnection(url), ClusterConnection(url)
+        return cls(
+            hot,
+            reader,
+            locate=hot.locate,
+            db=0,
+            read=read_apart,
+            clock=clock,
+            redelivered_after_ms=redelivered_after_ms,
+        )
 
     async def start(self) -> None:
         """Connect and begin to listen; raises `StoreUnavailable` at the first failure, and goes on trying."""

@@ -1,4 +1,4 @@
-"""The same stores twice: in memory, and on a real Redis."""
+"""The same stores three times: in memory, on a real Redis, and on a real cluster of three."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,7 @@ class Installation:
     pass_s: Callable[[float], Awaitable[None]]
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installation]:
     if request.param == "memory":
         clock = ManualClock()
@@ -35,7 +35,7 @@ async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installa
         yield Installation(stores, stores, pass_s)
         await stores.aclose()
         return
-    url = request.getfixturevalue("redis_url")
+    url = request.getfixturevalue("redis_url" if request.param == "redis" else "redis_cluster_url")
     pair = [open_stores(url, redelivered_after_ms=REDELIVERED_AFTER_MS) for _ in range(2)]
     for stores in pair:
         await stores.start()

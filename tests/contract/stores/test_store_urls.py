@@ -18,6 +18,7 @@ GOOD = [
     ("redis+sentinel://h1,h2:1/main/2", StoreUrl("sentinel", (("h1", 26379), ("h2", 1)), service="main", db=2)),
     ("redis+sentinel://h1/main", StoreUrl("sentinel", (("h1", 26379),), service="main")),
     ("redis+cluster://h1,h2:7000", StoreUrl("cluster", (("h1", 6379), ("h2", 7000)))),
+    ("redis+cluster://u:p@h1/0", StoreUrl("cluster", (("h1", 6379),), credentials=Credentials("u", "p"))),
 ]
 
 BAD = [
@@ -44,6 +45,7 @@ BAD = [
     ("unix://", "unix:///absolute/path"),
     ("redis+sentinel://h1", "service"),
     ("redis+cluster://", "needs a host"),
+    ("redis+cluster://h1,h2/1", "/0 alone"),
 ]
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from app.kernel.clock import ManualClock
-from app.stores.errors import StoreConfigurationError, StoreUnavailable
+from app.stores.errors import StoreUnavailable
 from app.stores.opening import open_stores
 from app.stores.protocols import UsageEntry
 
@@ -79,8 +79,3 @@ def test_putting_in_memory_never_suspends():
 
     with pytest.raises(StopIteration):
         step.send(None)
-
-
-def test_cluster_is_refused_by_name():
-    with pytest.raises(StoreConfigurationError, match=r"redis\+cluster:// is not built yet"):
-        open_stores("redis+cluster://h1,h2")

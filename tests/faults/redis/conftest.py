@@ -13,12 +13,14 @@ import hiredis
 import pytest
 import uvloop
 from servers.redis import RedisProcess
+from servers.redis_cluster import RedisCluster
 
+from app.stores.redis.cluster import ClusterConnection
 from app.stores.redis.connection import HotConnection
 from app.stores.redis.endpoint import fixed
 from app.stores.url import parse_url
 
-BOTH_LOOPS = {"test_hot_faults.py", "test_hot_cancellation.py", "test_hot_reach.py"}
+BOTH_LOOPS = {"test_hot_faults.py", "test_hot_cancellation.py", "test_hot_reach.py", "test_cluster_redirections.py"}
 GREETING = (b"HELLO", b"SELECT", b"PING", b"INFO")
 
 
@@ -221,3 +223,37 @@ def proxied(listeners) -> Callable[..., Awaitable[Proxy]]:
         return proxy
 
     return start
+
+
+@pytest.fixture(scope="module")
+def _private_cluster() -> Iterator[RedisCluster]:
+    cluster = RedisCluster.launch()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def private_cluster(_private_cluster: RedisCluster) -> Iterator[RedisCluster]:
+    """A cluster (AOF everysec) whose nodes and slots a test may break and move; whole and empty for the next one."""
+    _private_cluster.flush()
+    yield _private_cluster
+    for node in _private_cluster.primaries:
+        with contextlib.suppress(Exception):
+            node.resume()
+        if not node._process.is_alive:
+            node.start()
+    _private_cluster.wait_whole()
+
+
+@pytest.fixture
+async def connect_cluster() -> AsyncIterator[Callable[..., ClusterConnection]]:
+    """Make connections to clusters that are closed in the end."""
+    opened: list[ClusterConnection] = []
+
+    def make(url: str, *, timeout_s: float = 0.25, refresh_s: float = 30.0) -> ClusterConnection:
+        opened.append(ClusterConnection(parse_url(url), timeout_s=timeout_s, refresh_s=refresh_s))
+        return opened[-1]
+
+    yield make
+    for connection in opened:
+        await connection.aclose()

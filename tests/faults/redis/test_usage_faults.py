@@ -5,6 +5,7 @@ import pytest
 from app.kernel.clock import SystemClock
 from app.stores.errors import StoreUnavailable
 from app.stores.protocols import UsageEntry
+from app.stores.redis.repetition import Repetition
 from app.stores.redis.usage import RedisUsageQueue
 
 
@@ -14,13 +15,15 @@ async def queue_through(connect):
     queues = []
 
     def make(url: str, *, claims: str, timeout_s: float = 0.25) -> RedisUsageQueue:
-        queue = RedisUsageQueue(connect(url, timeout_s=timeout_s), connect(claims, timeout_s=10), clock=SystemClock())
-        queues.append(queue)
-        return queue
+        hot, clock = connect(url, timeout_s=timeout_s), SystemClock()
+        repetition = Repetition(clock=clock)
+        hot.on_new_server(repetition.begin)
+        queues.append(repetition)
+        return RedisUsageQueue(hot, connect(claims, timeout_s=10), clock=clock, repetition=repetition)
 
     yield make
-    for queue in queues:
-        await queue.repetition.aclose()
+    for repetition in queues:
+        await repetition.aclose()
 
 
 async def ids_of(queue: RedisUsageQueue) -> list[str]:
@@ -120,7 +123,7 @@ async def test_a_server_that_lost_nothing_adds_nothing(private_redis, queue_thro
     await asyncio.to_thread(private_redis.restart)
 
     await queue.put(entries("c"))
-    await asyncio.wait_for(queue.repetition.wait(), 20)
+    await asyncio.wait_for(queue._repetition.wait(), 20)
 
     assert await ids_of(queue) == ["a", "b", "c"]
 
@@ -149,14 +152,14 @@ async def test_a_claim_on_a_hung_server_fails_in_time(private_redis, queue_throu
 
 
 async def test_a_consumer_killed_between_claim_and_acknowledgement_loses_nothing(private_redis, connect):
-    def queue() -> RedisUsageQueue:
-        hot, reader = connect(private_redis.url, timeout_s=10), connect(private_redis.url, timeout_s=10)
-        return RedisUsageQueue(hot, reader, clock=SystemClock(), redelivered_after_ms=100)
-
-    dead, heir = queue(), queue()
+    reader, *others = [connect(private_redis.url, timeout_s=10) for _ in range(4)]
+    clock = SystemClock()
+    both = {"clock": clock, "repetition": Repetition(clock=clock), "redelivered_after_ms": 100}
+    dead = RedisUsageQueue(others[0], reader, **both)
+    heir = RedisUsageQueue(others[1], others[2], **both)
     await dead.put(entries(*[f"n{number:03}" for number in range(200)]))
     assert len(await dead.claim(limit=150, wait_s=0)) == 150
-    dead._reader.discard()
+    reader.discard()
     await asyncio.sleep(0.15)
 
     assert await ids_of(heir) == [f"n{number:03}" for number in range(200)]

@@ -6,11 +6,13 @@ import msgspec
 import pytest
 
 from app.domain.usage.codec import decode_event, encode_event
+from app.domain.usage.entries import entry_of
 from app.domain.usage.schemas import UsageEvent
 from app.kernel.clock import ManualClock
 from app.kernel.errors import Unavailable
 from app.ledger import writer as module
 from app.ledger.writer import LedgerWriter
+from app.ledger.writing import EntryWriter
 from app.observability.metrics import LEDGER_LAG, Metrics
 from app.stores.errors import StoreUnavailable
 from app.stores.memory import MemoryUsageQueue
@@ -23,6 +25,8 @@ class FakeLedger:
     def __init__(self):
         self.rows = {}
         self.batches = []
+        self.parked = []
+        self.written = []
         self.is_down = False
         self.gate = None
         self.entered = asyncio.Event()
@@ -36,8 +40,15 @@ class FakeLedger:
         if any(event.model == "poison" for event in events):
             raise ValueError("a text cannot hold NUL")
         self.batches.append(len(events))
+        fresh = {event.event_id for event in events} - set(self.rows)
         for event in events:
             self.rows.setdefault(event.event_id, event)
+        return fresh
+
+    async def park(self, payload, error):
+        if self.is_down:
+            raise Unavailable
+        self.parked.append((payload, error))
 
 
 class Fixture:
@@ -48,7 +59,13 @@ class Fixture:
         self.queue = MemoryUsageQueue(clock=self.clock)
         self.ledger = FakeLedger()
         self.metrics = Metrics()
-        self.writer = LedgerWriter(self.queue, self.ledger.insert, metrics=self.metrics, clock=self.clock)
+        self.entries = EntryWriter(self.ledger.insert, self.ledger.park, metrics=self.metrics)
+        self.writer = LedgerWriter(
+            self.queue, self.entries, on_written=self.on_written, metrics=self.metrics, clock=self.clock
+        )
+
+    async def on_written(self, claimed, fresh):
+        self.ledger.written.append(([item.entry.id for item in claimed], fresh))
 
     def entry(self, *, model="m"):
         event = UsageEvent(
@@ -56,7 +73,7 @@ class Fixture:
             occurred_at=self.clock.now(), operation="chat", dialect="openai", provider="p", model=model,
             upstream_model="up", outcome="ok", stream=False, usage_source="provider", duration_ms=1,
         )  # fmt: skip
-        return UsageEntry(0, event.event_id.hex, encode_event(event))
+        return entry_of(event)
 
     async def put(self, count, **fields):
         entries = [self.entry(**fields) for _ in range(count)]
@@ -94,9 +111,18 @@ async def test_nothing_to_write_is_said(ledger):
 
 async def test_an_event_that_comes_twice_is_written_once(ledger):
     [entry] = await ledger.put(1)
-    ledger.writer.accept([entry, entry])
     await ledger.drain()
+    await ledger.entries.write([entry, entry])
     assert await ledger.is_complete([entry])
+
+
+async def test_whoever_waits_is_told_what_is_written_and_what_was_new(ledger):
+    entries = await ledger.put(2)
+    await ledger.entries.write(entries[:1])
+    await ledger.drain()
+    [(ids, fresh)] = ledger.ledger.written
+    assert ids == [entry.id for entry in entries]
+    assert fresh == {UUID(entries[1].id)}
 
 
 @pytest.mark.parametrize("places", [[0], [6], [12], [3, 4], [0, 5, 12], list(range(13))])
@@ -106,8 +132,8 @@ async def test_a_poisoned_event_is_parked_alone(ledger, caplog, places):
     with caplog.at_level(logging.ERROR, "gateway.ledger"):
         await ledger.drain()
     assert await ledger.is_complete([entry for at, entry in enumerate(entries) if at not in places])
-    parked = [record.getMessage() for record in caplog.records]
-    assert len(parked) == len(places)
+    parked = [payload.decode() for payload, _ in ledger.ledger.parked]
+    assert len(parked) == len(places) == len(caplog.records)
     for at in places:
         assert any(str(UUID(entries[at].id)) in text and '"model":"poison"' in text for text in parked)
 
@@ -118,7 +144,9 @@ async def test_what_is_no_event_is_parked(ledger, caplog):
     with caplog.at_level(logging.ERROR, "gateway.ledger"):
         await ledger.drain()
     assert await ledger.is_complete(entries)
-    assert "garbage" in caplog.records[0].getMessage()
+    [(payload, _)] = ledger.ledger.parked
+    assert payload == b"\xff garbage"
+    assert len(caplog.records) == 1
 
 
 async def test_while_the_database_is_down_nothing_is_lost_and_then_nothing_is_double(ledger):
@@ -177,27 +205,6 @@ async def test_a_lost_acknowledgement_is_made_again(ledger):
     assert await ledger.is_complete(entries)
 
 
-async def test_what_the_queue_could_not_take_is_written_from_here(ledger):
-    entries = [ledger.entry() for _ in range(600)]
-    ledger.writer._queue = BrokenQueue(ledger.queue, claims=2)
-    ledger.writer.accept(entries)
-    assert await ledger.writer.step(wait_s=0.0)
-    assert await ledger.writer.step(wait_s=0.0)
-    await ledger.drain()
-    assert await ledger.is_complete(entries)
-
-
-async def test_overflow_waits_for_the_database_too(ledger):
-    entries = [ledger.entry() for _ in range(3)]
-    ledger.writer.accept(entries)
-    ledger.ledger.is_down = True
-    with pytest.raises(Unavailable):
-        await ledger.writer.step(wait_s=0.0)
-    ledger.ledger.is_down = False
-    await ledger.drain()
-    assert await ledger.is_complete(entries)
-
-
 async def test_a_running_writer_goes_on_after_any_failure(ledger, monkeypatch, caplog):
     monkeypatch.setattr(module, "_PAUSE_S", 0.001)
     faults = [Unavailable(), RuntimeError("a defect")]
@@ -207,10 +214,11 @@ async def test_a_running_writer_goes_on_after_any_failure(ledger, monkeypatch, c
     async def fail_first(events):
         if faults:
             raise faults.pop(0)
-        await insert(events)
+        fresh = await insert(events)
         done.set()
+        return fresh
 
-    ledger.writer._insert = fail_first
+    ledger.entries._insert = fail_first
     entries = await ledger.put(3)
     ledger.writer.start()
     async with asyncio.timeout(20):
@@ -224,11 +232,9 @@ async def test_stopping_writes_what_is_there(ledger):
     ledger.writer.start()
     await asyncio.sleep(0)
     entries = await ledger.put(1_100)
-    overflow = [ledger.entry() for _ in range(600)]
-    ledger.writer.accept(overflow)
     await ledger.writer.stop()
     await ledger.writer.stop()
-    assert await ledger.is_complete(entries + overflow)
+    assert await ledger.is_complete(entries)
 
 
 async def test_stopping_in_the_middle_of_a_batch_loses_none_of_it(ledger):
@@ -265,9 +271,9 @@ async def test_the_lag_is_that_of_the_oldest_event(ledger):
 
     async def watch(events):
         seen.append(dict(ledger.metrics._cells.read())[LEDGER_LAG.name, (), "value"])
-        await insert(events)
+        return await insert(events)
 
-    ledger.writer._insert = watch
+    ledger.entries._insert = watch
     await ledger.drain()
     assert seen == [12.0]
     assert dict(ledger.metrics._cells.read())[LEDGER_LAG.name, (), "value"] == 0.0

@@ -7,9 +7,15 @@ from uuid import UUID
 
 from app.domain.keys.principal import Principal
 from app.domain.prices import PriceBook, price_from_settings
+from app.domain.usage.codec import decode_event, decode_events
 from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import ManualClock
 from app.kernel.ids import uuid7_text
+from app.limits.accounts import Grant
+from app.limits.estimate import Estimator
+from app.limits.holds import Holds
+from app.limits.policy import BudgetRule, Policy, Rule
+from app.limits.store_time import StoreTime
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Asked, Exchange, compose
@@ -18,6 +24,7 @@ from app.pipeline.options import Options
 from app.pipeline.routed import Routed
 from app.routing.table import Route, RouteTarget
 from app.settings.model import PriceSettings
+from app.stores.accounts import AccountScope, Charged, Granted, Reservation
 from providers.catalog import Catalog
 from providers.errors import ProviderError
 from providers.http.adapter import HttpRelay
@@ -159,30 +166,61 @@ WHOLE = json.dumps(
 
 
 class FakeAccounts:
-    """Keeps what was settled; `entered` is when a settlement began."""
+    """Keeps what was reserved, settled and given back."""
 
-    def __init__(self):
+    def __init__(self, clock):
+        self.time = StoreTime(clock)
         self.events = []
         self.calls = 0
-        self.holds = []
-        self.limited = False
+        self.demands = []
+        self.voided = []
+        self.cap = None
         self.gate = None
+        self.grant = None
+        self.amounts = None
 
-    def is_limited(self, organization_id):
-        del organization_id
-        return self.limited
+    async def reserve(self, policy, demand, *, request_id, events):
+        self.demands.append(demand)
+        self.orphaned = decode_events(events)
+        reservation = Reservation(partition=policy.partition, id=request_id)
+        granted = Granted(at_ms=self.time.now_ms(), cap=self.cap or demand.cap, held_nusd=0)
+        return Grant(reservation, granted, rules=policy.rules, budgets=policy.budgets, keeper=None)
 
-    async def reserve(self, hold):
-        self.holds.append(hold)
-
-    async def settle(self, events, *, reserved):
+    async def settle(self, grant, entries, amounts):
         self.calls += 1
-        self.reserved = reserved
+        self.grant, self.amounts = grant, amounts
         if self.gate is not None:
             await self.gate.wait()
         known = {event.event_id for event in self.events}
+        events = [decode_event(entry.payload) for entry in entries]
         self.events += [event for event in events if event.event_id not in known]
-        return True
+        return Charged("done")
+
+    async def void(self, grant):
+        self.voided.append(grant)
+
+
+class FakePolicies:
+    """Binds everybody by one policy: at first none."""
+
+    def __init__(self):
+        self.policy = Policy(partition=0)
+
+    def of(self, principal):
+        del principal
+        return self.policy
+
+
+LIMITED = Policy(
+    partition=0,
+    rules=(Rule(scope="key", key=":w", dimension="tokens", limit=10**9, window_ms=60_000, algorithm="sliding_window"),),
+)
+BUDGETED = Policy(
+    partition=0,
+    budgets=(
+        BudgetRule(scope="key", account_scope=AccountScope(2, "1"), amount_nusd=10**9, period="total", timezone="UTC"),
+    ),
+)
 
 
 class Pipeline:
@@ -190,12 +228,24 @@ class Pipeline:
 
     def __init__(self):
         self.clock = ManualClock()
-        self.accounts = FakeAccounts()
+        self.accounts = FakeAccounts(self.clock)
+        self.policies = FakePolicies()
         self.tasks = TaskSupervisor()
         prices = PriceBook(Catalog({}), clock=self.clock)
-        meter = Meter(self.accounts, clock=self.clock, supervisor=self.tasks)
+        self.holds, estimator = Holds(clock=self.clock), Estimator()
+        self.meter = Meter(
+            self.accounts, holds=self.holds, estimator=estimator, clock=self.clock, supervisor=self.tasks
+        )
+        self.admit = Admit(
+            self.accounts,
+            prices,
+            policies=self.policies,
+            holds=self.holds,
+            estimator=estimator,
+            clock=self.clock,
+        )
         dispatch = Dispatch(prices, self.clock)
-        self.call = compose([meter, Admit(self.accounts, prices)], Routed(dispatch, self.clock, draw=lambda: 0.0))
+        self.call = compose([self.meter, self.admit], Routed(dispatch, self.clock, draw=lambda: 0.0))
 
     @property
     def events(self):

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_pipeline import (
     ANSWER,
+    BUDGETED,
     DONE,
     HEAD,
+    LIMITED,
     PRICE,
     STREAM,
     TEXTS,
@@ -22,10 +24,15 @@ from app.api.openai.completions import COMPLETIONS_WIRE
 from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
 from app.domain.prices import bound, cost
 from app.kernel.errors import InvalidRequest, ModelNotPriced
+from app.kernel.ids import attempt_id
 from app.kernel.money import format_usd
+from app.limits.accounts import Amounts
+from app.limits.policy import Policy
 from app.pipeline.admit import DEFAULT_OUTPUT_CAP, MIN_OUTPUT_TOKENS, Admit
+from app.pipeline.exchange import compose
 from app.pipeline.meter import add_note, add_note_to_element, estimate_tokens
 from app.pipeline.references import Reference
+from app.stores.accounts import Money, money_of
 from providers.errors import StreamInterrupted
 from providers.framing import sse
 
@@ -206,24 +213,84 @@ async def test_what_a_provider_adds_out_of_its_store_cannot_be_bounded(pipeline)
     assert (await refused(pipeline, hosted)).param == "web_search_options"
 
 
-@pytest.mark.parametrize("price", [PRICE, None])
-async def test_what_is_limited_is_reserved_once_for_its_dearest_case(pipeline, price):
-    pipeline.accounts.limited = True
-    exchange = pipeline.exchange(CHAT, relaying([WHOLE]), relaying(), document={"max_tokens": 50, "n": 2}, price=price)
+async def test_what_is_limited_is_reserved_as_it_is_guessed(pipeline):
+    pipeline.policies.policy = LIMITED
+    exchange = pipeline.exchange(CHAT, relaying([WHOLE]), relaying(), document={"max_tokens": 50, "n": 2}, price=None)
     await pipeline.call(exchange)
-    [hold] = pipeline.accounts.holds
+    [demand] = pipeline.accounts.demands
     tokens_in = estimate_tokens(len(exchange.body))
-    assert (hold.request_id, hold.key_id) == (exchange.request_uuid, exchange.principal.key_id)
-    assert (hold.organization_id, hold.team_id) == (exchange.principal.organization_id, exchange.principal.team_id)
-    assert (hold.model, hold.input_tokens, hold.output_tokens) == ("public", tokens_in, 100)
-    assert hold.cost_nusd == (None if price is None else bound(PRICE, input_tokens=tokens_in, output_tokens=100))
-    assert pipeline.accounts.reserved is True
+    assert (demand.model, demand.input_tokens, demand.output_tokens) == ("public", tokens_in, 100)
+    assert (demand.fixed_nusd, demand.rate_nusd) == (0, 0)
+    assert pipeline.accounts.grant is exchange.grant
+    assert pipeline.accounts.amounts == Amounts(input_tokens=123, output_tokens=7, cost_nusd=0)
+    assert len(pipeline.holds) == 0
+
+
+async def test_what_has_a_budget_holds_what_its_dearest_case_costs(pipeline):
+    pipeline.policies.policy = BUDGETED
+    exchange = pipeline.exchange(CHAT, relaying([WHOLE]), relaying(), document={"max_tokens": 50, "n": 2})
+    await pipeline.call(exchange)
+    [demand] = pipeline.accounts.demands
+    size = len(exchange.body)
+    most = money_of(Money(demand.fixed_nusd, demand.rate_nusd, demand.cap), demand.cap)
+    assert (demand.cap, demand.choices, demand.is_priced) == (100, 2, True)
+    assert bound(PRICE, input_tokens=size, output_tokens=100) <= most
+    assert most <= bound(PRICE, input_tokens=size, output_tokens=100) + 1
+    [orphan] = pipeline.accounts.orphaned
+    assert (orphan.usage_source, orphan.event_id) == ("orphan", attempt_id(exchange.request_uuid, 1))
+    assert orphan.cost_nusd == bound(PRICE, input_tokens=estimate_tokens(size), output_tokens=0)
+
+
+async def test_a_model_without_a_price_has_no_demand_for_money(pipeline):
+    pipeline.policies.policy = BUDGETED
+    await pipeline.call(pipeline.exchange(CHAT, relaying([WHOLE]), price=None))
+    [demand] = pipeline.accounts.demands
+    assert not demand.is_priced
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted", "sent"),
+    [({}, 40, 40), ({"max_tokens": 30}, 40, None), ({"max_tokens": 50}, 40, 40), ({"n": 2}, 41, 20)],
+)
+async def test_what_a_budget_pays_for_is_sent_upstream(pipeline, asked, granted, sent):
+    pipeline.policies.policy = BUDGETED
+    pipeline.accounts.cap = granted
+    adapter = relaying([WHOLE])
+    await pipeline.call(pipeline.exchange(CHAT, adapter, document=asked))
+    [(request, _)] = adapter.calls
+    assert request.output_cap == sent
+
+
+@pytest.mark.parametrize(("asked", "sent"), [({}, 12), ({"max_tokens": 10}, None), ({"max_tokens": 13}, 12)])
+async def test_the_cap_of_a_key_is_sent_upstream(pipeline, asked, sent):
+    pipeline.policies.policy = Policy(partition=0, output_cap=12)
+    adapter = relaying([WHOLE])
+    await pipeline.call(pipeline.exchange(CHAT, adapter, document=asked))
+    [(request, _)] = adapter.calls
+    assert request.output_cap == sent
+    assert not pipeline.accounts.demands
+
+
+async def test_what_was_held_for_an_attempt_that_was_never_made_is_given_back(pipeline):
+    pipeline.policies.policy = LIMITED
+    exchange = pipeline.exchange(CHAT, relaying([WHOLE]))
+
+    async def fail(exchange):
+        raise InvalidRequest("a defect after admission")
+
+    admitted = compose([pipeline.meter, pipeline.admit], fail)
+    with pytest.raises(InvalidRequest):
+        await admitted(exchange)
+    await pipeline.settled()
+    assert pipeline.accounts.voided == [exchange.grant]
+    assert not pipeline.events
+    assert len(pipeline.holds) == 0
 
 
 async def test_what_is_not_limited_is_not_reserved(pipeline):
     await pipeline.call(pipeline.exchange(CHAT, relaying([WHOLE])))
-    assert not pipeline.accounts.holds
-    assert pipeline.accounts.reserved is False
+    assert not pipeline.accounts.demands
+    assert pipeline.accounts.grant is None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 
 import msgspec
 import pytest
-from scripted_pipeline import HANG, Bytes, FakeAdapter, Pipeline, read_out, read_until_broken
+from scripted_pipeline import HANG, LIMITED, Bytes, FakeAdapter, Pipeline, read_out, read_until_broken
 
 from app.api.openai.audio import SPEECH_WIRE, TRANSCRIPTIONS_WIRE
 from app.api.openai.images import IMAGES_WIRE
@@ -119,15 +119,15 @@ async def test_whoever_leaves_is_charged_for_the_text_that_was_sent():
 
 async def test_a_recording_is_not_held_as_if_it_were_text():
     pipeline = Pipeline()
-    pipeline.accounts.limited = True
+    pipeline.policies.policy = LIMITED
     exchange, _ = _ask(
         pipeline, TRANSCRIPTIONS_WIRE, [b'{"text": "Hi"}'], content_type="application/json", stream=False
     )
     exchange.body = bytes(20 << 20)
     exchange.text_bytes = 40
     await pipeline.call(exchange)
-    (hold,) = pipeline.accounts.holds
-    assert hold.input_tokens == 10
+    (demand,) = pipeline.accounts.demands
+    assert demand.input_tokens == 10
 
 
 @pytest.mark.parametrize("wire", [IMAGES_WIRE, SPEECH_WIRE, TRANSCRIPTIONS_WIRE])
