@@ -46,6 +46,7 @@ MIN_OUTPUT_TOKENS = 16
 _TRIES = 4
 _SETTLE_S = 0.5
 _OPEN_S = 5.0
+_UNHEARD = Granted(at_ms=0, cap=0, held_nusd=0)
 _LOG = logging.getLogger("gateway.limits")
 
 
@@ -211,7 +212,9 @@ class Accounts:
                 verdict = await self._ask(reservation)
                 if isinstance(verdict, Unknown):
                     await self._open(reservation, budgets, verdict.indexes)
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                if error.may_have_run:
+                    self._give_up(reservation)
                 return await self._reserve_here(reservation, policy, rules=rules, budgets=budgets)
             self.time.heard(verdict.at_ms)
             if isinstance(verdict, Granted):
@@ -231,8 +234,16 @@ class Accounts:
             raise
 
     async def _void(self, reservation: Reservation) -> None:
-        granted = Granted(at_ms=self.time.now_ms(), cap=0, held_nusd=0)
-        await self._store.charge(_nothing(reservation, granted))
+        """End what may have been granted without anybody hearing of it."""
+        try:
+            await self._store.charge(_nothing(reservation, _UNHEARD))
+        except StoreUnavailable:
+            self._give_up(reservation)
+
+    def _give_up(self, reservation: Reservation) -> None:
+        """Let the store be told, as soon as it answers, that nobody will settle what it may have granted."""
+        grant = Grant(reservation, _UNHEARD, rules=(), budgets=(), keeper=self._store)
+        self._on_missed(grant, _nothing(reservation, _UNHEARD))
 
     def _write_down(self, grant: Grant) -> None:
         """Let a hold survive this process, if nobody else keeps it; only a budget is worth that."""

@@ -9,7 +9,6 @@ from typing import cast
 
 from app.stores.accounts import (
     LEASE_MS,
-    MONEY,
     AccountScope,
     Balance,
     BudgetAccount,
@@ -104,7 +103,7 @@ class RedisAccountStore:
         return charged
 
     async def _make(self, charge: Charge, mode: str) -> Charged:
-        reservation, granted = charge.reservation, charge.granted
+        reservation = charge.reservation
         name = PARTITION_NAMES[reservation.partition]
         keys: list[Argument] = [
             f"{name}:h:{reservation.id}",
@@ -117,9 +116,7 @@ class RedisAccountStore:
         args: list[Argument] = [
             reservation.id,
             mode,
-            granted.held_nusd,
             charge.cost_nusd,
-            granted.at_ms,
             len(reservation.windows),
             len(reservation.slots),
             len(reservation.budgets),
@@ -128,8 +125,7 @@ class RedisAccountStore:
             _ORPHAN_MARK_S,
         ]
         for window, actual in zip(reservation.windows, charge.amounts, strict=True):
-            reserved = granted.held_nusd if window.amount == MONEY else window.amount
-            args += (window.limit, window.window_ms, reserved, actual, int(window.algorithm == "token_bucket"))
+            args += (window.limit, window.window_ms, window.amount, actual, int(window.algorithm == "token_bucket"))
         for entry in charge.entries:
             args += (entry.id, entry.payload, note_of(entry))
         state, *rest = cast("list[int | bytes]", await self._twice(self._charge, keys, args))
@@ -141,8 +137,12 @@ class RedisAccountStore:
         """Run a script that is idempotent by an id; a lost connection is tried once more."""
         try:
             return await self._hot.script(script, keys, args)
-        except StoreUnavailable:
-            return await self._hot.script(script, keys, args)
+        except StoreUnavailable as first:
+            try:
+                return await self._hot.script(script, keys, args)
+            except StoreUnavailable as second:
+                second.may_have_run = second.may_have_run or first.may_have_run
+                raise
 
     # -- leases -------------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,9 @@
 -- Ends a hold: corrects its windows, frees its slots, turns what it held into what was used, and appends its usage
 -- events; once for each id. What ended leaves a mark, so that the same again does nothing.
 -- KEYS: the hold, the partition's leases, its stream, then windows, slots, budgets.
--- ARGV: 1 id, 2 mode (settle, orphan, late), 3 held, 4 cost, 5 at, 6 windows, 7 slots, 8 budgets, 9 events (counts),
---   10 ttl of the mark, 11 ttl of an orphan's mark; then of each window: limit, window_ms, reserved, actual, 1 for a
---   token bucket or 0; of each event: id, payload, note.
+-- ARGV: 1 id, 2 mode (settle, orphan, late), 3 cost, 4 windows, 5 slots, 6 budgets, 7 events (counts), 8 ttl of the
+--   mark, 9 ttl of an orphan's mark; then of each window: limit, window_ms, reserved (-1: the money held), actual, 1 for
+--   a token bucket or 0; of each event: id, payload, note. What is held, and since when, the hold says itself.
 -- Answers {1} done, {0} made before or nothing to do, {2, orphan} for what the sweeper has charged.
 local call = redis.call
 local mode, hold = ARGV[2], call('GET', KEYS[1])
@@ -17,12 +17,16 @@ if not hold and mode == 'orphan' then
   call('ZREM', KEYS[2], ARGV[1])
   return {0}
 end
-local windows, slots, budgets = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local cost, held, at = ARGV[4], tonumber(ARGV[3]), tonumber(ARGV[5])
+local windows, slots, budgets = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local cost, held, at = ARGV[3], 0, 0
 if hold then
+  local at_text, held_text = string.match(hold, '^(%d+):%d+:(%d+)\n')
+  at, held = tonumber(at_text), tonumber(held_text)
   for i = 0, windows - 1 do
-    local key, from = KEYS[4 + i], 12 + 5 * i
-    local delta = tonumber(ARGV[from + 3]) - tonumber(ARGV[from + 2])
+    local key, from = KEYS[4 + i], 10 + 5 * i
+    local reserved = tonumber(ARGV[from + 2])
+    if reserved < 0 then reserved = held end
+    local delta = tonumber(ARGV[from + 3]) - reserved
     if delta ~= 0 then
       if ARGV[from + 4] == '1' then
         local balance = call('HGET', key, 'balance')
@@ -53,8 +57,8 @@ if hold or mode == 'settle' then
     end
   end
 end
-local first = 12 + 5 * windows
-for i = 0, tonumber(ARGV[9]) - 1 do
+local first = 10 + 5 * windows
+for i = 0, tonumber(ARGV[7]) - 1 do
   local event = first + 3 * i
   if hold or mode == 'settle' then
     call('XADD', KEYS[3], '*', 'id', ARGV[event], 'data', ARGV[event + 1], 'note', ARGV[event + 2])
@@ -64,8 +68,8 @@ for i = 0, tonumber(ARGV[9]) - 1 do
 end
 if mode == 'orphan' then
   local orphan = string.match(hold, '^[^\n]*\n(.*)$')
-  call('SET', KEYS[1], 'orphaned\n' .. orphan, 'EX', ARGV[11])
+  call('SET', KEYS[1], 'orphaned\n' .. orphan, 'EX', ARGV[9])
 else
-  call('SET', KEYS[1], 'settled', 'EX', ARGV[10])
+  call('SET', KEYS[1], 'settled', 'EX', ARGV[8])
 end
 return {1}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
-from faults.money.books import eventually
+from faults.money.books import eventually, tag_of
 from faults.money.crowd import Question, Told, new_tag
 from faults.money.stand import Stand
 from outside.caller import Caller
@@ -135,7 +135,6 @@ def check_closed(told: list[Told], moments: Moments) -> None:
         assert (each.status, each.error["code"]) == (503, "accounting_unavailable")
         assert each.reply.header("retry-after") == "1"
     took = sorted(each.took_ms for each in away)
-    print("REFUSED", len(took), took[len(took) // 2], took[-1])
     assert took[len(took) * 95 // 100] <= REFUSED_WITHIN_MS
 
 
@@ -158,11 +157,15 @@ def check_uncounted(told: list[Told], moments: Moments) -> None:
 
 
 def check_books(stand: Stand, keys: Keys, told: list[Told]) -> None:
-    """All that was answered is in the ledger, once, and the accounts say what the ledger says."""
+    """All that was answered is in the ledger, once, nothing else, and the accounts say what the ledger says."""
     for caller in keys:
         stand.books.wait_for(keys.of(caller, told), key_id=caller.key_id)
     for caller in (keys.closed, keys.open):
         stand.books.assert_balanced(caller.key_id, within_s=45)
+    for caller in keys:
+        refused = {each.question.tag for each in keys.of(caller, told) if each.status == 503}
+        events = stand.books.ledger.events(key_id=caller.key_id)
+        assert [event for event in events if tag_of(event) in refused] == [], "charged for what was refused"
 
 
 def check(stand: Stand, pace: Pace, how: str) -> None:

@@ -139,9 +139,7 @@ def check_concurrency(stand: Stand, *, slots: int, clients: int, seconds: float,
         def make(_: int) -> Question:
             return Question(caller.key, new_tag(), model="late")
 
-        asking = stand.crowd.begin(
-            stand.crowd.busy(clients, until=lambda: time.monotonic() > ends_at, make=make)
-        )
+        asking = stand.crowd.begin(stand.crowd.busy(clients, until=lambda: time.monotonic() > ends_at, make=make))
         if kills:
             time.sleep(seconds / 2)
             dead = stand.kill_a_worker(random.Random(slots))
