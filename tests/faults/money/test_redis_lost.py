@@ -1,4 +1,4 @@
-"""Redis dies, hangs, vanishes or is slow under load: what must be counted waits, the rest goes on, and no cent is lost."""
+"""Redis dies, hangs, vanishes or is slow under load: what must be counted waits, the rest goes on, no cent is lost."""
 
 import time
 from collections.abc import Callable, Iterator
