@@ -1,4 +1,4 @@
-"""Redis forgets everything, or its last moment, or only its replies: what was spent is known again, and counted once."""
+"""Redis forgets everything, or its last moment, or its replies: what was spent is known again, and counted once."""
 
 import time
 from typing import NamedTuple
