@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from faults.money.crowd import Question, Told, new_tag
 from faults.money.stand import Stand, standing
-from faults.money.test_sliding_window import most_in_a_window, moments_of
+from faults.money.test_sliding_window import moments_of, most_in_a_window
 from outside.caller import Caller
 from outside.ledger import cost_nusd, usd
 from servers.gateway import REPOSITORY
