@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from app.db.engine import Database
+from app.domain.answers.service import AnswerStore
 from app.domain.audit.schemas import Change, ObjectKind
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.directory import KeyDirectory
@@ -63,6 +64,9 @@ class Core:
         )
         self.responses = ResponseStore(
             self.database, seal_key=derive(settings.master_secret, purpose="kept responses 1"), clock=clock
+        )
+        self.answers = AnswerStore(
+            self.database, seal_key=derive(settings.master_secret, purpose="kept answers 1"), clock=clock
         )
         self.writer = LedgerWriter(self.stores.usage, self._insert, metrics=metrics, clock=clock)
         self.on_beat: Callable[[], None] = _do_nothing
@@ -147,8 +151,9 @@ class Core:
             try:
                 if await self.stores.leases.acquire(_SWEEPER, holder=holder, ttl_s=_SWEEP_S / 2):
                     await self.responses.sweep()
+                    await self.answers.sweep()
             except (GatewayError, StoreUnavailable) as error:
-                _LOG.warning("kept responses are not swept this time: %s", error)
+                _LOG.warning("what has expired is not swept this time: %s", error)
 
     async def _watch_loop(self) -> None:
         lag = self.metrics.number(LOOP_LAG)

@@ -18,6 +18,7 @@ from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Answer, Exchange, compose
 from app.pipeline.meter import Meter
+from app.pipeline.once import Once
 from app.pipeline.routed import Routed
 from app.pipeline.stored import Stored
 from app.routing.table import RouteTable, RouteTarget
@@ -62,6 +63,13 @@ class Gateway:
         dispatch = Dispatch(self._prices, core.clock)
         stored = Stored(core.responses, may_store=lambda: self.stores_responses)
         self._answer = compose([meter, stored, Admit(accounts, self._prices)], Routed(dispatch, core.clock))
+        self.once = Once(
+            self._answer,
+            answers=core.answers,
+            clock=core.clock,
+            supervisor=core.tasks,
+            open_requests=self.open_requests,
+        )
 
     @property
     def stores_responses(self) -> bool:

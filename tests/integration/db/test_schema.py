@@ -14,13 +14,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import migrations
 from app.db import schema
 from app.db.columns import metadata
+from app.domain.answers import tables as answers
 from app.domain.audit import tables as audit
 from app.domain.keys import tables as keys
 from app.domain.responses import tables as responses
 from app.domain.tenants import tables as tenants
 from app.domain.usage import tables as usage
 
-MODELS = (audit, keys, responses, tenants, usage)
+MODELS = (answers, audit, keys, responses, tenants, usage)
 
 
 async def on(url: str, work: Callable[[Connection], object]) -> object:
@@ -60,7 +61,7 @@ async def test_downgrade_leaves_no_table(empty_url: str) -> None:
 
 
 async def test_migrated_schema_equals_the_models(url: str) -> None:
-    assert len(MODELS) == 5
+    assert len(MODELS) == 6
 
     def differences(connection: Connection) -> object:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
