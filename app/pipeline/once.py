@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, Protocol
 
-from app.domain.answers.schemas import Claim, Headers, KeptAnswer, Slot, Standing
-from app.domain.answers.service import MAX_BYTES, conflict, too_large_to_keep
+from app.domain.answers.schemas import Claim, Headers, IdempotencyConflict, KeptAnswer, Slot, Standing
+from app.domain.answers.service import MAX_BYTES, too_large_to_keep
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, InternalError, Unavailable, UpstreamTimedOut
 from app.kernel.ids import uuid7
@@ -33,7 +33,7 @@ class Answers(Protocol):
     """Where claims and answers are: `app.domain.answers`."""
 
     async def claim(self, claim: Claim) -> KeptAnswer | Standing:
-        """Claim a slot, or return the answer in it, or say that another holds it. Raises `Conflict`."""
+        """Claim a slot, or return the answer in it, or say that another holds it. Raises `IdempotencyConflict`."""
         ...
 
     async def is_held(self, slot: Slot) -> bool:
@@ -86,7 +86,7 @@ class Once:
     async def __call__(self, exchange: Exchange, request: Repeatable) -> Answer:
         """Answer: from the store, with a call under way, or with a new one, which is told its client's deadline.
 
-        Raises `Conflict` for another request under the same key, and `Unavailable` if the store does not answer.
+        Raises `IdempotencyConflict` for another request under the key, `Unavailable` if the store does not answer.
         """
         while True:
             call = self._calls.get(request.slot)
@@ -155,9 +155,9 @@ class _Call:
         self._is_whole = False
 
     def check(self, request: Repeatable) -> None:
-        """Raise `Conflict` unless a request can be answered with this call."""
+        """Raise `IdempotencyConflict` unless a request can be answered with this call."""
         if request.request_hash != self.request.request_hash:
-            raise conflict("this Idempotency-Key is in use for another request")
+            raise IdempotencyConflict("this Idempotency-Key is in use for another request")
         if self.recording.is_too_large:
             raise too_large_to_keep()
 

@@ -6,7 +6,18 @@ from uuid import UUID
 
 import msgspec
 
+from app.kernel.errors import Conflict
+
 Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class IdempotencyConflict(Conflict):
+    """The Idempotency-Key cannot serve this request: it was used for another, or its answer is not kept."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message, param="Idempotency-Key")
 
 
 class Slot(NamedTuple):

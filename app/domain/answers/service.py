@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from app.db.engine import Database
 from app.domain.answers import repository
 from app.domain.answers.repository import Row
-from app.domain.answers.schemas import Claim, KeptAnswer, Slot, Standing
+from app.domain.answers.schemas import Claim, IdempotencyConflict, KeptAnswer, Slot, Standing
 from app.kernel.clock import Clock
-from app.kernel.errors import Conflict
 
 KEPT_FOR = timedelta(hours=24)
 LEASE = timedelta(seconds=30)
@@ -45,7 +44,7 @@ class AnswerStore:
     async def claim(self, claim: Claim) -> KeptAnswer | Standing:
         """Claim a slot, or return the answer in it, or say that another holds it.
 
-        Raises `Conflict` if the slot is another request's, or its answer is not there to be given again.
+        Raises `IdempotencyConflict` if the slot is another request's, or its answer is not there to be given again.
         """
         async with self._database.transaction() as connection:
             now = await repository.moment(connection, self._clock)
@@ -59,7 +58,7 @@ class AnswerStore:
             # It was given back a moment ago.
             return Standing.HELD
         if not hmac.compare_digest(row.request_hash, claim.request_hash):
-            raise conflict("this Idempotency-Key was used for another request")
+            raise IdempotencyConflict("this Idempotency-Key was used for another request")
         return Standing.HELD if row.status is None else await self._opened(row, claim)
 
     async def is_held(self, slot: Slot) -> bool:
@@ -115,7 +114,7 @@ class AnswerStore:
         )
         if plain is None:
             # The master secret was changed since: the call must not be made twice, and its answer is lost.
-            raise conflict("the answer kept under this Idempotency-Key cannot be read any more")
+            raise IdempotencyConflict("the answer kept under this Idempotency-Key cannot be read any more")
         return msgspec.msgpack.decode(plain, type=KeptAnswer)
 
     def _seal(self, plain: bytes, binding: bytes) -> bytes:
@@ -129,14 +128,10 @@ class AnswerStore:
             return None
 
 
-def conflict(message: str) -> Conflict:
-    """Return the refusal of a request whose idempotency key cannot serve it."""
-    return Conflict(message, code="idempotency_conflict", param="Idempotency-Key")
-
-
-def too_large_to_keep() -> Conflict:
+def too_large_to_keep() -> IdempotencyConflict:
     """Return the refusal of a request that was answered, at more length than is kept."""
-    return conflict(f"the answer given under this Idempotency-Key was larger than {MAX_BYTES} bytes, so it is not kept")
+    message = f"the answer given under this Idempotency-Key was larger than {MAX_BYTES} bytes, so it is not kept"
+    return IdempotencyConflict(message)
 
 
 def _binding(claim: Claim) -> bytes:
