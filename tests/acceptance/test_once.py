@@ -315,3 +315,16 @@ def test_a_deadline_ends_the_call_and_frees_the_key(caller: Caller, fake_provide
     assert (late.status_code, error_of(late)["code"]) == (504, "upstream_timeout")
     assert caller.post(body, idempotency_key="k").status_code == 200
     assert calls(fake_provider) == 2
+
+
+def test_who_joins_waits_no_longer_than_he_said(caller: Caller, fake_provider: FakeProvider):
+    body = {"model": "fake-slow-first-chunk", "messages": user("one two three"), "stream": True}
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(caller.post, body, idempotency_key="k")
+        assert wait_until(lambda: calls(fake_provider) == 1, within_s=10)
+        began = time.monotonic()
+        joined = caller.post(body, idempotency_key="k", x_gateway_timeout_s="0.5")
+        assert (joined.status_code, error_of(joined)["code"]) == (504, "upstream_timeout")
+        assert 0.4 < time.monotonic() - began < 2.5
+        assert is_done(first.result(timeout=20).text)
+    assert calls(fake_provider) == 1
