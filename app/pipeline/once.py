@@ -7,7 +7,7 @@ task, and everybody follows it. An answer is kept before its last bytes are give
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from app.domain.answers.schemas import Claim, Headers, IdempotencyConflict, KeptAnswer, Slot, Standing
@@ -16,6 +16,7 @@ from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, InternalError, Unavailable, UpstreamTimedOut
 from app.kernel.ids import uuid7
 from app.pipeline.exchange import Answer, Exchange, LiveBody, Next
+from app.pipeline.meter import Supervisor
 from app.pipeline.recording import Head, Recording
 from app.pipeline.routed import client_error
 from providers.errors import ProviderError
@@ -50,14 +51,6 @@ class Answers(Protocol):
 
     async def release(self, claim: Claim) -> None:
         """Give a claim back."""
-        ...
-
-
-class Supervisor(Protocol):
-    """Runs what must not be lost when its starter goes away."""
-
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run `work` to its end, in a task of its own."""
         ...
 
 
@@ -217,6 +210,11 @@ class _Call:
             found = await self._once.answers.claim(self._claim)
             while found is Standing.HELD and await self._is_freed():
                 found = await self._once.answers.claim(self._claim)
+        except (asyncio.CancelledError, Unavailable):
+            # The store may have noted a claim that we know nothing of.
+            self.is_final = self._stopped is None
+            self._once.supervisor.spawn(self._release())
+            raise
         except GatewayError:
             self.is_final = True
             raise
@@ -324,4 +322,4 @@ class _Call:
         try:
             await self._once.answers.release(self._claim)
         except GatewayError as error:
-            _LOG.warning("the idempotency key of request %s is free after its lease: %s", self._id, error.message)
+            _LOG.debug("the idempotency key of request %s is free after its lease: %s", self._id, error.message)

@@ -29,6 +29,7 @@ class Store:
         self.kept = {}
         self.down = False
         self.refused = 0
+        self.claims = 0
         self.renewals = 0
 
     def _ask(self):
@@ -37,6 +38,7 @@ class Store:
             raise DatabaseUnavailable
 
     async def claim(self, claim):
+        self.claims += 1
         await asyncio.sleep(0)
         self._ask()
         if claim.slot in self.kept:
@@ -331,8 +333,34 @@ async def test_without_the_store_nothing_is_promised_and_nobody_waits_in_line():
     asking = [world.ask_soon() for _ in range(5)]
     found = await asyncio.gather(*asking, return_exceptions=True)
     assert {type(error) for error in found} == {DatabaseUnavailable}
-    assert world.store.refused == 1
+    assert world.store.claims == 1
     assert world.exchanges == []
+    await world.done()
+
+
+async def test_a_claim_that_nobody_knows_of_is_given_back():
+    """The store noted it, and its answer was lost or came too late."""
+    world = World(b"whole")
+    claim, gate = world.store.claim, asyncio.Event()
+
+    async def lost(request):
+        await claim(request)
+        raise DatabaseUnavailable
+
+    async def late(request):
+        await claim(request)
+        await gate.wait()
+
+    world.store.claim = lost
+    with pytest.raises(DatabaseUnavailable):
+        await world.ask()
+    world.store.claim = late
+    with pytest.raises(UpstreamTimedOut):
+        await world.ask(Exchange(deadline_ns=20_000_000))
+    await world.done()
+    assert world.store.holders == {}
+    world.store.claim = claim
+    assert (await world.ask()).body == b"whole"
     await world.done()
 
 
