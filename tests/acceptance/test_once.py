@@ -226,12 +226,12 @@ def test_many_at_once_are_one_call(  # noqa: PLR0917 - three of them are fixture
     assert [(event["outcome"], event["attempt"]) for event in events] == [("ok", 1)]
 
 
-def test_who_joins_gets_the_parts_as_they_come(caller: Caller, fake_provider: FakeProvider):
+def test_who_joins_gets_the_parts_as_they_come(embedded_gateway: GatewayProcess, fake_provider: FakeProvider):
+    """In the process that makes the call, that is; in another it gets the whole at its end."""
     body = {"model": "fake-slow-chunks", "messages": user("word " * 40), "stream": True}
     headers = {"idempotency-key": "k"}
-    with caller.http.stream("POST", CHAT, json=body, headers=headers) as first:
-        parts = first.iter_bytes()
-        next(parts)
+    with Caller(embedded_gateway) as caller, caller.http.stream("POST", CHAT, json=body, headers=headers) as first:
+        next(first.iter_bytes())
         time.sleep(0.5)
         began = time.monotonic()
         with caller.http.stream("POST", CHAT, json=body, headers=headers) as second:
