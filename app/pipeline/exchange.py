@@ -286,6 +286,11 @@ class Exchange:
         return self.prompt
 
     @property
+    def request_hex(self) -> str:
+        """The request's id in hexadecimal."""
+        return self.request_id.replace("-", "")
+
+    @property
     def created_s(self) -> int:
         """When the request came, in seconds since the Unix epoch; its id, a UUIDv7, says so."""
         return (self.request_uuid.int >> 80) // 1_000
