@@ -80,7 +80,15 @@ def orphan_charge(hold: Expired) -> Charge:
     except msgspec.DecodeError:
         _LOG.exception("a hold cannot be read: it is given up uncharged")
         reservation = Reservation(partition=hold.partition, id=hold.id)
-        return Charge(reservation=reservation, granted=granted, amounts=(), cost_nusd=0, entries=(), mode="orphan")
+        return Charge(
+            reservation=reservation,
+            granted=granted,
+            amounts=(),
+            cost_nusd=0,
+            entries=(),
+            mode="orphan",
+            orphan=hold.orphan,
+        )
     at = datetime.fromtimestamp(granted.at_ms / _MS_PER_S, UTC)
     events = [msgspec.structs.replace(event, occurred_at=at) for event in events]
     return Charge(
@@ -90,4 +98,5 @@ def orphan_charge(hold: Expired) -> Charge:
         cost_nusd=sum(event.cost_nusd or 0 for event in events),
         entries=tuple(entry_of(event) for event in events),
         mode="orphan",
+        orphan=hold.orphan,
     )
