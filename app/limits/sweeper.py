@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from app.domain.usage.codec import decode_events
 from app.domain.usage.entries import entry_of
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid7_text
@@ -76,7 +75,7 @@ def orphan_charge(hold: Expired) -> Charge:
     granted = hold.granted
     try:
         orphan = read_orphan(hold.orphan)
-        events = decode_events(orphan.events)
+        events = orphan.usage_events(datetime.fromtimestamp(granted.at_ms / _MS_PER_S, UTC))
     except msgspec.DecodeError:
         _LOG.exception("a hold cannot be read: it is given up uncharged")
         reservation = Reservation(partition=hold.partition, id=hold.id)
@@ -89,8 +88,6 @@ def orphan_charge(hold: Expired) -> Charge:
             mode="orphan",
             orphan=hold.orphan,
         )
-    at = datetime.fromtimestamp(granted.at_ms / _MS_PER_S, UTC)
-    events = [msgspec.structs.replace(event, occurred_at=at) for event in events]
     return Charge(
         reservation=Reservation(partition=hold.partition, id=hold.id, budgets=orphan.budgets),
         granted=granted,

@@ -204,7 +204,7 @@ class MemoryAccountStore:
             for budget in reservation.budgets:
                 if (account := self._budgets.get(budget.key)) is not None:
                     account[0] += charge.cost_nusd
-        self._end(reservation.id, charge.orphan)
+        self._end(reservation.id, hold.orphan if hold is not None and charge.mode == "orphan" else charge.orphan)
         await self._queue.put(charge.entries)
         return Charged("done")
 

@@ -2,7 +2,7 @@
 -- Ends a hold: corrects its windows, frees its slots, turns what it held into what was used, and appends its usage
 -- events; once for each id. What ended leaves a mark, so that the same again does nothing.
 -- KEYS: the hold, the partition's leases, its stream, then windows, slots, budgets.
--- ARGV: 1 id, 2 mode (settle, orphan, late), 3 orphan (empty for a request that was settled), 4 cost, 5 windows,
+-- ARGV: 1 id, 2 mode (settle, orphan, late), 3 orphan (of a late one that the sweeper had charged), 4 cost, 5 windows,
 --   6 slots, 7 budgets, 8 events (counts), 9 ttl of the mark, 10 ttl of an orphan's mark; then of each window: limit,
 --   window_ms, reserved (-1: the money held), actual, 1 for a token bucket or 0; of each event: id, payload, note.
 -- Answers {1} done, {0, 1} made before, {0, 0} nothing to do, {2, orphan} for what the sweeper has charged.
@@ -73,8 +73,10 @@ for i = 0, tonumber(ARGV[8]) - 1 do
     call('XADD', KEYS[3], '*', 'id', ARGV[event], 'data', ARGV[event + 1], 'note', ARGV[event + 2], 'again', '1')
   end
 end
-if ARGV[3] ~= '' then
-  call('SET', KEYS[1], 'orphaned\n' .. ARGV[3], 'EX', ARGV[10])
+local orphan = ARGV[3]
+if mode == 'orphan' then orphan = string.match(hold, '^[^\n]*\n(.*)$') end
+if mode == 'orphan' or orphan ~= '' then
+  call('SET', KEYS[1], 'orphaned\n' .. orphan, 'EX', ARGV[10])
 else
   call('SET', KEYS[1], 'settled', 'EX', ARGV[9])
 end
