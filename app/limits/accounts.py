@@ -206,7 +206,7 @@ class Accounts:
                 orphan=seeded(accounts, seed),
             )
             try:
-                verdict = await self._ask(reservation)
+                verdict = await self._ask(reservation, plan, budgets)
                 if isinstance(verdict, Unknown):
                     await self._open(reservation, budgets, verdict.indexes)
             except StoreUnavailable:
@@ -220,17 +220,30 @@ class Accounts:
                 raise self._refusal(verdict, plan, windows=windows)
         raise _uncountable()
 
-    async def _ask(self, reservation: Reservation) -> Any:
+    async def _ask(self, reservation: Reservation, plan: Plan, budgets: tuple[BudgetRule, ...]) -> Any:
+        """Ask the store; what it may have granted although nobody heard it is given back."""
         try:
             return await self._store.reserve(reservation)
         except asyncio.CancelledError:
-            # The store may have granted it all the same, and nothing will be sent to a provider.
-            self._spawn(self._void(reservation))
+            self._spawn(self._void(reservation, plan, budgets))
+            raise
+        except StoreUnavailable as error:
+            if error.may_have_run:
+                self._on_missed(*self._unheard(reservation, plan, budgets))
             raise
 
-    async def _void(self, reservation: Reservation) -> None:
+    async def _void(self, reservation: Reservation, plan: Plan, budgets: tuple[BudgetRule, ...]) -> None:
+        grant, charge = self._unheard(reservation, plan, budgets)
+        try:
+            await self._store.charge(charge)
+        except StoreUnavailable:
+            self._on_missed(grant, charge)
+
+    def _unheard(self, reservation: Reservation, plan: Plan, budgets: tuple[BudgetRule, ...]) -> tuple[Grant, Charge]:
+        """Return a grant of which nobody knows what it is, and the charge that gives it back."""
         granted = Granted(at_ms=self.time.now_ms(), cap=0, held_nusd=0)
-        await self._store.charge(_nothing(reservation, granted))
+        grant = Grant(reservation, granted, plan=plan, budgets=budgets, keeper=self._store)
+        return grant, _nothing(reservation, granted)
 
     def _write_down(self, grant: Grant) -> None:
         """Let a hold survive this process, if nobody else keeps it; only a budget is worth that."""
@@ -239,7 +252,7 @@ class Accounts:
         try:
             self._journal.reserved(grant.reservation, grant.granted)
         except OSError as error:
-            self._spawn(self._void(grant.reservation))
+            self._spawn(self._void(grant.reservation, grant.plan, grant.budgets))
             raise _uncountable() from error
 
     def _refusal(self, denied: Denied, plan: Plan, *, windows: tuple[Window, ...]) -> GatewayError:

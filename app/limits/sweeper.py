@@ -79,7 +79,15 @@ def orphan_charge(hold: Expired) -> Charge:
     except msgspec.DecodeError:
         _LOG.exception("a hold cannot be read: it is given up uncharged")
         reservation = Reservation(partition=hold.partition, id=hold.id)
-        return Charge(reservation=reservation, granted=granted, amounts=(), cost_nusd=0, entries=(), mode="orphan")
+        return Charge(
+            reservation=reservation,
+            granted=granted,
+            amounts=(),
+            cost_nusd=0,
+            entries=(),
+            mode="orphan",
+            orphan=hold.orphan,
+        )
     return Charge(
         reservation=Reservation(partition=hold.partition, id=hold.id, budgets=orphan.budgets),
         granted=granted,
@@ -87,4 +95,5 @@ def orphan_charge(hold: Expired) -> Charge:
         cost_nusd=sum(event.cost_nusd or 0 for event in events),
         entries=tuple(entry_of(event) for event in events),
         mode="orphan",
+        orphan=hold.orphan,
     )

@@ -152,7 +152,7 @@ class HotConnection:
             except TimeoutError:
                 self._fail_fast("Redis did not answer in time")
         if self._link is None:
-            raise StoreUnavailable(self._trouble)
+            raise StoreUnavailable(self._trouble, may_have_run=False)
         return self._link
 
     def _connect_soon(self, *, backoff_s: float = 0.0) -> None:

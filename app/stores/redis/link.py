@@ -37,7 +37,7 @@ def reply_error(message: str) -> StoreError:
     """Return the exception that an error reply stands for."""
     code = message.partition(" ")[0]
     if code in _REFUSALS:
-        return StoreUnavailable(f"Redis refuses commands: {message}", code=code)
+        return StoreUnavailable(f"Redis refuses commands: {message}", code=code, may_have_run=False)
     return StoreReplyError(message)
 
 
@@ -72,7 +72,8 @@ class Link(asyncio.Protocol):
         Raises `StoreUnavailable` when the link is dead or too many commands wait.
         """
         if self.is_dead or len(self._waiting) >= _MAX_WAITING:
-            raise StoreUnavailable("the connection to Redis is lost" if self.is_dead else "too many commands wait")
+            trouble = "the connection to Redis is lost" if self.is_dead else "too many commands wait"
+            raise StoreUnavailable(trouble, may_have_run=False)
         future: asyncio.Future[object] = self._loop.create_future()
         self._enqueue(packed, (future, deadline))
         return future
