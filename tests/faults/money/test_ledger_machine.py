@@ -12,10 +12,17 @@ from uuid import UUID, uuid5
 import pytest
 from faults.money.model import IN_STORE, Books, Hold
 from faults.money.world import Crash, Loss, MemoryWorld, RedisWorld, Worker, World
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
-from servers.postgres import Postgres, PostgresProcess
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from servers.postgres import Postgres
 from servers.redis import RedisProcess
 from sqlalchemy import select
 
@@ -34,7 +41,7 @@ from app.kernel.ids import adjustment_id, attempt_id
 from app.kernel.money import format_usd
 from app.ledger import spool
 from app.limits import accounts as limits_accounts
-from app.limits.accounts import MIN_OUTPUT_TOKENS, Amounts
+from app.limits.accounts import MIN_OUTPUT_TOKENS
 from app.limits.estimate import Demand
 from app.limits.policy import BudgetRule, InFlight, Policy, Rule, budget_rule, slots_key, window_key
 from app.limits.reconcile import Difference, Reconciler, Scoped
@@ -154,7 +161,7 @@ class LedgerMachine(RuleBasedStateMachine):
         nusd = self.amounts[scope] if amount is None else amount
         down = "deny" if self.allowance_nusd is None else Allowance(format_usd(self.allowance_nusd))
         budget = Budget(amount=format_usd(nusd or 0), period=PERIODS[scope], on_accounting_down=down)
-        return budget_rule(scope.split(" ")[0], ids[scope].hex, budget)
+        return budget_rule(scope.split(" ", maxsplit=1)[0], ids[scope].hex, budget)
 
     def policy_of(self, key: int) -> Policy:
         scope = KEYS[key].hex
@@ -279,7 +286,9 @@ class LedgerMachine(RuleBasedStateMachine):
         """Whether a call with these losses fails in the end: Redis is asked twice."""
         return len(losses) > (1 if self.world.kind == "redis" else 0)
 
-    def _check_refused(self, expected: Granted | Denied | None, failure: BaseException, before: dict[str, bytes]) -> None:
+    def _check_refused(
+        self, expected: Granted | Denied | None, failure: BaseException, before: dict[str, bytes]
+    ) -> None:
         """I8: a refused request writes nothing, but for the accounts that it was the first to ask for."""
         if expected is None:
             assert isinstance(failure, Unavailable)
@@ -728,9 +737,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def _rule(scope, scope_id, dimension, limit, *, window_s, algorithm) -> Rule:
     key = window_key(scope, scope_id, dimension=dimension, window_s=window_s, algorithm=algorithm, model=None)
-    return Rule(
-        scope=scope, key=key, dimension=dimension, limit=limit, window_ms=window_s * 1_000, algorithm=algorithm
-    )
+    return Rule(scope=scope, key=key, dimension=dimension, limit=limit, window_ms=window_s * 1_000, algorithm=algorithm)
 
 
 def _copy(hold: Hold) -> Hold:
@@ -806,14 +813,17 @@ def in_memory(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> Iterator[Calla
 
 
 import os
+
 DEBUG_EX = os.environ.get("EX")
+
 
 def run(make_world: Callable[[], World], *, examples: int, steps: int) -> None:
     machine = type("LedgerMachine", (LedgerMachine,), {"make_world": staticmethod(make_world)})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=int(DEBUG_EX or examples), **({"phases": [Phase.generate]} if DEBUG_EX else {}),
+            max_examples=int(DEBUG_EX or examples),
+            **({"phases": [Phase.generate]} if DEBUG_EX else {}),
             stateful_step_count=steps,
             deadline=None,
             suppress_health_check=list(HealthCheck),
