@@ -60,8 +60,9 @@ class GatewayApplication:
 
     @property
     def inflight(self) -> int:
-        """Requests that have begun and are not answered."""
-        return sum(state.inflight for state in self._states.values())
+        """Requests that have begun and are not answered, and calls that go on although their clients have left."""
+        unattended = self._gateway.once.unattended if self._gateway is not None else 0
+        return unattended + sum(state.inflight for state in self._states.values())
 
     async def start(self) -> None:
         """Open the stores, the database and the ledger."""

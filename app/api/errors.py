@@ -45,7 +45,12 @@ _NO_RETRY = (errors.QuotaExceeded, errors.Conflict)
 
 def spoken_of(error: errors.GatewayError) -> Spoken:
     """Return how an error is said; a class that is not in the table is said as the nearest that it is made from."""
-    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+    return spoken_of_class(type(error))
+
+
+def spoken_of_class(cls: type[errors.GatewayError]) -> Spoken:
+    """Return how the errors of a class are said."""
+    return next(TABLE[kind] for kind in cls.__mro__ if kind in TABLE)
 
 
 def openai_body(error: errors.GatewayError, request_id: str = "") -> bytes:

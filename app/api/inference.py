@@ -13,6 +13,7 @@ from app.api.addresses import check_addresses
 from app.api.body import FORM_TYPE, JSON_TYPE, JsonReader, check_head, read_form
 from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
+from app.api.once import HEADER, hash_of, headers_of_who_served, replayed_headers, slot_of
 from app.gateway import Gateway
 from app.gateway.tally import Finished
 from app.guards.inference import requires_inference, requires_model
@@ -29,6 +30,7 @@ from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
 from app.pipeline.exchange import Answer, Asked, Exchange, Operation
 from app.pipeline.mentions import find_mentions
+from app.pipeline.once import Repeatable
 from app.pipeline.options import read_options
 from app.pipeline.references import find_references
 from app.pipeline.routed import client_error
@@ -43,6 +45,7 @@ _NS_PER_MS = 1_000_000
 _CLIENT_GONE = 499
 _NS_PER_S = 1_000_000_000
 _GATEWAY_FIELD = "gateway"
+_REST = "{rest:path}"
 _SHOWN_NAMES, _SHOWN_NAME = 32, 64
 _LENGTH_DIGITS = 18
 _FORM_TENTHS = 13
@@ -124,7 +127,10 @@ class InferenceEndpoint:
         status = 200
         try:
             exchange = await self._understand(context, downstream, call)
-            answer = await self._gateway.answer(exchange)
+            if HEADER in context.headers:
+                answer = await self._answer_once(context, exchange, call)
+            else:
+                answer = await self._gateway.answer(exchange)
             if answer.live is None:
                 await self._send_whole(context, exchange, downstream, answer)
             else:
@@ -193,14 +199,21 @@ class InferenceEndpoint:
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
+    async def _answer_once(self, context: RequestContext, exchange: Exchange, call: Call) -> Answer:
+        """Answer a request that its client may repeat."""
+        path = self._wire.route.replace(_REST, call.rest)
+        request = Repeatable(
+            slot_of(context.headers[HEADER], exchange, path),
+            await hash_of(exchange, call.query),
+            describe=lambda answer: headers_of_who_served(self._answer_headers(context, exchange, answer)),
+        )
+        return await self._gateway.once(exchange, request)
+
     async def _send_whole(
         self, context: RequestContext, exchange: Exchange, downstream: Downstream, answer: Answer
     ) -> None:
-        headers = self._headers(context, exchange)
+        headers = self._answer_headers(context, exchange, answer)
         headers.append((b"content-type", answer.content_type))
-        spent = exchange.cost_nusd
-        if spent is not None:
-            headers.append((b"x-gateway-cost", format_usd(spent).encode()))
         await downstream.send_whole(200, headers, answer.body or b"")
 
     async def _send_stream(
@@ -211,7 +224,8 @@ class InferenceEndpoint:
         if live is None:
             raise TypeError("only a live answer can be streamed")
         try:
-            await downstream.begin_stream(self._headers(context, exchange), content_type=answer.content_type)
+            headers = self._answer_headers(context, exchange, answer)
+            await downstream.begin_stream(headers, content_type=answer.content_type)
             while True:
                 data = await live.read()
                 await downstream.send_part(data, is_last=live.is_finished)
@@ -261,6 +275,16 @@ class InferenceEndpoint:
             if downstream.forgive() is not Stopped.SLOW_BODY:
                 raise
 
+    def _answer_headers(self, context: RequestContext, exchange: Exchange, answer: Answer) -> list[Header]:
+        """Return the headers of a 200; a whole answer's say what it cost."""
+        headers = self._headers(context, exchange)
+        if answer.replayed is not None:
+            return replayed_headers(headers, answer.replayed)
+        spent = exchange.cost_nusd
+        if answer.live is None and spent is not None:
+            headers.append((b"x-gateway-cost", format_usd(spent).encode()))
+        return headers
+
     def _headers(self, context: RequestContext, exchange: Exchange | None) -> list[Header]:
         request_id = context.request_id.encode()
         headers: list[Header] = [(name, request_id) for name in self._wire.id_headers]
@@ -289,19 +313,21 @@ class InferenceEndpoint:
     def _log(
         self, context: RequestContext, exchange: Exchange | None, *, status: int, error: GatewayError | None
     ) -> None:
-        """Hand the request over to be counted and logged, once, at its end."""
+        """Hand the request over to be counted and logged, once, at its end and that of its call."""
         clock = self._gateway.clock
-        self._gateway.tally.add(
-            Finished(
-                clock.now_ns(),
-                context.request_id,
-                self._wire.operation.endpoint,
-                exchange,
-                status,
-                error.code if error is not None else None,
-                clock.monotonic_ns() - context.started_ns,
-            )
+        finished = Finished(
+            clock.now_ns(),
+            context.request_id,
+            self._wire.operation.endpoint,
+            exchange,
+            status,
+            error.code if error is not None else None,
+            clock.monotonic_ns() - context.started_ns,
         )
+        if exchange is not None and exchange.call is not None:
+            exchange.call.then(lambda: self._gateway.tally.add(finished))
+        else:
+            self._gateway.tally.add(finished)
 
 
 def inference_handlers(wire: Wire, gateway: Gateway) -> list[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from app.db.engine import Database, folder_of
+from app.domain.answers.service import AnswerStore
 from app.domain.audit.schemas import Change, ObjectKind
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.directory import KeyDirectory
@@ -105,6 +106,9 @@ class Core:
             report=self.services.drift.report,
             metrics=metrics,
             clock=clock,
+        )
+        self.answers = AnswerStore(
+            self.database, seal_key=derive(settings.master_secret, purpose="inference answers 1"), clock=clock
         )
         self.on_beat: Callable[[], None] = _do_nothing
         """Called twice a second, for numbers that nobody else brings up to date."""
@@ -273,8 +277,9 @@ class Core:
             try:
                 if await self.stores.leases.acquire(_SWEEPER, holder=holder, ttl_s=_SWEEP_S / 2):
                     await self.responses.sweep()
+                    await self.answers.sweep()
             except (GatewayError, StoreUnavailable) as error:
-                _LOG.warning("kept responses are not swept this time: %s", error)
+                _LOG.warning("what has expired is not swept this time: %s", error)
 
     async def _watch_loop(self) -> None:
         lag = self.metrics.number(LOOP_LAG)

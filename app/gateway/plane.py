@@ -18,6 +18,7 @@ from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Answer, Exchange, compose
 from app.pipeline.meter import Meter
+from app.pipeline.once import Once
 from app.pipeline.routed import Routed
 from app.pipeline.stored import Stored
 from app.routing.table import RouteTable, RouteTarget
@@ -78,6 +79,13 @@ class Gateway:
         stored = Stored(core.responses, may_store=lambda: self.stores_responses)
         core.prices.on_change = self._reprice
         self._answer = compose([meter, stored, admit], Routed(dispatch, core.clock))
+        self.once = Once(
+            self.answer,
+            answers=core.answers,
+            clock=core.clock,
+            supervisor=core.tasks,
+            open_requests=self.open_requests,
+        )
 
     @property
     def stores_responses(self) -> bool:

@@ -18,13 +18,13 @@ from app.kernel.errors import GatewayError, ModelNotPriced, Unavailable
 from app.limits.allowance import Allowances
 from app.limits.denials import refusal_of, scope_of
 from app.limits.estimate import Demand
-from app.limits.headers import LimitUse
-from app.limits.orphans import orphan_of
-from app.limits.policy import BudgetRule, Policy, Rule
+from app.limits.headers import Headers
+from app.limits.orphans import Seed, seeded
+from app.limits.plan import Plan
+from app.limits.policy import BudgetRule, Rule
 from app.limits.store_time import StoreTime
 from app.observability.metrics import DEGRADED, LIMIT_DENIALS, Metrics
 from app.stores.accounts import (
-    MONEY,
     AccountStore,
     BudgetAccount,
     Charge,
@@ -44,9 +44,7 @@ MIN_OUTPUT_TOKENS = 16
 """A request whose budget does not pay for so many output tokens is refused."""
 
 _TRIES = 4
-_SETTLE_S = 0.5
 _OPEN_S = 5.0
-_UNHEARD = Granted(at_ms=0, cap=0, held_nusd=0)
 _LOG = logging.getLogger("gateway.limits")
 
 
@@ -60,30 +58,31 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 NOTHING = Amounts(requests=0)
+_DONE = Charged("done")
 
 
 class Grant:
     """A hold that this process must settle.
 
-    `rules` are those of `reservation.windows`, in their order, and `budgets` those of its accounts. `keeper` is the
+    `plan` has the rules of `reservation.windows`, in their order; `budgets` are those of its accounts. `keeper` is the
     store that has it: this process's own, where the shared one did not answer; `uncounted` is then what budgets allow.
     """
 
-    __slots__ = ("budgets", "granted", "keeper", "reservation", "rules", "uncounted")
+    __slots__ = ("budgets", "granted", "keeper", "plan", "reservation", "uncounted")
 
     def __init__(
         self,
         reservation: Reservation,
         granted: Granted,
         *,
-        rules: tuple[Rule, ...],
+        plan: Plan,
         budgets: tuple[BudgetRule, ...],
         keeper: AccountStore,
         uncounted: Reservation | None = None,
     ) -> None:
         self.reservation = reservation
         self.granted = granted
-        self.rules = rules
+        self.plan = plan
         self.budgets = budgets
         self.keeper = keeper
         self.uncounted = uncounted
@@ -99,9 +98,9 @@ class Grant:
         return self.uncounted is not None
 
     @property
-    def uses(self) -> list[LimitUse]:
-        """Each limit and how much of it is used; nothing if the same was granted before."""
-        return [LimitUse(rule, used) for rule, used in zip(self.rules, self.granted.used, strict=False)]
+    def headers(self) -> Headers:
+        """What the client is told of its limits; nothing if the same was granted before."""
+        return self.plan.headers.headers(self.granted.used)
 
 
 class Opener(Protocol):
@@ -181,69 +180,70 @@ class Accounts:
 
     # -- reserving ----------------------------------------------------------------------------------------------------
 
-    async def reserve(self, policy: Policy, demand: Demand, *, request_id: str, events: bytes) -> Grant:
-        """Take what a request may use; `events` are what it comes to if nobody settles, as the ledger's JSON.
+    async def reserve(self, plan: Plan, demand: Demand, *, seed: Seed) -> Grant:
+        """Take what a request may use; `seed` is what it comes to if nobody settles.
 
         Raises `RateLimited`, `QuotaExceeded`, `ModelNotPriced`, or `Unavailable` where a budget cannot be counted.
         """
-        rules = tuple(rule for rule in policy.rules if rule.model is None or rule.model == demand.model)
         is_free = demand.is_priced and not demand.fixed_nusd and not demand.rate_nusd
-        budgets = () if is_free else policy.budgets
-        if not demand.is_priced and (budgets or any(rule.dimension == "cost" for rule in rules)):
+        budgets = () if is_free else plan.budgets
+        if not demand.is_priced and plan.counts_money:
             raise ModelNotPriced(f"a budget applies, and the model {demand.model[:100]!r} has no price")
         if budgets and self._is_overfull():
             raise _uncountable()
-        windows = tuple(_window(rule, demand) for rule in rules)
+        windows = plan.windows(input_tokens=demand.input_tokens, output_tokens=demand.output_tokens)
         money = Money(demand.fixed_nusd, demand.rate_nusd, demand.cap, MIN_OUTPUT_TOKENS)
-        slots = tuple(limit.slots for limit in policy.in_flight)
         for _ in range(_TRIES):
             at_ms = self.time.now_ms()
-            accounts = tuple(budget.account(at_ms) for budget in budgets)
+            accounts = tuple([budget.account(at_ms) for budget in budgets]) if budgets else ()
             reservation = Reservation(
-                partition=policy.partition,
-                id=request_id,
+                partition=plan.policy.partition,
+                id=seed.request_id,
                 windows=windows,
-                slots=slots,
+                slots=plan.slots,
                 budgets=accounts,
                 money=money,
-                orphan=orphan_of(policy.partition, accounts, events),
+                orphan=seeded(accounts, seed),
             )
             try:
-                verdict = await self._ask(reservation)
+                verdict = await self._ask(reservation, plan, budgets)
                 if isinstance(verdict, Unknown):
                     await self._open(reservation, budgets, verdict.indexes)
-            except StoreUnavailable as error:
-                if error.may_have_run:
-                    self._give_up(reservation)
-                return await self._reserve_here(reservation, policy, rules=rules, budgets=budgets)
+            except StoreUnavailable:
+                return await self._reserve_here(reservation, plan, budgets=budgets)
             self.time.heard(verdict.at_ms)
             if isinstance(verdict, Granted):
-                grant = Grant(reservation, verdict, rules=rules, budgets=budgets, keeper=self._store)
+                grant = Grant(reservation, verdict, plan=plan, budgets=budgets, keeper=self._store)
                 self._write_down(grant)
                 return grant
             if isinstance(verdict, Denied):
-                raise self._refusal(verdict, policy, rules=rules, windows=windows)
+                raise self._refusal(verdict, plan, windows=windows)
         raise _uncountable()
 
-    async def _ask(self, reservation: Reservation) -> Any:
+    async def _ask(self, reservation: Reservation, plan: Plan, budgets: tuple[BudgetRule, ...]) -> Any:
+        """Ask the store; what it may have granted although nobody heard it is given back."""
         try:
             return await self._store.reserve(reservation)
         except asyncio.CancelledError:
-            # The store may have granted it all the same, and nothing will be sent to a provider.
-            self._spawn(self._void(reservation))
+            self._spawn(self._void(reservation, plan, budgets))
+            raise
+        except StoreUnavailable as error:
+            if error.may_have_run:
+                self._on_missed(*self._unheard(reservation, plan, budgets))
             raise
 
-    async def _void(self, reservation: Reservation) -> None:
-        """End what may have been granted without anybody hearing of it."""
+    async def _void(self, reservation: Reservation, plan: Plan, budgets: tuple[BudgetRule, ...]) -> None:
+        grant, charge = self._unheard(reservation, plan, budgets)
         try:
-            await self._store.charge(_nothing(reservation, _UNHEARD))
+            await self._store.charge(charge)
         except StoreUnavailable:
-            self._give_up(reservation)
+            self._on_missed(grant, charge)
 
-    def _give_up(self, reservation: Reservation) -> None:
-        """Let the store be told, as soon as it answers, that nobody will settle what it may have granted."""
-        grant = Grant(reservation, _UNHEARD, rules=(), budgets=(), keeper=self._store)
-        self._on_missed(grant, _nothing(reservation, _UNHEARD))
+    def _unheard(self, reservation: Reservation, plan: Plan, budgets: tuple[BudgetRule, ...]) -> tuple[Grant, Charge]:
+        """Return a grant of which nobody knows what it is, and the charge that gives it back."""
+        granted = Granted(at_ms=self.time.now_ms(), cap=0, held_nusd=0)
+        grant = Grant(reservation, granted, plan=plan, budgets=budgets, keeper=self._store)
+        return grant, _nothing(reservation, granted)
 
     def _write_down(self, grant: Grant) -> None:
         """Let a hold survive this process, if nobody else keeps it; only a budget is worth that."""
@@ -252,15 +252,13 @@ class Accounts:
         try:
             self._journal.reserved(grant.reservation, grant.granted)
         except OSError as error:
-            self._spawn(self._void(grant.reservation))
+            self._spawn(self._void(grant.reservation, grant.plan, grant.budgets))
             raise _uncountable() from error
 
-    def _refusal(
-        self, denied: Denied, policy: Policy, *, rules: tuple[Rule, ...], windows: tuple[Window, ...]
-    ) -> GatewayError:
-        self._metrics.number(LIMIT_DENIALS, *scope_of(denied, policy, rules)).add()
+    def _refusal(self, denied: Denied, plan: Plan, *, windows: tuple[Window, ...]) -> GatewayError:
+        self._metrics.number(LIMIT_DENIALS, *scope_of(denied, plan.policy, plan.rules)).add()
         asked = windows[denied.index].amount if denied.kind in {"window", "too_large"} else 0
-        return refusal_of(denied, policy, rules, asked=asked)
+        return refusal_of(denied, plan.policy, plan.rules, asked=asked)
 
     async def _open(self, reservation: Reservation, budgets: tuple[BudgetRule, ...], indexes: Sequence[int]) -> None:
         """Make the accounts that the store does not have, each once however many ask at the same time."""
@@ -282,9 +280,7 @@ class Accounts:
         if not done.cancelled():
             done.exception()
 
-    async def _reserve_here(
-        self, reservation: Reservation, policy: Policy, *, rules: tuple[Rule, ...], budgets: tuple[BudgetRule, ...]
-    ) -> Grant:
+    async def _reserve_here(self, reservation: Reservation, plan: Plan, *, budgets: tuple[BudgetRule, ...]) -> Grant:
         """Reserve without the store: budgets are closed but for what they allow; limits hold at this worker's share."""
         self._degraded.add()
         allowed = self.allowances.take(reservation, budgets)
@@ -300,10 +296,10 @@ class Accounts:
         verdict = await self._local.reserve(divided)
         if isinstance(verdict, Denied):
             self.allowances.spend(reservation, 0)
-            raise self._refusal(verdict, policy, rules=rules, windows=divided.windows)
+            raise self._refusal(verdict, plan, windows=divided.windows)
         if not isinstance(verdict, Granted):
             raise _uncountable()
-        return Grant(divided, verdict, rules=rules, budgets=budgets, keeper=self._local, uncounted=reservation)
+        return Grant(divided, verdict, plan=plan, budgets=budgets, keeper=self._local, uncounted=reservation)
 
     # -- settling -----------------------------------------------------------------------------------------------------
 
@@ -315,13 +311,12 @@ class Accounts:
         if self._journal is not None:
             self._end(grant, entries)
         try:
-            async with asyncio.timeout(_SETTLE_S):
-                if grant is None:
-                    await self._queue.put(entries)
-                    return Charged("done")
-                if grant.keeper is self._store:
-                    return await self._store.charge(charge_of(grant, entries, amounts))
-        except (StoreUnavailable, TimeoutError):
+            if grant is None:
+                await self._queue.put(entries)
+                return _DONE
+            if grant.keeper is self._store:
+                return await self._store.charge(charge_of(grant, entries, amounts))
+        except StoreUnavailable:
             self._degraded.add()
         await self._settle_slowly(grant, entries, amounts)
         return None
@@ -382,7 +377,7 @@ def charge_of(grant: Grant, entries: Sequence[UsageEntry], amounts: Amounts) -> 
     return Charge(
         reservation=grant.reservation,
         granted=grant.granted,
-        amounts=tuple(_actual(rule, amounts) for rule in grant.rules),
+        amounts=tuple([_actual(rule, amounts) for rule in grant.plan.rules]),
         cost_nusd=amounts.cost_nusd,
         entries=tuple(entries),
     )
@@ -392,21 +387,6 @@ def _nothing(reservation: Reservation, granted: Granted) -> Charge:
     """Return the charge of a request that used nothing, not even itself."""
     amounts = (0,) * len(reservation.windows)
     return Charge(reservation=reservation, granted=granted, amounts=amounts, cost_nusd=0, entries=(), mode="late")
-
-
-def _window(rule: Rule, demand: Demand) -> Window:
-    return Window(rule.key, rule.limit, rule.window_ms, rule.algorithm, _asked(rule, demand))
-
-
-def _asked(rule: Rule, demand: Demand) -> int:
-    dimension = rule.dimension
-    if dimension == "requests":
-        return 1
-    if dimension == "tokens":
-        return demand.input_tokens + demand.output_tokens
-    if dimension == "input_tokens":
-        return demand.input_tokens
-    return demand.output_tokens if dimension == "output_tokens" else MONEY
 
 
 def _actual(rule: Rule, amounts: Amounts) -> int:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from app.kernel.errors import GatewayError, QuotaExceeded, RateLimited
 from app.kernel.money import format_usd
-from app.limits.headers import LimitUse, limit_headers
+from app.limits.headers import headers_of
 from app.limits.policy import BudgetRule, InFlight, Policy, Rule
 from app.stores.accounts import Denied
 
@@ -26,7 +26,7 @@ def refusal_of(denied: Denied, policy: Policy, rules: tuple[Rule, ...], *, asked
     if denied.kind == "concurrency":
         return _too_many(policy.in_flight[denied.index], denied)
     rule = rules[denied.index]
-    headers = tuple((name.decode(), value.decode()) for name, value in limit_headers([LimitUse(rule, denied.used)]))
+    headers = tuple((name.decode(), value.decode()) for name, value in headers_of(rule, denied.used))
     if denied.kind == "too_large":
         return RateLimited(
             f"the request is larger than the {_named(rule)} allows at all: it takes about {_amount(rule, asked)} of "

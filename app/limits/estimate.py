@@ -68,9 +68,12 @@ def _may_hold_media(document: Mapping[str, Any]) -> bool:
     turns = document.get("messages") or document.get("input") or document.get("contents")
     if not isinstance(turns, list):
         return False
-    return any(isinstance(turn, Mapping) and not isinstance(turn.get("content"), str | None) for turn in turns) or any(
-        isinstance(turn, Mapping) and "parts" in turn for turn in turns
-    )
+    for turn in turns:
+        if isinstance(turn, dict):
+            content = turn.get("content")
+            if "parts" in turn or not (content is None or isinstance(content, str)):
+                return True
+    return False
 
 
 def _is_picture(name: str, value: Mapping[str, Any]) -> bool:

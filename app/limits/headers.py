@@ -6,47 +6,76 @@ from typing import NamedTuple
 from app.limits.policy import Rule
 from app.stores.accounts import SLOTS
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
 _NAMES = {"requests": b"requests", "tokens": b"tokens"}
 _MS_PER_S, _S_PER_MINUTE, _S_PER_HOUR = 1_000, 60, 3_600
 
 
-class LimitUse(NamedTuple):
-    """A rule and how much of it is used, this request included."""
+class _Ready(NamedTuple):
+    """A rule's headers as far as they are always the same; `reset` is absent where it depends on what is used."""
 
+    position: int
     rule: Rule
-    used: int
-
-    @property
-    def remaining(self) -> int:
-        """What is left."""
-        return max(0, self.rule.limit - self.used)
+    limit: tuple[bytes, bytes]
+    remaining: bytes
+    reset_name: bytes
+    reset: tuple[bytes, bytes] | None
 
 
-def limit_headers(uses: Sequence[LimitUse]) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`; none for what is not limited."""
-    headers: list[tuple[bytes, bytes]] = []
-    for dimension, name in _NAMES.items():
-        tightest: LimitUse | None = None
-        for use in uses:
-            if use.rule.dimension == dimension and (tightest is None or use.remaining < tightest.remaining):
-                tightest = use
-        if tightest is not None:
+class HeaderPlan:
+    """The headers `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` of a list of rules."""
+
+    __slots__ = ("_groups",)
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        groups: dict[str, list[_Ready]] = {dimension: [] for dimension in _NAMES}
+        for position, rule in enumerate(rules):
+            if rule.dimension in groups:
+                groups[rule.dimension].append(_ready(position, rule))
+        self._groups = [group for group in groups.values() if group]
+
+    def headers(self, used: Sequence[int]) -> Headers:
+        """Return the headers for what is used of each rule; none if that is not known."""
+        if not used:
+            return ()
+        headers: list[tuple[bytes, bytes]] = []
+        for group in self._groups:
+            tightest, left = group[0], group[0].rule.limit - used[group[0].position]
+            for ready in group[1:]:
+                other = ready.rule.limit - used[ready.position]
+                if other < left:
+                    tightest, left = ready, other
             headers += (
-                (b"x-ratelimit-limit-" + name, b"%d" % tightest.rule.limit),
-                (b"x-ratelimit-remaining-" + name, b"%d" % tightest.remaining),
-                (b"x-ratelimit-reset-" + name, duration(_reset_ms(tightest)).encode()),
+                tightest.limit,
+                (tightest.remaining, b"%d" % max(0, left)),
+                tightest.reset or _bucket_reset(tightest, used[tightest.position]),
             )
-    return tuple(headers)
+        return tuple(headers)
 
 
-def _reset_ms(use: LimitUse) -> int:
-    """Return in how many milliseconds all of it is free again, if nothing more is asked for."""
-    rule = use.rule
-    if not use.used:
-        return 0
-    if rule.algorithm == "token_bucket":
-        return -(-use.used * rule.window_ms // rule.limit)
-    return rule.window_ms + rule.window_ms // SLOTS
+def headers_of(rule: Rule, used: int) -> Headers:
+    """Return the headers for one rule."""
+    return HeaderPlan([rule]).headers([used])
+
+
+def _ready(position: int, rule: Rule) -> _Ready:
+    name = _NAMES[rule.dimension]
+    reset_name = b"x-ratelimit-reset-" + name
+    # A window that something was just taken of is empty when that has left it, whatever else is in it.
+    reset = duration(rule.window_ms + rule.window_ms // SLOTS).encode()
+    return _Ready(
+        position,
+        rule,
+        (b"x-ratelimit-limit-" + name, b"%d" % rule.limit),
+        b"x-ratelimit-remaining-" + name,
+        reset_name,
+        (reset_name, reset) if rule.algorithm == "sliding_window" else None,
+    )
+
+
+def _bucket_reset(ready: _Ready, used: int) -> tuple[bytes, bytes]:
+    return ready.reset_name, duration(-(-used * ready.rule.window_ms // ready.rule.limit)).encode()
 
 
 def duration(milliseconds: int) -> str:

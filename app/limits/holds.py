@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from app.kernel.clock import Clock
 from app.limits.accounts import Grant
-from app.limits.orphans import orphan_of
+from app.limits.orphans import progressed
 from app.stores.accounts import AccountStore
 from app.stores.errors import StoreUnavailable
 
@@ -85,7 +85,8 @@ class Holds:
             return
         held.at_ns = self._clock.monotonic_ns()
         reservation = grant.reservation
-        orphan = orphan_of(reservation.partition, reservation.budgets, held.checkpoint())
+        events = held.checkpoint()
+        orphan = progressed(reservation.budgets, events) if events else reservation.orphan
         if self._written is not None and reservation.budgets:
             self._written(grant.id, orphan)
         store: AccountStore = grant.keeper

@@ -4,10 +4,12 @@ from uuid import UUID
 
 from app.domain.keys.principal import Principal
 from app.domain.quotas.settings import budget_of_file, limits_of_file
+from app.limits.plan import Plan
 from app.limits.policy import Policy, policy_of
 from app.settings.model import Settings
 
 _MAX_KEPT = 100_000
+_MAX_MODELS = 1_000
 
 
 class Policies:
@@ -20,15 +22,40 @@ class Policies:
         """Let new settings bind from the next request on."""
         self._limits = limits_of_file(settings.limits)
         self._budget = None if settings.budget is None else budget_of_file(settings.budget)
-        self._made: dict[UUID, tuple[Principal, Policy]] = {}
+        self._made: dict[UUID, _Made] = {}
 
-    def of(self, principal: Principal) -> Policy:
-        """Return what binds a principal."""
+    def plan(self, principal: Principal, model: str) -> Plan:
+        """Return what binds a principal's requests of a model."""
         known = self._made.get(principal.key_id)
-        if known is not None and known[0] is principal:
-            return known[1]
-        policy = policy_of(principal, limits=self._limits, budget=self._budget)
+        if known is None or known.principal is not principal:
+            known = self._make(principal)
+        return known.plain if known.plain is not None else known.of(model)
+
+    def _make(self, principal: Principal) -> "_Made":
+        made = _Made(principal, policy_of(principal, limits=self._limits, budget=self._budget))
         if len(self._made) >= _MAX_KEPT:
             del self._made[next(iter(self._made))]
-        self._made[principal.key_id] = (principal, policy)
-        return policy
+        self._made[principal.key_id] = made
+        return made
+
+
+class _Made:
+    """What binds one principal; `plain` is there where it is the same for all models."""
+
+    __slots__ = ("_by_model", "_policy", "plain", "principal")
+
+    def __init__(self, principal: Principal, policy: Policy) -> None:
+        self.principal = principal
+        self._policy = policy
+        self._by_model: dict[str, Plan] = {}
+        has_models = any(rule.model is not None for rule in policy.rules)
+        self.plain = None if has_models else Plan(policy, "")
+
+    def of(self, model: str) -> Plan:
+        """Return what binds requests of a model."""
+        plan = self._by_model.get(model)
+        if plan is None:
+            if len(self._by_model) >= _MAX_MODELS:
+                self._by_model.clear()
+            plan = self._by_model[model] = Plan(self._policy, model)
+        return plan

@@ -10,7 +10,7 @@ import msgspec
 
 from app.domain.keys.principal import Principal
 from app.domain.tenants.policies import Allowance, Budget, Limits, ScopeKind
-from app.domain.usage.entries import partition_of
+from app.domain.usage.entries import Scopes, partition_of, scopes_of
 from app.limits.periods import bounds_of
 from app.settings.policy import Algorithm, Dimension, Period
 from app.stores.accounts import AccountScope, BudgetAccount, Slots
@@ -59,23 +59,17 @@ class BudgetRule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """All rules of one principal. `output_cap` is the most output tokens that any scope allows."""
+    """All rules of one principal, whose `scopes` are as entries say them.
+
+    `output_cap` is the most output tokens that any scope allows.
+    """
 
     partition: int
+    scopes: Scopes = ("", "", "")
     rules: tuple[Rule, ...] = ()
     in_flight: tuple[InFlight, ...] = ()
     budgets: tuple[BudgetRule, ...] = ()
     output_cap: int | None = None
-
-    @property
-    def counts_money(self) -> bool:
-        """Whether any rule is about money, so that prices must be known."""
-        return bool(self.budgets) or any(rule.dimension == "cost" for rule in self.rules)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing must be reserved."""
-        return not (self.rules or self.in_flight or self.budgets)
 
 
 class _Scope(NamedTuple):
@@ -100,6 +94,7 @@ def policy_of(principal: Principal, *, limits: Limits, budget: Budget | None) ->
             budgets.append(_budget(scope, policy.budget))
     return Policy(
         partition=partition_of(principal.organization_id),
+        scopes=scopes_of(principal.organization_id, principal.team_id, principal.key_id),
         rules=_lowest(rules),
         in_flight=_lowest_slots(in_flight),
         budgets=_lowest_budgets(budgets),

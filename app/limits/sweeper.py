@@ -10,7 +10,6 @@ from uuid import UUID
 
 import msgspec
 
-from app.domain.usage.codec import decode_events
 from app.domain.usage.entries import entry_of
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid7_text
@@ -90,13 +89,19 @@ def orphan_charge(hold: Expired) -> Charge:
     granted = hold.granted
     try:
         orphan = read_orphan(hold.orphan)
-        events = decode_events(orphan.events)
+        events = orphan.usage_events(datetime.fromtimestamp(granted.at_ms / _MS_PER_S, UTC))
     except msgspec.DecodeError:
         _LOG.exception("a hold cannot be read: it is given up uncharged")
         reservation = Reservation(partition=hold.partition, id=hold.id)
-        return Charge(reservation=reservation, granted=granted, amounts=(), cost_nusd=0, entries=(), mode="orphan")
-    at = datetime.fromtimestamp(granted.at_ms / _MS_PER_S, UTC)
-    events = [msgspec.structs.replace(event, occurred_at=at) for event in events]
+        return Charge(
+            reservation=reservation,
+            granted=granted,
+            amounts=(),
+            cost_nusd=0,
+            entries=(),
+            mode="orphan",
+            orphan=hold.orphan,
+        )
     return Charge(
         reservation=Reservation(partition=hold.partition, id=hold.id, budgets=orphan.budgets),
         granted=granted,
@@ -104,4 +109,5 @@ def orphan_charge(hold: Expired) -> Charge:
         cost_nusd=sum(event.cost_nusd or 0 for event in events),
         entries=tuple(entry_of(event) for event in events),
         mode="orphan",
+        orphan=hold.orphan,
     )

@@ -13,6 +13,7 @@ from app.kernel.ids import uuid7_text
 
 _LOG = logging.getLogger("gateway.http")
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_CREDENTIALS = (b"authorization", b"x-api-key", b"x-goog-api-key")
 _NO_RETRY_S = 1.0
 _UNKNOWN_ROUTE = "other"
 
@@ -154,9 +155,9 @@ class _Outgoing:
 
 
 def _refuse_repeats(names: list[bytes]) -> None:
-    for name in (b"host", b"authorization", b"x-api-key", b"x-goog-api-key", b"content-length", b"content-type"):
+    for name in (*_CREDENTIALS, b"host", b"content-length", b"content-type", b"idempotency-key"):
         if names.count(name) > 1:
-            is_credential = name not in {b"host", b"content-length", b"content-type"}
+            is_credential = name in _CREDENTIALS
             code = "ambiguous_credentials" if is_credential else "invalid_request"
             label = name.decode()
             raise InvalidRequest(f"the header {label} stands twice", code="invalid_host" if name == b"host" else code)

@@ -7,19 +7,17 @@ from app.domain.prices import Price, PriceBook, bound, bound_parts
 from app.domain.usage.codec import encode_events
 from app.kernel.clock import Clock
 from app.kernel.errors import InvalidRequest, ModelNotPriced
-from app.kernel.money import format_usd
+from app.kernel.money import format_usd, round_up
 from app.limits.accounts import Accounts
 from app.limits.estimate import Demand, Estimator
-from app.limits.headers import limit_headers
 from app.limits.holds import Holds
+from app.limits.plan import Plan
 from app.limits.policies import Policies
-from app.limits.policy import Policy
-from app.pipeline.events import so_far
+from app.pipeline.events import seed_of, so_far
 from app.pipeline.exchange import Answer, Exchange, Next
 from app.pipeline.hosted import find_hosted_tool
 from app.pipeline.meter import estimate_tokens
 from app.routing.table import RouteTarget
-from providers.types.usage import MAX_TOKENS
 
 DEFAULT_OUTPUT_CAP = 4_096
 """The output, in tokens, that is allowed for where neither the client nor anybody else says how much."""
@@ -53,85 +51,88 @@ class Admit:
         most = exchange.options.max_cost_nusd
         if most is not None:
             self._bound_cost(exchange, most)
-        policy = self._policies.of(exchange.principal)
-        if not policy.is_empty:
-            await self._reserve(exchange, policy)
-        elif policy.output_cap is not None:
-            self._cap(exchange, policy.output_cap)
+        plan = self._policies.plan(exchange.principal, exchange.route.name)
+        if not plan.is_empty:
+            await self._reserve(exchange, plan)
+        elif plan.policy.output_cap is not None:
+            self._cap(exchange, plan.policy.output_cap, asked=_asked_cap(exchange))
         return await following(exchange)
 
-    async def _reserve(self, exchange: Exchange, policy: Policy) -> None:
+    async def _reserve(self, exchange: Exchange, plan: Plan) -> None:
         """Take what the request may use of all that binds it, and lower its output to what that pays for."""
-        demand = self._demand(exchange, policy)
-        now_ns = self._clock.monotonic_ns()
-        events = so_far(
-            exchange,
-            at_ms=self._accounts.time.at_ms(now_ns),
-            now_ns=now_ns,
-            price_of_input_nusd=demand.likely_nusd if demand.is_priced else None,
-        )
-        grant = await self._accounts.reserve(
-            policy, demand, request_id=exchange.request_uuid.hex, events=encode_events(events)
-        )
+        asked = _asked_cap(exchange)
+        demand = self._demand(exchange, plan, asked=asked)
+        likely_nusd = demand.likely_nusd if demand.is_priced else None
+        seed = seed_of(exchange, plan.policy.scopes, input_tokens=demand.input_tokens, cost_nusd=likely_nusd)
+        grant = await self._accounts.reserve(plan, demand, seed=seed)
         exchange.grant = grant
-        exchange.limit_headers = limit_headers(grant.uses)
+        exchange.limit_headers = grant.headers
         self._holds.add(grant, lambda: self._checkpoint(exchange))
-        cap = policy.output_cap
+        cap = plan.policy.output_cap
         if grant.budgets and demand.cap:
             granted = grant.granted.cap // demand.choices
             cap = granted if cap is None else min(cap, granted)
         if cap is not None:
-            self._cap(exchange, cap)
+            self._cap(exchange, cap, asked=asked)
 
     def _checkpoint(self, exchange: Exchange) -> bytes:
-        """Return the events of a request as they would be if this process died now."""
+        """Return the events of a request as they would be if this process died now; none before its first attempt."""
+        if not exchange.attempts:
+            return b""
         now_ns = self._clock.monotonic_ns()
         at_ms = exchange.grant.granted.at_ms if exchange.grant is not None else self._accounts.time.at_ms(now_ns)
         return encode_events(so_far(exchange, at_ms=at_ms, now_ns=now_ns))
 
     @staticmethod
-    def _cap(exchange: Exchange, cap: int) -> None:
-        """Let the provider answer with at most so many tokens; a lower cap of the client's stays."""
+    def _cap(exchange: Exchange, cap: int, *, asked: int | None) -> None:
+        """Let the provider answer with at most so many tokens; a lower cap of the client's, `asked`, stays."""
         if not exchange.operation.generates or not exchange.operation.vocabulary.caps:
             return
-        asked = exchange.operation.vocabulary.asked_cap(exchange.document)
         if exchange.output_cap is not None:
             cap = min(cap, exchange.output_cap)
         if asked is None or asked > cap:
             exchange.output_cap = cap
 
-    def _demand(self, exchange: Exchange, policy: Policy) -> Demand:
+    def _demand(self, exchange: Exchange, plan: Plan, *, asked: int | None) -> Demand:
         """Return what a request asks for; raises `InvalidRequest` where a budget could not bound it."""
-        operation, vocabulary, document = exchange.operation, exchange.operation.vocabulary, exchange.document
+        operation, document = exchange.operation, exchange.document
         prompt, label = exchange.measured(), exchange.route.label
         tokens_in = self._estimator.input_tokens(label, prompt)
-        asked = choices = 0
-        if operation.generates:
-            choices = vocabulary.asked_choices(document)
-            asked = vocabulary.asked_cap(document) or 0
-        cap = min(asked or DEFAULT_OUTPUT_CAP, policy.output_cap or MAX_TOKENS, exchange.output_cap or MAX_TOKENS)
+        choices = operation.vocabulary.asked_choices(document) if operation.generates else 0
+        cap = asked or DEFAULT_OUTPUT_CAP
+        for other in (plan.policy.output_cap, exchange.output_cap):
+            if other is not None and other < cap:
+                cap = other
         guessed = min(asked or self._estimator.output_tokens(label), cap) * choices
-        prices = [self._find(exchange, target) for target in exchange.route.targets] if policy.counts_money else []
-        known = [price for price in prices if price is not None]
-        if len(known) < len(prices) or not known:
-            return Demand(exchange.route.name, tokens_in, guessed, is_priced=not prices, choices=max(choices, 1))
-        has_media = operation.is_media or bool(prompt.images or prompt.media_bytes)
-        images = _asked_images(document) if operation.is_media else 0
-        most, likely = prompt.tokens_at_most, tokens_in
-        parts = [bound_parts(price, input_tokens=most, has_media=has_media, images=images) for price in known]
-        demand = Demand(
-            exchange.route.name,
+        name = exchange.route.name
+        if not plan.counts_money:
+            return Demand(name, tokens_in, guessed, choices=choices or 1)
+        parts = []
+        is_media = operation.is_media
+        has_media = is_media or bool(prompt.images or prompt.media_bytes)
+        images = _asked_images(document) if is_media else 0
+        most, likely_nusd = prompt.tokens_at_most, 0
+        for target in exchange.route.targets:
+            price = self._find(exchange, target)
+            if price is None:
+                return Demand(name, tokens_in, guessed, is_priced=False, choices=choices or 1)
+            parts.append(bound_parts(price, input_tokens=most, has_media=has_media, images=images))
+            likely_nusd = max(likely_nusd, round_up(tokens_in * price.rates.input_nusd))
+        fixed_nusd, rate_nusd = parts[0] if len(parts) == 1 else (max(p[0] for p in parts), max(p[1] for p in parts))
+        if not operation.generates:
+            rate_nusd = 0
+        elif plan.budgets and operation.vocabulary.caps and (fixed_nusd or rate_nusd):
+            self._refuse_uncapped(exchange)
+        return Demand(
+            name,
             tokens_in,
             guessed,
-            fixed_nusd=max(fixed for fixed, _ in parts),
-            rate_nusd=max(rate for _, rate in parts) if operation.generates else 0,
+            fixed_nusd=fixed_nusd,
+            rate_nusd=rate_nusd,
             cap=cap * choices,
-            choices=max(choices, 1),
-            likely_nusd=max(bound(price, input_tokens=likely, output_tokens=0) for price in known),
+            choices=choices or 1,
+            likely_nusd=likely_nusd,
         )
-        if policy.budgets and (demand.fixed_nusd or demand.rate_nusd) and operation.generates and vocabulary.caps:
-            self._refuse_uncapped(exchange)
-        return demand
 
     @staticmethod
     def _refuse_uncapped(exchange: Exchange) -> None:
@@ -203,6 +204,12 @@ class Admit:
         if price is None:
             raise ModelNotPriced(f"the model {exchange.route.name!r} has no price, so its cost cannot be bounded")
         return price
+
+
+def _asked_cap(exchange: Exchange) -> int | None:
+    """Return the output cap that the client asks for, where there is one to ask for."""
+    operation = exchange.operation
+    return operation.vocabulary.asked_cap(exchange.document) if operation.generates else None
 
 
 def _asked_images(document: Mapping[str, Any]) -> int:

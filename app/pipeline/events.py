@@ -4,13 +4,12 @@ from datetime import UTC, datetime
 
 from msgspec import structs
 
-from app.domain.usage.codec import decode_events
-from app.domain.usage.entries import entry_of
+from app.domain.usage.entries import Scopes, entry_of
 from app.domain.usage.schemas import UsageEvent
 from app.kernel.ids import adjustment_id, attempt_id
 from app.limits.accounts import Amounts
 from app.limits.estimate import guess_tokens
-from app.limits.orphans import read_orphan
+from app.limits.orphans import GATEWAY_DIED, Seed, read_orphan
 from app.pipeline.exchange import Attempt, Exchange
 from app.stores.entries import UsageEntry
 from providers.types import Usage
@@ -40,6 +39,10 @@ def events_of(exchange: Exchange, *, at_ms: int, now_ns: int) -> list[UsageEvent
 
 def amounts_of(events: list[UsageEvent]) -> Amounts:
     """Return what a request came to, all attempts together."""
+    if len(events) == 1:
+        one = events[0]
+        tokens_in = one.input_tokens + one.cache_read_tokens + one.cache_write_tokens
+        return Amounts(input_tokens=tokens_in, output_tokens=one.output_tokens, cost_nusd=one.cost_nusd or 0)
     return Amounts(
         input_tokens=sum(each.input_tokens + each.cache_read_tokens + each.cache_write_tokens for each in events),
         output_tokens=sum(each.output_tokens for each in events),
@@ -47,15 +50,30 @@ def amounts_of(events: list[UsageEvent]) -> Amounts:
     )
 
 
-def so_far(exchange: Exchange, *, at_ms: int, now_ns: int, price_of_input_nusd: int | None = None) -> list[UsageEvent]:
-    """Return what a request has come to: what must be charged if nobody hears of it again.
+def seed_of(exchange: Exchange, scopes: Scopes, *, input_tokens: int, cost_nusd: int | None) -> Seed:
+    """Return what a request comes to before its first attempt: its input, which the first provider may have had."""
+    target, operation = exchange.route.targets[0], exchange.operation
+    return Seed(
+        exchange.request_hex,
+        *scopes,
+        operation.name,
+        operation.dialect,
+        target.provider,
+        exchange.route.name,
+        target.target.model,
+        exchange.stream,
+        input_tokens,
+        cost_nusd,
+        _tags(exchange),
+    )
 
-    An attempt under way is charged for its input and what was delivered. Before the first attempt there is one of
-    which nothing but the input is charged, at `price_of_input_nusd`: the provider may have had it.
+
+def so_far(exchange: Exchange, *, at_ms: int, now_ns: int) -> list[UsageEvent]:
+    """Return what the attempts of a request have come to: what must be charged if nobody hears of it again.
+
+    An attempt under way is charged for its input and what was delivered.
     """
     at = datetime.fromtimestamp(at_ms / _MS_PER_S, UTC)
-    if not exchange.attempts:
-        return [_unmade(exchange, at=at, cost_nusd=price_of_input_nusd)]
     events, last = [], len(exchange.attempts) - 1
     for position, attempt in enumerate(exchange.attempts):
         if attempt.outcome is None:
@@ -101,44 +119,18 @@ def _event(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: int, i
     )
 
 
-def _unmade(exchange: Exchange, *, at: datetime, cost_nusd: int | None) -> UsageEvent:
-    """Return the event of a first attempt of which nothing is known."""
-    principal, target = exchange.principal, exchange.route.targets[0]
-    return UsageEvent(
-        event_id=attempt_id(exchange.request_uuid, 1),
-        request_id=exchange.request_uuid,
-        attempt=1,
-        organization_id=principal.organization_id,
-        team_id=principal.team_id,
-        key_id=principal.key_id,
-        occurred_at=at,
-        operation=exchange.operation.name,
-        dialect=exchange.operation.dialect,
-        provider=target.provider,
-        model=exchange.route.name,
-        upstream_model=target.target.model,
-        outcome="interrupted",
-        stream=exchange.stream,
-        input_tokens=guess_tokens(exchange.measured()),
-        usage_source="orphan",
-        cost_nusd=cost_nusd,
-        duration_ms=0,
-        tags=_tags(exchange),
-        error_code="gateway_died",
-    )
-
-
 def _under_way(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: int) -> UsageEvent:
     """Return the event of an attempt that is being answered."""
     seen = exchange.live.tokens_seen if exchange.live is not None else 0
     ended = attempt.estimated(guess_tokens(exchange.measured()), min(max(seen, 0), MAX_TOKENS))
-    ended.usage_source, ended.outcome, ended.error_code = "orphan", "interrupted", "gateway_died"
+    ended.usage_source, ended.outcome, ended.error_code = "orphan", "interrupted", GATEWAY_DIED
     return _event(exchange, ended, at=at, now_ns=now_ns, is_final=True)
 
 
 def corrections(events: list[UsageEvent], orphan: bytes) -> tuple[list[UsageEntry], int]:
     """Return the entries that make what a sweeper charged into what a request really came to, and their cost."""
-    charged = {event.event_id: event for event in decode_events(read_orphan(orphan).events)}
+    before_it = read_orphan(orphan).usage_events(events[0].occurred_at)
+    charged = {event.event_id: event for event in before_it}
     corrected = []
     for event in events:
         before = charged.get(event.event_id)
@@ -191,5 +183,12 @@ def _tags(exchange: Exchange) -> dict[str, str]:
 
 def _details(usage: Usage) -> dict[str, int]:
     """Return the parts of counts that are not zero; most requests have none."""
-    found = {name: count for name in _DETAILS if (count := getattr(usage, name))}
-    return found or _NO_DETAILS
+    is_plain = not (
+        usage.audio_input_tokens
+        or usage.image_input_tokens
+        or usage.audio_output_tokens
+        or usage.image_output_tokens
+        or usage.cache_write_1h_tokens
+        or usage.images
+    )
+    return _NO_DETAILS if is_plain else {name: count for name in _DETAILS if (count := getattr(usage, name))}

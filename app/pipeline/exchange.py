@@ -160,6 +160,14 @@ class Progress(Protocol):
         ...
 
 
+class Call(Protocol):
+    """A call that goes on whatever its client does."""
+
+    def then(self, ending: Callable[[], None]) -> None:
+        """Call `ending` when it is over: at once if it is."""
+        ...
+
+
 class Exchange:
     """A request that has been understood: who asks what, and what has happened to it so far.
 
@@ -171,7 +179,8 @@ class Exchange:
     told. `issued` are ids of what that provider now keeps. `references` are those that the body makes, less what the
     gateway has written out itself. `is_kept` is whether the client may come back to the answer; what the gateway keeps
     of it is `produced`, and it goes on from `previous_id` with `new_input`, where that was written out. `say_failure`
-    ends a stream that breaks, where the words for that depend on what it has said already.
+    ends a stream that breaks, where the words for that depend on what it has said already. `call` is what answers it
+    if that does not end with its client.
     """
 
     __slots__ = (
@@ -179,6 +188,7 @@ class Exchange:
         "asked",
         "attempts",
         "body",
+        "call",
         "content_type",
         "deadline_ns",
         "document",
@@ -252,6 +262,7 @@ class Exchange:
         self.limit_headers: tuple[tuple[bytes, bytes], ...] = ()
         self.live: Progress | None = None
         self.is_settled = False
+        self.call: Call | None = None
         self.upstream_ns = 0
         self.overhead_ns = 0
         self._request_uuid: UUID | None = None
@@ -273,6 +284,11 @@ class Exchange:
         if self.prompt is None:
             self.prompt = measure(self.document, size_bytes=self.text_bytes)
         return self.prompt
+
+    @property
+    def request_hex(self) -> str:
+        """The request's id in hexadecimal."""
+        return self.request_id.replace("-", "")
 
     @property
     def created_s(self) -> int:
@@ -323,9 +339,12 @@ class LiveBody(Protocol):
 
 
 class Answer:
-    """What a layer answers: a whole `body`, or a `live` one. Either way it is in the client's dialect."""
+    """What a layer answers: a whole `body`, or a `live` one. Either way it is in the client's dialect.
 
-    __slots__ = ("body", "content_type", "live")
+    `replayed` are the headers that say who served, of an answer that another request was given too.
+    """
+
+    __slots__ = ("body", "content_type", "live", "replayed")
 
     def __init__(
         self, *, body: bytes | None = None, live: LiveBody | None = None, content_type: bytes = b"application/json"
@@ -333,6 +352,7 @@ class Answer:
         self.body = body
         self.live = live
         self.content_type = content_type
+        self.replayed: tuple[tuple[bytes, bytes], ...] | None = None
 
 
 class Renderer(Protocol):

@@ -97,7 +97,9 @@ class Meter:
         at_ms = accounts.time.at_ms(exchange.started_ns) if grant is None else grant.granted.at_ms
         events = events_of(exchange, at_ms=at_ms, now_ns=self._clock.monotonic_ns())
         amounts = NOTHING if grant is None else amounts_of(events)
-        charged = await accounts.settle(grant, [entry_of(event) for event in events], amounts)
+        scopes = None if grant is None else grant.plan.policy.scopes
+        entries = [entry_of(event, scopes=scopes, at_ms=at_ms) for event in events]
+        charged = await accounts.settle(grant, entries, amounts)
         if grant is not None:
             self._learn(exchange, events)
             if charged is not None and charged.state == "orphaned":

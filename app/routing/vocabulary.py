@@ -69,22 +69,36 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
 
     def asked_cap(self, document: Mapping[str, Any]) -> int | None:
         """Return the output cap that the client asked for, in tokens; the largest, if its fields disagree."""
-        values = [member(document, path) for path in self.caps]
-        return max((value for value in values if _is_count(value)), default=None)
+        largest = None
+        for path in self.caps:
+            value = member(document, path)
+            if _is_count(value) and (largest is None or value > largest):
+                largest = value
+        return largest
 
     def odd_cap(self, document: Mapping[str, Any]) -> str | None:
         """Return the path of a cap of 0 or less, which some servers take for no limit at all."""
-        values = {path: member(document, path) for path in self.caps}
-        return next((path for path, value in values.items() if isinstance(value, int) and value <= 0), None)
+        for path in self.caps:
+            value = member(document, path)
+            if isinstance(value, int) and value <= 0:
+                return path
+        return None
 
     def rival_cap(self, document: Mapping[str, Any]) -> str | None:
         """Return the path of a field that may stand for another cap than is seen."""
-        return next((path for path in self.rivals if member(document, path) is not None), None)
+        for path in self.rivals:
+            if member(document, path) is not None:
+                return path
+        return None
 
     def asked_choices(self, document: Mapping[str, Any]) -> int:
         """Return how many answers are asked for; the most, if its fields disagree."""
-        values = [member(document, path) for path in self.choices]
-        return max((value for value in values if _is_count(value)), default=1)
+        most = 0
+        for path in self.choices:
+            value = member(document, path)
+            if _is_count(value) and value > most:
+                most = value
+        return most or 1
 
 
 def _is_count(value: Any) -> bool:
@@ -93,6 +107,8 @@ def _is_count(value: Any) -> bool:
 
 def member(document: Any, path: str) -> Any:
     """Return the value at a path of members; `None` where there is none."""
+    if "." not in path:
+        return document.get(path) if isinstance(document, Mapping) else None
     for name in path.split("."):
         document = document.get(name) if isinstance(document, Mapping) else None
     return document

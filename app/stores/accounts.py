@@ -124,8 +124,9 @@ Verdict = Granted | Denied | Unknown | OutOfPeriod
 class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What becomes of a hold: each window's true amount, and the entries of the usage queue.
 
-    `mode` is `settle`, `orphan` (only if the hold is still there), or `late` (a settlement that the store may have
-    missed: a hold is released, but without one nothing is charged).
+    `mode` is `settle`, `orphan` (only if the hold is still there, and its lease has ended), or `late` (a settlement
+    that the store may have missed: a hold is released, but without one nothing is charged). `orphan` is by what the
+    sweeper charged it, if that is what is late. What was held is the store's to know, not `granted`'s.
     """
 
     reservation: Reservation
@@ -134,6 +135,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cost_nusd: int
     entries: tuple[UsageEntry, ...]
     mode: Mode = "settle"
+    orphan: bytes = b""
 
 
 class Charged(msgspec.Struct, frozen=True, gc=False):

@@ -16,17 +16,14 @@ class StoreError(Exception):
 class StoreUnavailable(StoreError):
     """The store did not answer, or answered that it cannot serve now (loading, read-only, out of memory).
 
-    Where it `may_have_run`, only a command that is idempotent by an id may be sent again.
+    The command may have run, unless `may_have_run` is false: only one that is idempotent by an id may be sent again.
     """
 
     def __init__(self, message: str, *, code: str | None = None, may_have_run: bool = True) -> None:
-        """Make an error; `code` is the first word of the store's own refusal, absent when it said nothing.
-
-        A command that the store refused, or that was never sent, has not run.
-        """
+        """Make an error; `code` is the first word of the store's own refusal, absent when it said nothing."""
         super().__init__(message)
         self.code = code
-        self.may_have_run = may_have_run and code is None
+        self.may_have_run = may_have_run
 
 
 class StoreReplyError(StoreError):

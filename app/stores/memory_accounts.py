@@ -36,7 +36,6 @@ _NS_PER_MS = 1_000_000
 _MAX_ENDED = 20_000
 _KEPT_MS = 172_800_000
 """How long a budget's account outlives its period, for requests that began in it."""
-_SETTLED = b""
 
 
 class Queue(Protocol):
@@ -155,8 +154,9 @@ class MemoryAccountStore:
             bucket = self._buckets.get(window.key)
             if bucket is None:
                 return 0, 0
-            balance = bucket.refill(ticks_ms, window.limit)
-            return window.limit - balance, 0 if balance >= amount else bucket.wait_ms(amount, window.limit)
+            balance = bucket.look(ticks_ms, window.limit)
+            wait_ms = 0 if balance >= amount else bucket.wait_ms(amount, balance=balance, limit=window.limit)
+            return window.limit - balance, wait_ms
         ring = self._rings.get(window.key)
         if ring is None:
             return 0, 0
@@ -173,6 +173,7 @@ class MemoryAccountStore:
                 if bucket is None:
                     bucket = Bucket(window.window_ms, limit=window.limit, now_ms=ticks_ms)
                     self._buckets[window.key] = bucket
+                bucket.refill(ticks_ms, window.limit)
                 bucket.balance -= amount
                 used.append(window.limit - bucket.balance)
                 continue
@@ -195,17 +196,17 @@ class MemoryAccountStore:
         ended = self._ended.get(reservation.id)
         if ended is not None:
             return Charged("orphaned", ended) if ended and charge.mode == "settle" else Charged("before")
-        hold = self._holds.pop(reservation.id, None)
-        if hold is None and charge.mode == "orphan":
+        hold = self._holds.get(reservation.id)
+        if charge.mode == "orphan" and (hold is None or hold.expires_ms > self._clock.monotonic_ns() // _NS_PER_MS):
             return Charged("before")
         if hold is not None:
+            del self._holds[reservation.id]
             self._release(hold, charge)
         if hold is not None or charge.mode == "settle":
             for budget in reservation.budgets:
                 if (account := self._budgets.get(budget.key)) is not None:
                     account[0] += charge.cost_nusd
-        orphan = hold.orphan if hold is not None and charge.mode == "orphan" else _SETTLED
-        self._end(reservation.id, orphan)
+        self._end(reservation.id, hold.orphan if hold is not None and charge.mode == "orphan" else charge.orphan)
         await self._queue.put(charge.entries)
         return Charged("done")
 
@@ -313,7 +314,8 @@ class MemoryAccountStore:
         used, _ = self._look(window, 0, ticks_ms)
         if window.algorithm == "token_bucket":
             bucket = self._buckets.get(window.key)
-            return WindowUse(used, 0 if bucket is None else bucket.wait_ms(window.limit, window.limit))
+            wait_ms = 0 if bucket is None else bucket.wait_ms(used, balance=0, limit=window.limit)
+            return WindowUse(used, wait_ms)
         ring = self._rings.get(window.key)
         return WindowUse(used, 0 if ring is None else ring.reset_ms(ticks_ms))
 

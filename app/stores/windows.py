@@ -61,21 +61,27 @@ class Bucket:
         self.at = now_ms // self.grain_ms
         self.rest = 0
 
+    def look(self, now_ms: int, limit: int) -> int:
+        """Return the balance now; changes nothing, so that looking with another limit has no effect."""
+        return self._state(now_ms, limit)[0]
+
     def refill(self, now_ms: int, limit: int) -> int:
-        """Add what has flowed in since the last look; return the balance."""
-        now = now_ms // self.grain_ms
-        elapsed = max(0, min(now - self.at, self.window))
-        whole, part = divmod(limit, self.window)
-        gained, self.rest = divmod(elapsed * part + self.rest, self.window)
-        self.balance += elapsed * whole + gained
-        if self.balance >= limit:
-            self.balance, self.rest = limit, 0
-        self.at = max(now, self.at)
+        """Add what has flowed in since the last time; return the balance."""
+        self.balance, self.rest = self._state(now_ms, limit)
+        self.at = max(now_ms // self.grain_ms, self.at)
         return self.balance
 
-    def wait_ms(self, amount: int, limit: int) -> int:
-        """Return in how many milliseconds the balance, just refilled, is so large."""
-        return -(-(amount - self.balance) * self.window // limit) * self.grain_ms
+    def _state(self, now_ms: int, limit: int) -> tuple[int, int]:
+        """Return the balance, and the fraction beside it in units of the window."""
+        elapsed = max(0, min(now_ms // self.grain_ms - self.at, self.window))
+        whole, part = divmod(limit, self.window)
+        gained, rest = divmod(elapsed * part + self.rest, self.window)
+        balance = self.balance + elapsed * whole + gained
+        return (limit, 0) if balance >= limit else (balance, rest)
+
+    def wait_ms(self, amount: int, *, balance: int, limit: int) -> int:
+        """Return in how many milliseconds a balance of now will be so large."""
+        return -(-(amount - balance) * self.window // limit) * self.grain_ms
 
 
 def grain_ms(window_ms: int) -> int:

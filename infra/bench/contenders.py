@@ -29,6 +29,7 @@ _ROOT: Final = _HERE.parents[1]
 _READY_WITHIN_S: Final = 60.0
 _COMMAND_WITHIN_S: Final = 60.0
 _OK: Final = 200
+_LIMITS: Final = ("--budget", "9000000", "--rpm", "100000000", "--tpm", "100000000000", "--concurrency", "100000")
 T = TypeVar("T")
 # nginx and the upstream look at no key, but they carry one like any other header.
 _ANY_KEY: Final = "sk-gw-0000000000-" + "0" * 49
@@ -123,12 +124,16 @@ class Nginx:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gateway:
-    """The gateway with one worker: embedded (SQLite, state in memory), or scaled when `stores` are given."""
+    """The gateway with one worker: embedded (SQLite, state in memory), or scaled when `stores` are given.
+
+    `is_limited` gives the key limits and a budget that are never reached, so that every request reserves and settles.
+    """
 
     name: str
     command: tuple[str, ...]
     upstream_port: int
     stores: Stores | None = None
+    is_limited: bool = False
 
     @contextlib.contextmanager
     def start(self, folder: Path) -> Iterator[Running]:
@@ -150,9 +155,9 @@ class Gateway:
         with started([*self.command, "serve", "--config", config], cwd=folder, log=log, environ=environ) as process:
             _wait_for(lambda: _status(port, "/readyz") == _OK, process=process, log=log)
             ready_ms = (time.monotonic_ns() - begun_ns) / 1e6
-            made = self._call(
-                "keys", "create", "--name", "bench", "--json", "--config", config, folder=folder, environ=environ
-            )
+            limits = _LIMITS if self.is_limited else ()
+            words = ("keys", "create", "--name", "bench", "--json", *limits, "--config", config)
+            made = self._call(*words, folder=folder, environ=environ)
             yield Running(
                 name=self.name,
                 unary_port=port,

@@ -27,6 +27,8 @@ from record import (
 EMBEDDED: Final = "embedded"
 SCALED: Final = "scaled"
 _CPU_GATES: Final = {EMBEDDED: 10.0, SCALED: 13.0}
+_LIMIT_GATES_US: Final = {EMBEDDED: 20.0, SCALED: 60.0}
+"""How much limits, a budget and their reservations may add to a request, in microseconds of CPU."""
 _CROWD_GATE: Final = 1.15
 _STREAM_GATE: Final = 3.0
 _TTFT_GATES_MS: Final = {"paced c=4": 2.0, "paced c=20": 6.0}
@@ -90,7 +92,21 @@ def rows(record: Record) -> Iterator[Row]:
 
 def gates(record: Record) -> list[Gate]:
     """Return the gates of every mode that was measured."""
-    return [gate for mode in record.contenders if mode in _CPU_GATES for gate in _gates_of(record, mode)]
+    found = [gate for mode in record.contenders if mode in _CPU_GATES for gate in _gates_of(record, mode)]
+    return found + [_limit_gate(record, mode) for mode in _LIMIT_GATES_US if limited(mode) in record.contenders]
+
+
+def limited(mode: str) -> str:
+    """Return the column of a mode whose key has limits and a budget."""
+    return f"{mode}+limits"
+
+
+def _limit_gate(record: Record, mode: str) -> Gate:
+    scenario = UNARY[1].name
+    plain, bound = (record.series(cpu_us, contender=name, scenario=scenario) for name in (mode, limited(mode)))
+    added = bound.less(plain).median
+    name = f"{mode}: CPU us that limits and a budget add, {scenario}"
+    return Gate(name=name, value=added, limit=_LIMIT_GATES_US[mode])
 
 
 def _cost_rows(record: Record) -> Iterator[Row]:
@@ -100,7 +116,8 @@ def _cost_rows(record: Record) -> Iterator[Row]:
         yield _row(record, f"CPU us/50-chunk {scenario.name}", cpu_us, scenario.name, has_ratio=True)
     if SCALED in record.contenders:
         row = _row(record, "CPU us/request of the stores, c=32", store_cpu_us, UNARY[1].name)
-        yield Row(label=row.label, cells={SCALED: row.cells[SCALED]})
+        shown = [name for name in (SCALED, limited(SCALED)) if name in row.cells]
+        yield Row(label=row.label, cells={name: row.cells[name] for name in shown})
     for scenario in UNARY:
         yield _row(record, f"requests/s, {scenario.name}", per_second, scenario.name)
     for scenario in STREAMS:

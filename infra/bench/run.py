@@ -26,7 +26,7 @@ from contenders import Contender, Direct, Gateway, Nginx, Running, environment, 
 from driver import Measured, Order
 from processes import BenchError
 from record import SCENARIOS, Load, Record, Sample, Scenario, Start, cpu_us, per_second
-from report import EMBEDDED, SCALED, gates, lines
+from report import EMBEDDED, SCALED, gates, limited, lines
 from stores import started_stores
 
 _MODES: Final = (EMBEDDED, SCALED)
@@ -126,9 +126,11 @@ def contenders(options: Options, bench: "Bench") -> Iterator[Contender]:
     yield Nginx(port)
     if EMBEDDED in options.modes:
         yield Gateway(name=EMBEDDED, command=options.command, upstream_port=port)
+        yield Gateway(name=limited(EMBEDDED), command=options.command, upstream_port=port, is_limited=True)
     if SCALED in options.modes:
         stores = bench.stack.enter_context(started_stores())
         yield Gateway(name=SCALED, command=options.command, upstream_port=port, stores=stores)
+        yield Gateway(name=limited(SCALED), command=options.command, upstream_port=port, stores=stores, is_limited=True)
 
 
 class Bench:

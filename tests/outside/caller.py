@@ -53,18 +53,24 @@ class Caller:
         return self.post({"model": model, "messages": user(text), **more})
 
     def leave(
-        self, body: dict[str, Any], *, path: str = CHAT, after_s: float, by_reset: bool = False
+        self, body: dict[str, Any], *, path: str = CHAT, after_s: float, by_reset: bool = False, **headers: str
     ) -> tuple[bytes, float]:
         """Ask, wait and leave; return what had come by then, and the monotonic time of leaving."""
         pairs = [("Authorization", f"Bearer {self.key}"), ("Content-Type", "application/json")]
+        pairs += [(name.replace("_", "-"), value) for name, value in headers.items()]
         connection = socket.create_connection(("127.0.0.1", self.gateway.port), timeout=30)
         with connection:
-            connection.sendall(request("POST", path, pairs, json.dumps(body).encode()))
+            connection.sendall(request("POST", path, pairs, _as_httpx_writes(body)))
             came = _read_for(connection, after_s)
             if by_reset:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             left_at = time.monotonic()
         return came, left_at
+
+
+def _as_httpx_writes(body: dict[str, Any]) -> bytes:
+    """Return the same bytes as `Caller.post` sends."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _read_for(connection: socket.socket, seconds: float) -> bytes:

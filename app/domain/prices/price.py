@@ -14,7 +14,7 @@ class PriceRates(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What tokens cost, in nano-USD per million.
 
     Reasoning, sound and pictures are parts of the input or output tokens, and may have rates of their own; so may a
-    cache write that lives an hour.
+    cache write that lives an hour. The dearest of them (`most_…`) follow from the others.
     """
 
     input_nusd: int
@@ -27,6 +27,23 @@ class PriceRates(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     audio_output_nusd: int
     image_input_nusd: int
     image_output_nusd: int
+    most_input_nusd: int = 0
+    most_output_nusd: int = 0
+    most_input_media_nusd: int = 0
+    most_output_media_nusd: int = 0
+
+    def __post_init__(self) -> None:
+        """Work the dearest rates out, once: of text, and of anything."""
+        text_in = max(self.input_nusd, self.cache_read_nusd, self.cache_write_nusd, self.cache_write_1h_nusd)
+        text_out = max(self.output_nusd, self.reasoning_nusd)
+        dearest = {
+            "most_input_nusd": text_in,
+            "most_output_nusd": text_out,
+            "most_input_media_nusd": max(text_in, self.audio_input_nusd, self.image_input_nusd),
+            "most_output_media_nusd": max(text_out, self.audio_output_nusd, self.image_output_nusd),
+        }
+        for name, rate in dearest.items():
+            msgspec.structs.force_setattr(self, name, rate)
 
 
 class PriceTier(msgspec.Struct, frozen=True, kw_only=True):

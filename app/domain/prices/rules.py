@@ -41,6 +41,10 @@ def bound_parts(price: Price, *, input_tokens: int, has_media: bool = False, ima
 
     With the rate, in nano-USD per million tokens, the bound of any output can be told without the price.
     """
+    if not price.tiers:
+        rates = price.rates
+        exact = input_tokens * _dearest_input(rates, has_media) + images * (price.image_nusd or 0) * TOKENS_PER_PRICE
+        return round_up(exact), _dearest_output(rates, has_media)
     reachable = [price.rates, *(tier.rates for tier in price.tiers if tier.above_tokens < input_tokens)]
     pictures = images * (price.image_nusd or 0) * TOKENS_PER_PRICE
     most = max(input_tokens * _dearest_input(rates, has_media) for rates in reachable)
@@ -71,10 +75,8 @@ def _output(rates: PriceRates, usage: Usage, *, image_nusd: int) -> int:
 
 
 def _dearest_input(rates: PriceRates, has_media: bool) -> int:  # noqa: FBT001 - private, and named at both calls
-    text = max(rates.input_nusd, rates.cache_read_nusd, rates.cache_write_nusd, rates.cache_write_1h_nusd)
-    return max(text, rates.audio_input_nusd, rates.image_input_nusd) if has_media else text
+    return rates.most_input_media_nusd if has_media else rates.most_input_nusd
 
 
 def _dearest_output(rates: PriceRates, has_media: bool) -> int:  # noqa: FBT001 - the same
-    text = max(rates.output_nusd, rates.reasoning_nusd)
-    return max(text, rates.audio_output_nusd, rates.image_output_nusd) if has_media else text
+    return rates.most_output_media_nusd if has_media else rates.most_output_nusd

@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from app.db.engine import Database
 from app.db.paging import Page
+from app.domain.answers.repository import delete_of_organization as delete_answers_of_organization
 from app.domain.audit.objects import AuditedObjects, patched
 from app.domain.audit.principal import Principal
 from app.domain.audit.transaction import AuditedTransaction
@@ -71,6 +72,7 @@ class OrganizationService:
         await self._require_empty(transaction, organization_id)
         await delete_keys_of_organization(transaction.connection, organization_id)
         await delete_responses_of_organization(transaction.connection, organization_id)
+        await delete_answers_of_organization(transaction.connection, organization_id)
         await self._objects.delete(transaction, before)
 
     async def _require_empty(self, transaction: AuditedTransaction, organization_id: UUID) -> None:

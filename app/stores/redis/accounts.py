@@ -39,6 +39,7 @@ from app.stores.redis.scripts import Script, load_script
 
 _KINDS: tuple[Kind, ...] = ("window", "concurrency", "budget", "too_large")
 _REFUSED, _GRANTED, _UNKNOWN = 0, 1, 2
+_DONE, _ORPHANED = 1, 2
 _MAKE, _CORRECT, _COMPARE = 0, 1, 2
 _MARK_S, _ORPHAN_MARK_S = 120, 86_400
 _OUTLIVES_MS = 172_800_000
@@ -97,12 +98,15 @@ class RedisAccountStore:
 
     async def charge(self, charge: Charge) -> Charged:
         """Release a hold, charge what was used, and append the entries, as one step; remembered for a new server."""
-        charged = await self._make(charge, charge.mode)
-        if charged.state == "done":
+        state, *rest = await self._make(charge, charge.mode)
+        if state == _ORPHANED:
+            return Charged("orphaned", cast("bytes", rest[0]))
+        # What was made before may have been made by this very call, whose first answer was lost.
+        if state == _DONE or rest[0]:
             self._repetition.remember(lambda: self._make(charge, "late"))
-        return charged
+        return Charged("done" if state == _DONE else "before")
 
-    async def _make(self, charge: Charge, mode: str) -> Charged:
+    async def _make(self, charge: Charge, mode: str) -> "list[int | bytes]":
         reservation = charge.reservation
         name = PARTITION_NAMES[reservation.partition]
         keys: list[Argument] = [
@@ -116,6 +120,7 @@ class RedisAccountStore:
         args: list[Argument] = [
             reservation.id,
             mode,
+            charge.orphan,
             charge.cost_nusd,
             len(reservation.windows),
             len(reservation.slots),
@@ -128,10 +133,7 @@ class RedisAccountStore:
             args += (window.limit, window.window_ms, window.amount, actual, int(window.algorithm == "token_bucket"))
         for entry in charge.entries:
             args += (entry.id, entry.payload, note_of(entry))
-        state, *rest = cast("list[int | bytes]", await self._twice(self._charge, keys, args))
-        if state == _UNKNOWN:
-            return Charged("orphaned", cast("bytes", rest[0]))
-        return Charged("done" if state == 1 else "before")
+        return cast("list[int | bytes]", await self._twice(self._charge, keys, args))
 
     async def _twice(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> object:
         """Run a script that is idempotent by an id; a lost connection is tried once more."""
@@ -141,7 +143,7 @@ class RedisAccountStore:
             try:
                 return await self._hot.script(script, keys, args)
             except StoreUnavailable as second:
-                second.may_have_run = second.may_have_run or first.may_have_run
+                second.may_have_run |= first.may_have_run
                 raise
 
     # -- leases -------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def reply_error(message: str) -> StoreError:
     """Return the exception that an error reply stands for."""
     code = message.partition(" ")[0]
     if code in _REFUSALS:
-        return StoreUnavailable(f"Redis refuses commands: {message}", code=code)
+        return StoreUnavailable(f"Redis refuses commands: {message}", code=code, may_have_run=False)
     return StoreReplyError(message)
 
 

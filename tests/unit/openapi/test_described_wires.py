@@ -31,7 +31,7 @@ from providers.types import (
     UsageReported,
 )
 
-NOT_IN_THIS_PLANE = {405, 409, 412}
+NOT_IN_THIS_PLANE = {405, 412}
 """Another method is another operation; conflicts and preconditions are the admin plane's."""
 DOCUMENT = json.loads(inference_document(version="1"))
 EXAMPLES = list(examples_of(DOCUMENT))
@@ -71,7 +71,10 @@ def test_the_headers_of_the_contract_are_described(wire, path):
     names = {"provider", "model", "attempts", "cache", "cost", "overhead-ms", "degraded", "dropped-params"}
     limits = {f"x-ratelimit-{a}-{b}" for a in ("limit", "remaining", "reset") for b in ("requests", "tokens")}
     ids = {name.decode() for name in wire.id_headers}
-    assert described - {"x-accel-buffering"} == ids | {f"x-gateway-{name}" for name in names} | limits
+    assert (
+        described - {"x-accel-buffering", "idempotent-replayed"}
+        == ids | {f"x-gateway-{name}" for name in names} | limits
+    )
 
 
 @pytest.mark.parametrize(("wire", "path"), PLACES, **_ids)

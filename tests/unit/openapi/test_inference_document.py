@@ -13,7 +13,7 @@ from app.api.inference_openapi import inference_document
 from app.api.llm.chat import LLM_CHAT_WIRE
 from app.api.openai.shapes import check_chat, check_common, check_embeddings
 from app.kernel import errors
-from app.kernel.errors import GatewayError, InvalidRequest
+from app.kernel.errors import Conflict, GatewayError, InvalidRequest
 from app.pipeline.exchange import Exchange
 from app.pipeline.options import read_options
 from providers.openai.render import render_embeddings
@@ -28,7 +28,7 @@ from providers.types import (
 )
 
 CHAT, LLM, EMBEDDINGS = "/v1/chat/completions", "/v1/llm/chat", "/v1/embeddings"
-NOT_IN_THIS_PLANE = {405, 409, 412}
+NOT_IN_THIS_PLANE = {405, 412}
 """Another method is another operation; conflicts and preconditions are the admin plane's."""
 
 
@@ -94,7 +94,7 @@ def test_every_credential_opens_the_inference_paths_and_none_is_asked_for_by_pro
 def test_every_option_is_a_header_and_a_field(document):
     headers = set(document["components"]["parameters"])
     fields = document["components"]["schemas"]["GatewayOptions"]["properties"].keys()
-    assert headers == {"x-gateway-" + name.replace("_", "-") for name in fields}
+    assert headers == {"x-gateway-" + name.replace("_", "-") for name in fields} | {"idempotency-key"}
     assert fields == {"timeout_s", "max_cost", "tags", "route", "include"}
 
 
@@ -261,7 +261,9 @@ def test_every_error_class_says_what_it_means_in_the_document(document, kind):
     if status in NOT_IN_THIS_PLANE:
         assert f"Error{status}" not in document["components"]["responses"]
     else:
-        assert f"`{kind.code}`" in document["components"]["responses"][f"Error{status}"]["description"]
+        # The only conflict of this plane has a code of its own.
+        code = "idempotency_conflict" if kind is Conflict else kind.code
+        assert f"`{code}`" in document["components"]["responses"][f"Error{status}"]["description"]
 
 
 # -- the gateway's own dialect ----------------------------------------------------------------------------------------

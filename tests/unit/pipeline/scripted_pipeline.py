@@ -3,17 +3,22 @@
 import asyncio
 import json
 from collections import deque
+from datetime import UTC, datetime
 from uuid import UUID
+
+from msgspec import structs
 
 from app.domain.keys.principal import Principal
 from app.domain.prices import PriceBook, price_from_settings
-from app.domain.usage.codec import decode_event, decode_events
+from app.domain.usage.codec import decode_event
+from app.domain.usage.entries import scopes_of
 from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import ManualClock
 from app.kernel.ids import uuid7_text
 from app.limits.accounts import Grant
 from app.limits.estimate import Estimator
 from app.limits.holds import Holds
+from app.limits.plan import Plan
 from app.limits.policy import BudgetRule, Policy, Rule
 from app.limits.store_time import StoreTime
 from app.pipeline.admit import Admit
@@ -179,12 +184,15 @@ class FakeAccounts:
         self.grant = None
         self.amounts = None
 
-    async def reserve(self, policy, demand, *, request_id, events):
+    async def reserve(self, plan, demand, *, seed):
         self.demands.append(demand)
-        self.orphaned = decode_events(events)
-        reservation = Reservation(partition=policy.partition, id=request_id)
+        self.orphaned = [seed.event(self.time_at(self.time.now_ms()))]
+        reservation = Reservation(partition=plan.policy.partition, id=seed.request_id)
         granted = Granted(at_ms=self.time.now_ms(), cap=self.cap or demand.cap, held_nusd=0)
-        return Grant(reservation, granted, rules=policy.rules, budgets=policy.budgets, keeper=None)
+        return Grant(reservation, granted, plan=plan, budgets=plan.budgets, keeper=None)
+
+    def time_at(self, at_ms):
+        return datetime.fromtimestamp(at_ms / 1_000, UTC)
 
     async def settle(self, grant, entries, amounts):
         self.calls += 1
@@ -206,9 +214,9 @@ class FakePolicies:
     def __init__(self):
         self.policy = Policy(partition=0)
 
-    def of(self, principal):
-        del principal
-        return self.policy
+    def plan(self, principal, model):
+        scopes = scopes_of(principal.organization_id, principal.team_id, principal.key_id)
+        return Plan(structs.replace(self.policy, scopes=scopes), model)
 
 
 LIMITED = Policy(

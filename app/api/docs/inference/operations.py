@@ -16,7 +16,7 @@ _LIVE = frozenset({EVENTS, SOUND})
 
 _SERVED = (
     *TRIED,
-    *("x-gateway-cost", "x-gateway-dropped-params", "x-gateway-degraded"),
+    *("x-gateway-cost", "x-gateway-dropped-params", "x-gateway-degraded", "idempotent-replayed"),
     *(f"x-ratelimit-{what}-{unit}" for unit in ("requests", "tokens") for what in ("limit", "remaining", "reset")),
 )
 UNTIL_DONE = (

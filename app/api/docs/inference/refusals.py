@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 from app.api.docs.schemas.headers import HEADERS
 from app.api.docs.schemas.references import reference
-from app.api.errors import TABLE
+from app.api.errors import spoken_of_class
+from app.domain.answers.schemas import IdempotencyConflict
 from app.kernel import errors
 from app.kernel.errors import GatewayError
 
@@ -54,6 +55,7 @@ OF_INFERENCE: Errors = (
     errors.ModelNotPriced,
     errors.NotFound,
     errors.RequestTimedOut,
+    IdempotencyConflict,
     errors.TooLarge,
     errors.UnsupportedMediaType,
     errors.RateLimited,
@@ -90,8 +92,8 @@ def refusals_described() -> Object:
 
 def _by_status(classes: Errors) -> dict[int, list[type[GatewayError]]]:
     found: dict[int, list[type[GatewayError]]] = {}
-    for cls in sorted(classes, key=lambda cls: TABLE[cls].status):
-        found.setdefault(TABLE[cls].status, []).append(cls)
+    for cls in sorted(classes, key=lambda cls: spoken_of_class(cls).status):
+        found.setdefault(spoken_of_class(cls).status, []).append(cls)
     return found
 
 

@@ -18,6 +18,10 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         "Milliseconds that the gateway itself took; on streams up to the first byte.",
         {"type": "number", "minimum": 0},
     ),
+    "idempotent-replayed": (
+        "`true` where another request with the same `Idempotency-Key` was given this answer; its cost is billed once.",
+        {"type": "string", "enum": ["true"]},
+    ),
     "x-accel-buffering": (
         "On streams: tells proxies to pass every event on at once.",
         {"type": "string", "enum": ["no"]},
@@ -36,6 +40,12 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "www-authenticate": ("How to authenticate.", TEXT),
 }
 
+_IDEMPOTENCY_KEY = (
+    "1 to 255 printable ASCII characters. A request that repeats one of the same key and path within 24 hours gets "
+    "its answer, whole or streamed, or joins it while it is under way; it is billed once, and the call goes on if "
+    "its client leaves. Another request under the same key is a 409 `idempotency_conflict`, and so is one whose "
+    "answer was larger than 1 MiB. A request that failed is made again."
+)
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "x-gateway-timeout-s": (
         "Seconds that the whole request may take.",
@@ -50,5 +60,6 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "The target to use, if the key has `may_route`.",
         {"type": "string", "examples": ["openai/gpt-4o-mini"]},
     ),
+    "idempotency-key": (_IDEMPOTENCY_KEY, {"type": "string", "minLength": 1, "maxLength": 255}),
     "x-gateway-include": ("`cost` adds a `gateway` object to the answer.", {"type": "string", "enum": ["cost"]}),
 }
