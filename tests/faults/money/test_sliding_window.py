@@ -26,7 +26,7 @@ class Load(NamedTuple):
     window_s: int
 
 
-SHORT = Load(per_s=40, seconds=14, limit=100, window_s=5)
+SHORT = Load(per_s=40, seconds=11, limit=100, window_s=5)
 LONG = Load(per_s=100, seconds=60, limit=100, window_s=10)
 
 Weight = Callable[[dict[str, Any]], int]
@@ -112,7 +112,7 @@ def test_no_window_admits_more_requests_than_its_limit_and_hardly_fewer(stand: S
 
 
 def test_no_window_admits_more_tokens_than_its_limit(stand: Stand):
-    check_tokens(stand, SHORT._replace(seconds=12))
+    check_tokens(stand, SHORT._replace(seconds=7))
 
 
 def in_flight_at_once(told: list[Told], stand: Stand) -> int:
