@@ -28,11 +28,9 @@ class Difference(Protocol):
 
 
 class Book(msgspec.Struct, frozen=True, kw_only=True):
-    """An amount in a book; as it should be, or as it is."""
+    """What a book says, in words: whose it is, which, and the amount. An entry keeps only what differs."""
 
-    scope: str
-    what: str
-    amount: str
+    book: str
 
 
 class DriftReport:
@@ -50,6 +48,10 @@ class DriftReport:
                     kind="ledger",
                     object_id=each.scope_id,
                     organization_id=each.scope_id if each.scope == "organization" else None,
-                    before=Book(scope=each.scope, what=each.what, amount=format_usd(each.expected_nusd)),
-                    after=Book(scope=each.scope, what=each.what, amount=format_usd(each.found_nusd)),
+                    before=_book(each, each.expected_nusd),
+                    after=_book(each, each.found_nusd),
                 )
+
+
+def _book(difference: Difference, nusd: int) -> Book:
+    return Book(book=f"{difference.scope} {difference.what}: {format_usd(nusd)} USD")
