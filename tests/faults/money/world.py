@@ -5,6 +5,7 @@ which messages are lost and processes die.
 """
 
 import asyncio
+import hashlib
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
+from servers.postgres import PostgresProcess
 from servers.redis import RedisProcess
 
 from app.db.engine import Connection, Database
@@ -121,8 +123,6 @@ class LossyConnection(HotConnection):
 
 def manual_time(script: Script) -> Script:
     """Return a script that reads the time from two keys."""
-    import hashlib  # noqa: PLC0415
-
     source = _TIME.sub(_MANUAL_TIME, script.source)
     return Script(script.name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 
@@ -169,8 +169,21 @@ class LossyQueue:
 class CuttableDatabase:
     """A database that can be away."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, server: PostgresProcess | None) -> None:
         self._database = database
+        self._server = server
+        self.is_down = False
+
+    def stop(self) -> None:
+        """Cut everybody off: really, if the server is ours."""
+        if self._server is not None and not self.is_down:
+            self._server.stop(immediate=True)
+        self.is_down = True
+
+    def start(self) -> None:
+        """Serve again."""
+        if self._server is not None and self.is_down:
+            self._server.start()
         self.is_down = False
 
     @property
@@ -196,7 +209,7 @@ class CuttableDatabase:
             yield connection
 
     def _check(self) -> None:
-        if self.is_down:
+        if self.is_down and self._server is None:
             raise DatabaseUnavailable
 
 
@@ -297,11 +310,17 @@ class World:
     """Two workers over one store and one database."""
 
     kind: Literal["redis", "memory"]
+    workers: list[Worker]
+    store: Any
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, database: Database, folder: Path) -> None:
+    def dump(self, partition: int) -> dict[str, bytes]:
+        """Return everything that the store has of a partition."""
+        raise NotImplementedError
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, database: CuttableDatabase, folder: Path) -> None:
         self.loop = loop
         self.clock = ManualClock(wall_ns=START_NS, ticks_ns=START_NS // 1_000)
-        self.database = CuttableDatabase(database)
+        self.database = database
         self.folder = folder
         self.metrics = Metrics()
         self.charges: list[Charge] = []
@@ -337,8 +356,6 @@ class World:
             worker.spool.close()
         self.metrics.close()
 
-    workers: list[Worker]
-
 
 class RecordedStore(RedisAccountStore):
     """Remembers every charge that was made."""
@@ -359,7 +376,7 @@ class RedisWorld(World):
     kind = "redis"
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, database: Database, folder: Path, *, server: RedisProcess
+        self, loop: asyncio.AbstractEventLoop, database: CuttableDatabase, folder: Path, *, server: RedisProcess
     ) -> None:
         super().__init__(loop, database, folder)
         self.server = server
@@ -468,7 +485,7 @@ class MemoryWorld(World):
 
     kind = "memory"
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, database: Database, folder: Path) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, database: CuttableDatabase, folder: Path) -> None:
         super().__init__(loop, database, folder)
         self._stores = MemoryStores(clock=self.clock, redelivered_after_ms=0)
         self.store = self._stores.accounts
