@@ -1,4 +1,4 @@
-"""The money side of two workers over the same servers, driven by hand: one loop, and steps that return when all is done.
+"""The money side of two workers over the same servers, driven by hand: one loop, and steps that end when all is done.
 
 Law: only the product moves money here. This file adds a clock that stands still until it is moved, and the ways in
 which messages are lost and processes die.
@@ -366,7 +366,8 @@ class RecordedStore(RedisAccountStore):
 
     async def charge(self, charge: Charge) -> Charged:
         charged = await super().charge(charge)
-        self._charges.append(charge)
+        if charged.state == "done":
+            self._charges.append(charge)
         return charged
 
 
@@ -528,5 +529,6 @@ class _RecordedMemory(LossyMemory):
 
     async def charge(self, charge: Charge) -> Charged:
         charged = await self._cable.carry(self._store.charge(charge), is_losable=True)
-        self._charges.append(charge)
+        if charged.state == "done":
+            self._charges.append(charge)
         return charged
