@@ -5,6 +5,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from app.db.engine import folder_of
 from app.gateway.core import Core
 from app.kernel.errors import GatewayError
@@ -43,7 +45,7 @@ class Books:
         self._task: asyncio.Task[None] | None = None
         self.policies = Policies(settings)
         self.estimator = Estimator()
-        self.spool = Spool(spool_folder(settings), self._write)
+        self.spool = Spool(spool_folder(settings), self._write, adopt=self._put_again)
         self.recovery = Recovery(
             stores.accounts,
             core.opener,
@@ -63,7 +65,7 @@ class Books:
         self.accounts = Accounts(stores.accounts, stores.usage, backing=backing, metrics=core.metrics, clock=core.clock)
         progressed = None if core.journal is None else core.journal.progressed
         self.holds = Holds(clock=core.clock, written=progressed)
-        self._sweeper = Sweeper(stores.accounts, stores.leases, metrics=core.metrics)
+        self._sweeper = Sweeper(stores.accounts, stores.leases, opener=core.opener, metrics=core.metrics)
 
     async def start(self) -> None:
         """Begin to renew, sweep and look around. Call it when the stores are open."""
@@ -92,6 +94,17 @@ class Books:
 
     async def _write(self, entries: Sequence[UsageEntry]) -> None:
         await self._core.entries.write(entries)
+
+    async def _put_again(self, entries: Sequence[UsageEntry]) -> None:
+        """Hand over what another process had spooled; accounts that were made since learn of what proves new."""
+        if self._core.stores.kind != "memory":
+            try:
+                await self._core.stores.usage.put([msgspec.structs.replace(entry, again=True) for entry in entries])
+            except StoreUnavailable:
+                _LOG.debug("the store does not take the spool of another process: it goes to the database")
+            else:
+                return
+        await self._write(entries)
 
     async def _watch(self) -> None:
         """Empty the spool, and keep count of the workers and of what waits for the ledger."""

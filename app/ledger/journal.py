@@ -1,7 +1,7 @@
 """What an installation of one process writes down so that its crash loses nothing: holds, their progress, usage events.
 
-Law: written before the answer's last byte, forgotten when the database has it. A write is one call of the operating
-system, which keeps it whatever becomes of the process; once a second it is also synced to the disk.
+Law: written before the answer's last byte, forgotten when the database has it. What is written outlives the process at
+once, and the machine a second later, when it is synced to the disk.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from app.stores.accounts import Expired, Granted, Reservation
 from app.stores.entries import UsageEntry
 from app.stores.journal import JournalFiles
 
-_ROTATE_BYTES = 8 << 20
+_SPARE_BYTES, _HEAD_BYTES = 1 << 20, 8
 _SYNC_S = 1.0
 _LOG = logging.getLogger("gateway.ledger")
 
@@ -130,9 +130,10 @@ class Journal:
         self._release(ids)
 
     def _append(self, record: _Record, *, needed: Sequence[str]) -> None:
-        if self._files.size_bytes > _ROTATE_BYTES:
-            self._rotate()
-        number = self._files.append(_encode(record))
+        data = _encode(record)
+        if not self._files.fits(data):
+            self._rotate(len(data))
+        number = self._files.append(data)
         if not self._numbers or self._numbers[-1] != number:
             self._numbers.append(number)
         if needed:
@@ -140,15 +141,17 @@ class Journal:
             for name in needed:
                 self._where[name] = number
 
-    def _rotate(self) -> None:
+    def _rotate(self, next_bytes: int) -> None:
         """Begin a new file, with the holds of the old one in it: a long stream must not keep every file."""
-        self._files.begin()
-        self._numbers.append(self._files.current)
-        for record in self._holds.values():
-            self._release((record.id,))
-            number = self._files.append(_encode(record))
-            self._needed.setdefault(number, set()).add(record.id)
-            self._where[record.id] = number
+        held = [_encode(record) for record in self._holds.values()]
+        self._files.begin(at_least_bytes=_SPARE_BYTES + next_bytes + sum(_HEAD_BYTES + len(data) for data in held))
+        number = self._files.current
+        self._numbers.append(number)
+        for hold_id, data in zip(list(self._holds), held, strict=True):
+            self._release((hold_id,))
+            self._files.append(data)
+            self._needed.setdefault(number, set()).add(hold_id)
+            self._where[hold_id] = number
 
     def _release(self, names: Iterable[str]) -> None:
         for name in names:

@@ -29,10 +29,14 @@ Insert = Callable[[Sequence[UsageEntry]], Awaitable[None]]
 class Spool:
     """Takes events that the store could not: into the database, else onto the disk. One for each worker."""
 
-    def __init__(self, folder: Path, insert: Insert) -> None:
-        """Use `folder`, which all workers of a machine share; each has a folder of its own in it once it needs one."""
+    def __init__(self, folder: Path, insert: Insert, *, adopt: Insert) -> None:
+        """Use `folder`, which all workers of a machine share; each has a folder of its own in it once it needs one.
+
+        `adopt` takes what other processes have left: the store's accounts may not know of it.
+        """
         self._folder = folder
         self._insert = insert
+        self._adopt = adopt
         self._files: JournalFiles | None = None
         self._waiting: list[UsageEntry] = []
 
@@ -70,7 +74,7 @@ class Spool:
             _remove(files)
 
     async def adopt(self) -> None:
-        """Put what processes that are gone have left into the database; raises `GatewayError` while it is down."""
+        """Hand over what processes that are gone have left; raises `GatewayError` while nobody takes it."""
         if not self._folder.is_dir():
             return
         for folder in sorted(self._folder.iterdir()):
@@ -83,7 +87,7 @@ class Spool:
             try:
                 for number in files.numbers():
                     for record in files.read(number):
-                        await self._insert(_decode(record))
+                        await self._adopt(_decode(record))
             except BaseException:
                 files.close()
                 raise

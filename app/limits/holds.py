@@ -13,7 +13,9 @@ from app.limits.orphans import progressed
 from app.stores.accounts import AccountStore
 from app.stores.errors import StoreUnavailable
 
-_BEAT_S = 2.0
+_LOOK_S = 0.25
+_DUE_AFTER_S = 1.5
+"""A checkpoint is at most these two together old, and what the store takes: less than two seconds of tokens."""
 _NS_PER_S = 1_000_000_000
 _AT_ONCE = 200
 _LOG = logging.getLogger("gateway.limits")
@@ -32,7 +34,7 @@ class _Held:
 
 
 class Holds:
-    """Renews what has been held for two seconds or more, every two seconds. One for each worker."""
+    """Renews each hold before two seconds have gone since it was taken or renewed. One for each worker."""
 
     def __init__(self, *, clock: Clock, written: Callable[[str, bytes], None] | None = None) -> None:
         """Begin with none; `written` is told of each checkpoint, by the reservation's id."""
@@ -64,15 +66,15 @@ class Holds:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(_BEAT_S)
+            await asyncio.sleep(_LOOK_S)
             try:
                 await self.beat()
-            except Exception:  # noqa: BLE001 - a supervisor: the next beat comes in two seconds
+            except Exception:  # noqa: BLE001 - a supervisor: the next beat comes soon
                 _LOG.exception("holds cannot be renewed")
 
     async def beat(self) -> None:
-        """Renew every hold that is two seconds old."""
-        before_ns = self._clock.monotonic_ns() - int(_BEAT_S * _NS_PER_S)
+        """Renew every hold that is due."""
+        before_ns = self._clock.monotonic_ns() - int(_DUE_AFTER_S * _NS_PER_S)
         due = [held for held in self._held.values() if held.at_ns <= before_ns]
         for start in range(0, len(due), _AT_ONCE):
             await asyncio.gather(*[self._renew(held) for held in due[start : start + _AT_ONCE]])
@@ -81,6 +83,7 @@ class Holds:
         grant = held.grant
         if grant.id not in self._held:
             return
+        held.at_ns = self._clock.monotonic_ns()
         reservation = grant.reservation
         events = held.checkpoint()
         orphan = progressed(reservation.budgets, events) if events else reservation.orphan

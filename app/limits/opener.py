@@ -4,6 +4,7 @@ Law: an account is the ledger's sum and what is on its way there, each event onc
 """
 
 import asyncio
+from collections.abc import Collection
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -40,6 +41,14 @@ class LedgerOpener:
             )
             known = await known_events(connection, counted)
         return base + sum(cost for event_id, cost in counted.items() if event_id not in known)
+
+    async def known(self, ids: Collection[UUID], *, partition: int) -> set[UUID]:
+        """Return those of a partition's events that are in the ledger or on their way there."""
+        pending = await self._store.pending(partition)
+        coming = {UUID(entry.id) for entry in pending.entries}
+        async with self._database.reading() as connection:
+            written = await known_events(connection, ids)
+        return written | coming.intersection(ids)
 
     async def open(self, budget: BudgetRule, account: BudgetAccount, *, partition: int, force: bool = False) -> None:
         """Make an account, or with `force` correct one; raises `StoreUnavailable` or `GatewayError`."""

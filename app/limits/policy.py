@@ -4,7 +4,7 @@ What several settings say of the same thing (the file and the admin API, or two 
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -105,6 +105,19 @@ def policy_of(principal: Principal, *, limits: Limits, budget: Budget | None) ->
 def budget_rule(kind: ScopeKind, scope_id: str, budget: Budget) -> BudgetRule:
     """Return a budget that sits on one scope; its id is in hexadecimal."""
     return _budget(_Scope(kind, scope_id), budget)
+
+
+def rule_of_account(account: BudgetAccount) -> BudgetRule:
+    """Return a budget with this account, as far as the account's key says: its scope and its period."""
+    _, _, owner, period = account.key.split(":", 3)
+    kind = next(kind for kind, letter in _LETTERS.items() if owner.startswith(letter))
+    return BudgetRule(
+        scope=cast("ScopeKind", kind),
+        account_scope=AccountScope(_POSITIONS[kind], owner[1:]),
+        amount_nusd=account.limit_nusd,
+        period=cast("Period", period.partition(":")[0]),
+        timezone="UTC",
+    )
 
 
 def slots_key(kind: ScopeKind, scope_id: str) -> str:

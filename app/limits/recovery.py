@@ -55,6 +55,8 @@ class Recovery:
         """Take note of a grant whose charge the store did not take, or that was made without the store."""
         if charge is not None:
             self._missed.append(charge)
+        if not grant.budgets:
+            return
         reservation = grant.uncounted or grant.reservation
         for budget, account in zip(grant.budgets, reservation.budgets, strict=True):
             self._wrong[account.key] = (budget, account, reservation.partition)

@@ -1,15 +1,21 @@
-"""Charges the holds that nobody renewed. Law: one process at a time, and each hold at its last checkpoint."""
+"""Charges the holds that nobody renewed. Law: one process at a time, and each hold at its last checkpoint.
+
+What the ledger knows already is not charged again; so it takes both the store and the database.
+"""
 
 import asyncio
 import logging
 from datetime import UTC, datetime
+from uuid import UUID
 
 import msgspec
 
 from app.domain.usage.entries import entry_of
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid7_text
+from app.limits.opener import LedgerOpener
 from app.limits.orphans import read_orphan
+from app.limits.policy import rule_of_account
 from app.observability.metrics import ORPHANS, Metrics
 from app.stores.accounts import AccountStore, Charge, Expired, Reservation
 from app.stores.errors import StoreUnavailable
@@ -26,8 +32,9 @@ _LOG = logging.getLogger("gateway.limits")
 class Sweeper:
     """Looks every three seconds for holds whose lease has ended."""
 
-    def __init__(self, store: AccountStore, leases: Leases, *, metrics: Metrics) -> None:
+    def __init__(self, store: AccountStore, leases: Leases, *, opener: LedgerOpener, metrics: Metrics) -> None:
         self._store = store
+        self._opener = opener
         self._leases = leases
         self._orphans = metrics.number(ORPHANS)
         self._holder = uuid7_text()
@@ -67,7 +74,14 @@ class Sweeper:
         return swept
 
     async def _charge(self, hold: Expired) -> None:
-        await self._store.charge(orphan_charge(hold))
+        """Charge a hold, or let go of it, if whoever took it has settled it without the store and could not tell."""
+        charge = orphan_charge(hold)
+        ids = {UUID(entry.id) for entry in charge.entries}
+        if ids and await self._opener.known(ids, partition=hold.partition):
+            for account in charge.reservation.budgets:
+                await self._opener.open(rule_of_account(account), account, partition=hold.partition, force=True)
+            charge = msgspec.structs.replace(charge, cost_nusd=0, entries=(), mode="late", orphan=b"")
+        await self._store.charge(charge)
 
 
 def orphan_charge(hold: Expired) -> Charge:

@@ -110,7 +110,10 @@ class Unknown(msgspec.Struct, frozen=True, gc=False):
 
 
 class OutOfPeriod(msgspec.Struct, frozen=True, gc=False):
-    """The store's time is outside of a budget's period, so the caller's clock is wrong. Nothing was written."""
+    """The store's time is outside of a budget's period, so the caller's clock is wrong. Nothing was written.
+
+    So is a reservation answered that has ended already: it was given up while it was on its way.
+    """
 
     at_ms: int
 

@@ -1,10 +1,12 @@
-"""Records that survive the process: appended to files of one folder, which one process has at a time.
+"""Records that survive the process: in files of one folder, mapped into memory, which one process has at a time.
 
-A record that was written is there after the process crashed; a `sync` also makes it outlive the machine. Law: a record
-that was cut off is as if it had never been; nothing after it counts.
+A record that was written is there after the process crashed, for the pages belong to the kernel; a `sync` also makes it
+outlive the machine. Writing one is a copy: no system call, in which other threads would take the interpreter. Law: a
+record that was cut off is as if it had never been, and nothing after it counts.
 """
 
 import fcntl
+import mmap
 import os
 import zlib
 from collections.abc import Iterator
@@ -12,8 +14,9 @@ from pathlib import Path
 from struct import Struct
 
 _HEAD = Struct("<II")
-"""Length and CRC-32 of a record, before it."""
+"""Length and CRC-32 of a record, before it; the length 0 is where the records end."""
 _SUFFIX = ".journal"
+_FILE_BYTES = 4 << 20
 _MAX_RECORD_BYTES = 64 << 20
 
 
@@ -36,9 +39,15 @@ class JournalFiles:
             raise JournalBusy(f"another process uses {folder}") from None
         found = self.numbers()
         self._number = found[-1] if found else 0
-        self._file: int | None = None
-        self.size_bytes = 0
+        self._map: mmap.mmap | None = None
+        self._at = 0
+        self._room = 0
         self.is_synced = True
+
+    @property
+    def current(self) -> int:
+        """The number of the file that is written to, or was last."""
+        return self._number
 
     def numbers(self) -> list[int]:
         """Return the numbers of the files there are, oldest first."""
@@ -51,48 +60,53 @@ class JournalFiles:
         while at + _HEAD.size <= len(data):
             length, checksum = _HEAD.unpack_from(data, at)
             record = data[at + _HEAD.size : at + _HEAD.size + length]
-            if length > _MAX_RECORD_BYTES or len(record) < length or zlib.crc32(record) != checksum:
+            if not 0 < length <= _MAX_RECORD_BYTES or len(record) < length or zlib.crc32(record) != checksum:
                 return
             yield record
             at += _HEAD.size + length
 
+    def fits(self, record: bytes) -> bool:
+        """Whether the present file has room for a record."""
+        return _HEAD.size + len(record) <= self._room - self._at
+
     def append(self, record: bytes) -> int:
-        """Write a record; return the number of its file. Raises `OSError`, and then has written nothing that counts."""
-        file = self._file if self._file is not None else self.begin()
-        data = _HEAD.pack(len(record), zlib.crc32(record)) + record
-        try:
-            written = os.write(file, data)
-        except OSError:
-            os.ftruncate(file, self.size_bytes)
-            raise
-        if written < len(data):
-            # What came after a torn record would not be read: the file ends where the last whole record does.
-            os.ftruncate(file, self.size_bytes)
-            raise OSError("the journal's disk is full")
-        self.size_bytes += len(data)
+        """Write a record; return the number of its file. Raises `OSError` where there is no room for another file."""
+        size = _HEAD.size + len(record)
+        if size > self._room - self._at:
+            self.begin(at_least_bytes=size)
+        target = self._map
+        if target is None:
+            raise OSError("the journal is closed")
+        start = self._at
+        target[start + _HEAD.size : start + size] = record
+        # The head makes the record count, so it comes last.
+        _HEAD.pack_into(target, start, len(record), zlib.crc32(record))
+        self._at = start + size
         self.is_synced = False
         return self._number
 
-    def begin(self) -> int:
-        """Begin the next file; return its descriptor."""
-        previous, self._number = self._file, self._number + 1
-        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_EXCL
-        self._file = os.open(self._path(self._number), flags, 0o600)
-        self.size_bytes = 0
-        if previous is not None:
-            os.close(previous)
-        return self._file
-
-    @property
-    def current(self) -> int:
-        """The number of the file that is written to."""
-        return self._number
+    def begin(self, *, at_least_bytes: int = 0) -> None:
+        """Begin the next file, and take all its room from the disk: a page that cannot be kept kills the process."""
+        room = max(_FILE_BYTES, at_least_bytes)
+        path = self._path(self._number + 1)
+        file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_EXCL, 0o600)
+        try:
+            os.posix_fallocate(file, 0, room)
+            mapped = mmap.mmap(file, room)
+        except BaseException:
+            path.unlink()
+            raise
+        finally:
+            os.close(file)
+        self._let_go()
+        self._number += 1
+        self._map, self._at, self._room = mapped, 0, room
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
-        if self._file is not None:
-            os.fdatasync(self._file)
+        if self._map is not None:
             self.is_synced = True
+            self._map.flush()
 
     def drop(self, number: int) -> None:
         """Remove a file that nobody needs any more."""
@@ -100,10 +114,13 @@ class JournalFiles:
 
     def close(self) -> None:
         """Give the folder up; the files stay."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._let_go()
         os.close(self._lock)
+
+    def _let_go(self) -> None:
+        """Leave the present file. Its mapping ends with its last user, which may be a sync in another thread."""
+        self._map = None
+        self._at = self._room = 0
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:010d}{_SUFFIX}"

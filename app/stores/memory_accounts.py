@@ -94,6 +94,8 @@ class MemoryAccountStore:
         known = self._holds.get(reservation.id)
         if known is not None:
             return known.granted
+        if reservation.id in self._ended:
+            return OutOfPeriod(at_ms)
         cap = reservation.money.cap
         if reservation.budgets:
             afforded = self._afford(reservation, at_ms)

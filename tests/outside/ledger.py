@@ -27,13 +27,14 @@ class Ledger:
 
     def __init__(self, gateway: GatewayProcess) -> None:
         tree = yaml.safe_load(gateway.config.read_text()) if gateway.config is not None else {}
-        self._postgres = tree.get("database")
+        self.url: str | None = tree.get("database")
+        """Its PostgreSQL; absent in embedded mode."""
         self._file = gateway.folder / ".gateway" / "gateway.db"
 
     def events(self, **where: UUID | str) -> list[dict[str, Any]]:
         """Return the events that have these values (`request_id`, `key_id`), attempts in order."""
         given = {name: UUID(str(value)) for name, value in where.items()}
-        rows = self._from_sqlite(given) if self._postgres is None else self._from_postgres(given)
+        rows = self._from_sqlite(given) if self.url is None else self._from_postgres(given)
         return sorted(rows, key=lambda row: (row["occurred_at"], row["attempt"]))
 
     def wait(self, count: int, *, within_s: float = VISIBLE_WITHIN_S, **where: UUID | str) -> list[dict[str, Any]]:
@@ -64,7 +65,7 @@ class Ledger:
         statement = f"SELECT * FROM usage_events WHERE {said}"
 
         async def fetch() -> list[dict[str, Any]]:
-            connection = await asyncpg.connect(dsn(str(self._postgres)), timeout=10)
+            connection = await asyncpg.connect(dsn(str(self.url)), timeout=10)
             try:
                 rows = await connection.fetch(statement, *where.values())
             finally:

@@ -65,7 +65,7 @@ def talk(port: int, data: bytes, *, replies: int = 1, half_closes: bool = False,
     gathered, is_closed = b"", False
     with socket.create_connection(("127.0.0.1", port), timeout=within_s) as connection:
         _send(connection, data, half_closes=half_closes)
-        while len(_parse(gathered)[0]) < replies and not is_closed:
+        while len(parse(gathered)[0]) < replies and not is_closed:
             left_s = began + within_s - time.monotonic()
             if left_s <= 0:
                 break
@@ -78,7 +78,7 @@ def talk(port: int, data: bytes, *, replies: int = 1, half_closes: bool = False,
                 piece = b""
             gathered += piece
             is_closed = not piece
-    parsed, rest = _parse(gathered)
+    parsed, rest = parse(gathered)
     return Talk(tuple(parsed), rest, is_closed, time.monotonic() - began)
 
 
@@ -92,7 +92,7 @@ def _send(connection: socket.socket, data: bytes, *, half_closes: bool) -> None:
         return
 
 
-def _parse(data: bytes) -> tuple[list[Reply], bytes]:
+def parse(data: bytes) -> tuple[list[Reply], bytes]:
     """Return the complete replies at the beginning of `data`, and what follows them."""
     found: list[Reply] = []
     while True:

@@ -5,7 +5,7 @@
 --   then of each window: limit, window_ms, amount (-1: the money reserved), 1 for a token bucket or 0;
 --   of each slot: limit; of each budget: limit, start_ms, end_ms (0: never).
 -- Answers {1, at, cap, held, used…}, {0, kind, index, at, used, held, retry_ms (-1: none)}, {2, at, index…} for budgets
--- that have no account, {3, at} for a budget whose period it is not. Kinds: 1 window, 2 slots, 3 budget, 4 too large.
+-- that have no account, {3, at} for a budget whose period it is not, or what has ended already. Kinds: 1 window, 2 slots, 3 budget, 4 too large.
 local call, floor = redis.call, math.floor
 local hold = call('GET', KEYS[1])
 if hold then
@@ -14,6 +14,8 @@ if hold then
 end
 local time = call('TIME')
 local at = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
+-- It was given up while it was on its way, and nobody would settle it.
+if hold then return {3, at} end
 local fixed, rate, cap, min_cap = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local windows, slots, budgets = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local first_slot, first_budget = 3 + windows, 3 + windows + slots

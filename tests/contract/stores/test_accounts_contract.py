@@ -457,3 +457,28 @@ async def test_reservations_of_many_processes_never_exceed_a_limit(installation)
     )
     assert sum(isinstance(verdict, Granted) for verdict in verdicts) == 37
     assert await balance(installation.stores.accounts, account) == Balance(0, 740)
+
+
+async def test_what_nobody_heard_of_is_released_by_what_the_hold_says(accounts):
+    """Whoever gives a reservation up may not know what was granted, or when."""
+    account, spending = budget(1_000), ring(1_000, MONEY, key=":w:cost")
+    await opened(accounts, account)
+    asked = reservation(
+        windows=(ring(10, 4), spending), slots=(Slots(":c:k1", 5),), budgets=(account,), money=Money(100, 0, 0, 0)
+    )
+    assert isinstance(await accounts.reserve(asked), Granted)
+    unheard = Granted(at_ms=0, cap=0, held_nusd=0)
+    await accounts.charge(charge(asked, unheard, amounts=(0, 0), mode="late"))
+    assert await balance(accounts, account) == Balance(0, 0)
+    assert (await used(accounts, ring(10, 4)), await used(accounts, spending)) == (0, 0)
+    assert await accounts.in_flight([Slots(":c:k1", 5)], partition=PARTITION) == [0]
+
+
+async def test_what_was_given_up_on_its_way_takes_nothing_when_it_arrives(accounts):
+    account = budget(1_000)
+    await opened(accounts, account)
+    asked = reservation(windows=(ring(10, 4),), budgets=(account,), money=Money(100, 0, 0, 0))
+    await accounts.charge(charge(asked, Granted(at_ms=0, cap=0, held_nusd=0), amounts=(0,), mode="late"))
+    assert isinstance(await accounts.reserve(asked), OutOfPeriod)
+    assert await balance(accounts, account) == Balance(0, 0)
+    assert await used(accounts, ring(10, 4)) == 0

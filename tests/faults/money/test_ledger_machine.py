@@ -50,7 +50,6 @@ from app.limits.orphans import Seed
 from app.limits.plan import Plan
 from app.limits.policy import BudgetRule, InFlight, Policy, Rule, budget_rule, slots_key, window_key
 from app.limits.reconcile import Difference, Reconciler, Scoped
-from app.limits.sweeper import orphan_charge
 from app.pipeline.events import amounts_of, corrections
 from app.stores.accounts import (
     LEASE_MS,
@@ -521,7 +520,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def sweep(self, worker: int) -> None:
         """Charge what nobody renewed at its last checkpoint."""
         actor = self.world.workers[worker]
-        if actor.cable.is_cut or not self._tell_everything():
+        if actor.cable.is_cut or self.world.database.is_down or not self._tell_everything():
             return
         swept = self.world.do(actor.sweeper.sweep())
         assert swept == len(self._charge_lapsed())
@@ -530,13 +529,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def sweep_what_is_just_renewed(self, worker: int, tokens: int) -> None:
         """A sweeper that looked before a hold was renewed charges nothing."""
         actor = self.world.workers[worker]
-        if actor.cable.is_cut or not self._tell_everything():
+        if actor.cable.is_cut or self.world.database.is_down or not self._tell_everything():
             return
         found = self.world.do(actor.store.expired(limit=200))
         self.beat(1 - worker, tokens)
         self.beat(worker, tokens)
         for expired in found:
-            self.world.do(actor.store.charge(orphan_charge(expired)))
+            self.world.do(actor.sweeper._charge(expired))
         self._charge_lapsed()
 
     def _charge_lapsed(self) -> list[Hold]:

@@ -224,7 +224,7 @@ class Worker:
         metrics, clock, database = world.metrics, world.clock, world.database
         self.opener = LedgerOpener(self.store, database)
         self.entries = EntryWriter(self._insert, self._park, metrics=metrics)
-        self.spool = Spool(world.folder / f"worker-{number}", self._spooled)
+        self.spool = Spool(world.folder / f"worker-{number}", self._spooled, adopt=self._spooled)
         self.corrected: list[str] = []
         self.recovery = Recovery(
             self.store, self.opener, is_written=lambda: self.spool.is_empty, on_corrected=self._on_corrected

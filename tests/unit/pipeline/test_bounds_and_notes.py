@@ -35,6 +35,7 @@ from app.pipeline.references import Reference
 from app.stores.accounts import Money, money_of
 from providers.errors import StreamInterrupted
 from providers.framing import sse
+from providers.types import Usage
 
 CHAT = CHAT_WIRE.operation
 COST = format_usd(cost(PRICE, USAGE))
@@ -238,7 +239,7 @@ async def test_what_has_a_budget_holds_what_its_dearest_case_costs(pipeline):
     assert most <= bound(PRICE, input_tokens=size, output_tokens=100) + 1
     [orphan] = pipeline.accounts.orphaned
     assert (orphan.usage_source, orphan.event_id) == ("orphan", attempt_id(exchange.request_uuid, 1))
-    assert orphan.cost_nusd == bound(PRICE, input_tokens=estimate_tokens(size), output_tokens=0)
+    assert orphan.cost_nusd == cost(PRICE, Usage(input_tokens=estimate_tokens(size)))
 
 
 async def test_a_model_without_a_price_has_no_demand_for_money(pipeline):
