@@ -300,6 +300,8 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             assert isinstance(expected, Denied), f"{expected} was expected, and not {failure}"
             assert isinstance(failure, QuotaExceeded if expected.kind == "budget" else RateLimited), failure
+        if self.is_repeating:
+            return  # whoever makes an account puts again first what a wipe lost
         after = self.world.dump(PARTITION)
         changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
         if self.world.kind == "memory":

@@ -242,7 +242,7 @@ class Worker:
         )
         self.accounts = Accounts(self.store, self.queue, backing=backing, metrics=metrics, clock=clock)
         self.holds = Holds(clock=clock)
-        self.sweeper = Sweeper(self.store, MemoryLeases(clock=clock), metrics=metrics)
+        self.sweeper = Sweeper(self.store, MemoryLeases(clock=clock), opener=self.opener, metrics=metrics)
         self._crash: Crash | None = None
         self.writer = self._new_writer()
 
