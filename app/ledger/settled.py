@@ -25,11 +25,11 @@ class Settled:
         if self._journal is not None:
             self._journal.written(item.entry.id for item in claimed)
         self._owed += [item for item in claimed if item.entry.again and UUID(item.entry.id) in fresh]
-        while self._owed:
+        owed, self._owed = self._owed, []
+        for item in owed:
             try:
-                await self._accounts.credit(self._owed[0].entry, receipt=self._owed[0].receipt)
+                await self._accounts.credit(item.entry, receipt=item.receipt)
             except StoreUnavailable as error:
                 # Whoever waited for one server here would hold back what the others have.
                 _LOG.warning("an account cannot be told now of what it lacks: %s", error)
-                return
-            self._owed.pop(0)
+                self._owed.append(item)

@@ -22,9 +22,8 @@ _MEDIA_FROM_BYTES = 1_024
 IMAGE_TOKENS, IMAGE_TOKENS_AT_MOST = 1_600, 36_000
 """What a picture usually takes, and what the most expensive model makes of a large one (gpt-4o-mini, high detail).
 Source: https://platform.openai.com/docs/guides/images-vision, read 2026-11."""
-_SOUND_BYTES_PER_TOKEN = 300
-"""Base64 of compressed speech at 32 kbit/s, of which vendors make 10 to 32 tokens a second: the guess; the bound takes
-a tenth of it."""
+_SOUND_BYTES_PER_TOKEN, _SOUND_BYTES_PER_TOKEN_AT_LEAST = 300, 80
+"""Speech at 48 kbit/s, of which vendors make about 20 tokens a second; and at 16 kbit/s, of which they make 25."""
 
 
 class Prompt(NamedTuple):
@@ -37,7 +36,9 @@ class Prompt(NamedTuple):
     @property
     def tokens_at_most(self) -> int:
         """More tokens than this are not charged for."""
-        return self.text_bytes + self.images * IMAGE_TOKENS_AT_MOST + self.media_bytes * 10 // _SOUND_BYTES_PER_TOKEN
+        return (
+            self.text_bytes + self.images * IMAGE_TOKENS_AT_MOST + self.media_bytes // _SOUND_BYTES_PER_TOKEN_AT_LEAST
+        )
 
 
 _IMAGE_MEMBERS = frozenset({"image_url", "input_image", "image", "inlineData", "inline_data", "fileData", "file_data"})

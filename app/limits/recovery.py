@@ -87,10 +87,20 @@ class Recovery:
             _LOG.exception("the store cannot be told what it missed")
 
     async def recover(self) -> None:
-        """Tell everything now; raises `StoreUnavailable` or `GatewayError` while that cannot be done."""
-        while self._missed:
-            await self._store.charge(structs.replace(self._missed[0], mode="late"))
-            self._missed.popleft()
+        """Tell everything now; raises `StoreUnavailable` or `GatewayError` while that cannot be done.
+
+        What one server of a cluster cannot be told holds back nothing for the others.
+        """
+        failure: StoreUnavailable | None = None
+        for _ in range(len(self._missed)):
+            charge = self._missed.popleft()
+            try:
+                await self._store.charge(structs.replace(charge, mode="late"))
+            except StoreUnavailable as error:
+                self._missed.append(charge)
+                failure = error
+        if failure is not None:
+            raise failure
         if not self._is_written():
             return
         for key, (budget, account, partition) in list(self._wrong.items()):

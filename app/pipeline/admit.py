@@ -1,6 +1,6 @@
 """Whether a request may go on: its cost bound, and what it must reserve first. Law: decide, then act."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.domain.prices import Price, PriceBook, bound, bound_parts
@@ -9,14 +9,13 @@ from app.kernel.clock import Clock
 from app.kernel.errors import InvalidRequest, ModelNotPriced
 from app.kernel.money import format_usd, round_up
 from app.limits.accounts import Accounts
-from app.limits.estimate import Demand, Estimator
+from app.limits.estimate import Demand, Estimator, guess_tokens
 from app.limits.holds import Holds
 from app.limits.plan import Plan
 from app.limits.policies import Policies
 from app.pipeline.events import seed_of, so_far
 from app.pipeline.exchange import Answer, Exchange, Next
 from app.pipeline.hosted import find_hosted_tool
-from app.pipeline.meter import estimate_tokens
 from app.routing.table import RouteTarget
 
 DEFAULT_OUTPUT_CAP = 4_096
@@ -156,16 +155,15 @@ class Admit:
 
     def _bound_cost(self, exchange: Exchange, most: int) -> None:
         """Refuse a request whose dearest candidate could cost more than `most`, or cap its output so that none can."""
-        prices = [self._price(exchange, target) for target in exchange.route.targets]
+        worst_of = self._worst_cost(exchange)
         self._refuse_unbounded(exchange)
-        tokens_in = estimate_tokens(exchange.text_bytes)
         vocabulary = exchange.operation.vocabulary
         choices = vocabulary.asked_choices(exchange.document)
         if exchange.operation.generates and not vocabulary.caps:
             what = exchange.operation.endpoint
             raise InvalidRequest(f"the cost of {what} cannot be bounded beforehand", param="x-gateway-max-cost")
         if not exchange.operation.generates:
-            worst = max(bound(price, input_tokens=tokens_in, output_tokens=0) for price in prices)
+            worst = worst_of(0)
         else:
             if odd := vocabulary.odd_cap(exchange.document):
                 raise InvalidRequest(f"{odd} must be more than 0 where the cost is to be bounded", param=odd)
@@ -173,8 +171,8 @@ class Admit:
                 raise InvalidRequest(f"{rival} cannot be sent where the cost is to be bounded", param=rival)
             cap = vocabulary.asked_cap(exchange.document)
             if cap is None:
-                cap = exchange.output_cap = self._affordable(prices, tokens_in, most, choices)
-            worst = max(bound(price, input_tokens=tokens_in, output_tokens=cap * choices) for price in prices)
+                cap = exchange.output_cap = self._affordable(lambda cap: worst_of(cap * choices), most)
+            worst = worst_of(cap * choices)
         if worst > most:
             raise InvalidRequest(
                 f"this request may cost up to {format_usd(worst)} USD, more than the allowed {format_usd(most)}",
@@ -189,21 +187,36 @@ class Admit:
         if path is not None:
             raise InvalidRequest(f"the cost of what {path} brings along cannot be bounded beforehand", param=path)
 
+    def _worst_cost(self, exchange: Exchange) -> Callable[[int], int]:
+        """Return what tells the most that so much output can cost at any target; raises `ModelNotPriced`."""
+        prices = []
+        for target in exchange.route.targets:
+            price = self._find(exchange, target)
+            if price is None:
+                raise ModelNotPriced(f"the model {exchange.route.name!r} has no price, so its cost cannot be bounded")
+            prices.append(price)
+        prompt = exchange.measured()
+        tokens_in = guess_tokens(prompt)
+        is_media = exchange.operation.is_media
+        has_media = is_media or bool(prompt.images or prompt.media_bytes)
+        images = _asked_images(exchange.document) if is_media else 0
+
+        def worst(output_tokens: int) -> int:
+            return max(
+                bound(price, input_tokens=tokens_in, output_tokens=output_tokens, has_media=has_media, images=images)
+                for price in prices
+            )
+
+        return worst
+
     @staticmethod
-    def _affordable(prices: list[Price], tokens_in: int, most: int, choices: int) -> int:
-        """Return the largest output cap, up to the default, that `most` pays for with every price; at least 16."""
+    def _affordable(worst: Callable[[int], int], most: int) -> int:
+        """Return the largest output cap, up to the default, whose worst cost is within `most`; at least 16."""
         low, high = MIN_OUTPUT_TOKENS, DEFAULT_OUTPUT_CAP
         while low < high:
             middle = (low + high + 1) // 2
-            worst = max(bound(price, input_tokens=tokens_in, output_tokens=middle * choices) for price in prices)
-            low, high = (middle, high) if worst <= most else (low, middle - 1)
+            low, high = (middle, high) if worst(middle) <= most else (low, middle - 1)
         return low
-
-    def _price(self, exchange: Exchange, target: RouteTarget) -> Price:
-        price = target.price or self._prices.find(target.vendor, target.target.model)
-        if price is None:
-            raise ModelNotPriced(f"the model {exchange.route.name!r} has no price, so its cost cannot be bounded")
-        return price
 
 
 def _asked_cap(exchange: Exchange) -> int | None:

@@ -9,9 +9,9 @@ import msgspec
 
 from app.domain.prices import PriceBook, cost
 from app.kernel.clock import Clock
+from app.limits.estimate import guess_tokens
 from app.pipeline.bodies import RelayedBody, TranslatedBody
 from app.pipeline.exchange import Answer, Attempt, Exchange, Operation, Outcome
-from app.pipeline.meter import estimate_tokens
 from app.routing.table import RouteTarget
 from app.routing.transform import apply_edits
 from providers.errors import (
@@ -224,7 +224,7 @@ class Dispatch:
             usage = None
         attempt.usage_source = "estimated" if usage is None or usage.estimated else "provider"
         if usage is None:
-            tokens_in = estimate_tokens(exchange.text_bytes)
+            tokens_in = guess_tokens(exchange.measured())
             usage = Usage(input_tokens=tokens_in, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)
         attempt.usage = usage
         tier, vendor = usage.service_tier, attempt.price_vendor

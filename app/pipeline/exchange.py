@@ -282,7 +282,10 @@ class Exchange:
     def measured(self) -> Prompt:
         """Return the size of the prompt, measured once."""
         if self.prompt is None:
-            self.prompt = measure(self.document, size_bytes=self.text_bytes)
+            is_json = self.content_type == "application/json"
+            prompt = measure(self.document, size_bytes=self.text_bytes)
+            # A form's file stands beside what its document says.
+            self.prompt = prompt if is_json else prompt._replace(media_bytes=len(self.body))
         return self.prompt
 
     @property

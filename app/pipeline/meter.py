@@ -24,7 +24,6 @@ from providers.framing import sse
 from providers.framing.members import DuplicateMember, splice
 from providers.types import Usage
 
-_BYTES_PER_TOKEN = 4
 _EVENTS, _JSON = b"text/event-stream", b"application/json"
 _BETWEEN_ELEMENTS = b",\r\n{"
 
@@ -229,8 +228,3 @@ def _with_note(answer: bytes, note: bytes) -> bytes:
         return splice(answer, put={"gateway": note})
     except (DuplicateMember, msgspec.DecodeError):
         return answer
-
-
-def estimate_tokens(size_bytes: int) -> int:
-    """Return roughly how many tokens so many bytes of text are: never a tokenizer on the request's path."""
-    return -(-size_bytes // _BYTES_PER_TOKEN)

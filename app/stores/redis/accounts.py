@@ -156,12 +156,17 @@ class RedisAccountStore:
         return await self._hot.script(self._renew, keys, (reservation.id, LEASE_MS, value)) == 1
 
     async def expired(self, *, limit: int) -> list[Expired]:
-        """Return holds whose lease has ended, of all partitions, at most `limit` of each."""
+        """Return holds whose lease has ended, of all partitions that can be asked, at most `limit` of each."""
         asked = [self._hot.script(self._expired, (f"{name}:leases",), (limit,)) for name in PARTITION_NAMES]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        if len(failures) == len(answers):
+            raise failures[0]
         found: list[Expired] = []
-        for partition, ids in enumerate(cast("list[list[bytes]]", await asyncio.gather(*asked))):
-            for reservation_id in ids:
-                found += await self._orphan(partition, reservation_id.decode())
+        for partition, answer in enumerate(answers):
+            if not isinstance(answer, BaseException):
+                for reservation_id in cast("list[bytes]", answer):
+                    found += await self._orphan(partition, reservation_id.decode())
         return found
 
     async def _orphan(self, partition: int, reservation_id: str) -> list[Expired]:

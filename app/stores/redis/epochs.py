@@ -55,13 +55,18 @@ class Epochs:
             await asyncio.sleep(_LOOK_S)
 
     async def look(self) -> None:
-        """Look now. Raises `StoreUnavailable`."""
+        """Look now, wherever a server answers. Raises `StoreUnavailable` if none does."""
         fresh = uuid7_text().encode()
         asked = [self._commands.call("SET", key, fresh, "NX", "GET") for key in self._keys]
-        found = await asyncio.gather(*asked)
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        failures = [each for each in found if isinstance(each, BaseException)]
+        if len(failures) == len(found):
+            raise failures[0]
         now_ns = self._clock.monotonic_ns()
         is_wiped = False
         for key, value in zip(self._keys, found, strict=True):
+            if isinstance(value, BaseException):
+                continue
             epoch = value if isinstance(value, bytes) else fresh
             known = self._seen.get(key)
             if epoch != known:

@@ -1,4 +1,4 @@
-"""Usage that no store takes: it is in the database or on the disk when `take` returns, and reaches the database once."""
+"""Usage that no store takes: when `take` returns it is in the database or on the disk, and it gets there once."""
 
 import asyncio
 

@@ -34,7 +34,7 @@ from app.kernel.errors import (
     UpstreamTimedOut,
 )
 from app.kernel.ids import attempt_id
-from app.pipeline.meter import estimate_tokens
+from app.limits.estimate import Prompt, guess_tokens
 from app.pipeline.routed import client_error
 from providers.errors import (
     BadAnswer,
@@ -176,7 +176,7 @@ async def test_missing_usage_is_estimated_never_free(pipeline, make, script, tok
     exchange = pipeline.exchange(CHAT, make(script), stream=True)
     await read_out(await pipeline.call(exchange))
     [event] = await pipeline.settled()
-    tokens_in = estimate_tokens(len(exchange.body))
+    tokens_in = guess_tokens(Prompt(len(exchange.body)))
     assert (event.outcome, event.usage_source) == ("ok", "estimated")
     assert (event.input_tokens, event.output_tokens) == (tokens_in, tokens_out)
     assert event.cost_nusd == cost(PRICE, Usage(input_tokens=tokens_in, output_tokens=tokens_out))
@@ -355,7 +355,7 @@ async def test_a_client_that_leaves_before_the_head_pays_for_its_prompt(pipeline
     assert event.outcome == ("timeout" if is_expired else "cancelled")
     assert event.error_code == ("upstream_timeout" if is_expired else None)
     assert (event.usage_source, event.output_tokens) == ("estimated", 0)
-    assert event.cost_nusd == cost(PRICE, Usage(input_tokens=estimate_tokens(len(exchange.body))))
+    assert event.cost_nusd == cost(PRICE, Usage(input_tokens=guess_tokens(Prompt(len(exchange.body)))))
 
 
 @pytest.mark.parametrize(
@@ -553,5 +553,5 @@ async def test_counts_that_cannot_be_are_no_credit(pipeline, nonsense, stream):
         await read_out(answer)
     attempt = exchange.last_attempt
     assert attempt.usage_source == "estimated"
-    assert attempt.usage.input_tokens == estimate_tokens(exchange.text_bytes)
+    assert attempt.usage.input_tokens == guess_tokens(Prompt(exchange.text_bytes))
     assert attempt.cost_nusd == cost(PRICE, attempt.usage) > 0

@@ -27,10 +27,11 @@ from app.kernel.errors import InvalidRequest, ModelNotPriced
 from app.kernel.ids import attempt_id
 from app.kernel.money import format_usd
 from app.limits.accounts import Amounts
+from app.limits.estimate import Prompt, guess_tokens
 from app.limits.policy import Policy
 from app.pipeline.admit import DEFAULT_OUTPUT_CAP, MIN_OUTPUT_TOKENS, Admit
 from app.pipeline.exchange import compose
-from app.pipeline.meter import add_note, add_note_to_element, estimate_tokens
+from app.pipeline.meter import add_note, add_note_to_element
 from app.pipeline.references import Reference
 from app.stores.accounts import Money, money_of
 from providers.errors import StreamInterrupted
@@ -145,7 +146,8 @@ async def test_a_request_that_not_even_the_least_output_fits_is_refused(pipeline
 
 async def test_many_answers_are_counted_each(pipeline):
     document = {"max_tokens": 100}
-    tokens_in = estimate_tokens(len(pipeline.exchange(CHAT, relaying(), document=document).body) + 8)
+    size = len(pipeline.exchange(CHAT, relaying(), document=document).body) + 8
+    tokens_in = guess_tokens(Prompt(size))
     most = bound(PRICE, input_tokens=tokens_in, output_tokens=100)
     await pipeline.call(pipeline.exchange(CHAT, relaying([WHOLE]), document=document, max_cost_nusd=most))
     pipeline.events.clear()
@@ -172,9 +174,12 @@ async def test_a_cap_that_may_mean_none_bounds_nothing(pipeline, field, value):
 
 @given(st.integers(0, 10**9), st.integers(0, 200_000), st.integers(1, 8))
 def test_the_cap_is_the_largest_that_is_affordable(most, tokens_in, choices):
-    cap = Admit._affordable([PRICE], tokens_in, most, choices)
+    def worst_of(out):
+        return bound(PRICE, input_tokens=tokens_in, output_tokens=out * choices)
+
+    cap = Admit._affordable(worst_of, most)
     assert MIN_OUTPUT_TOKENS <= cap <= DEFAULT_OUTPUT_CAP
-    worst = [bound(PRICE, input_tokens=tokens_in, output_tokens=out * choices) for out in (cap, cap + 1)]
+    worst = [worst_of(cap), worst_of(cap + 1)]
     assert worst[0] <= most or cap == MIN_OUTPUT_TOKENS
     assert worst[1] > most or cap == DEFAULT_OUTPUT_CAP
 
@@ -219,7 +224,7 @@ async def test_what_is_limited_is_reserved_as_it_is_guessed(pipeline):
     exchange = pipeline.exchange(CHAT, relaying([WHOLE]), relaying(), document={"max_tokens": 50, "n": 2}, price=None)
     await pipeline.call(exchange)
     [demand] = pipeline.accounts.demands
-    tokens_in = estimate_tokens(len(exchange.body))
+    tokens_in = guess_tokens(Prompt(len(exchange.body)))
     assert (demand.model, demand.input_tokens, demand.output_tokens) == ("public", tokens_in, 100)
     assert (demand.fixed_nusd, demand.rate_nusd) == (0, 0)
     assert pipeline.accounts.grant is exchange.grant
@@ -239,7 +244,7 @@ async def test_what_has_a_budget_holds_what_its_dearest_case_costs(pipeline):
     assert most <= bound(PRICE, input_tokens=size, output_tokens=100) + 1
     [orphan] = pipeline.accounts.orphaned
     assert (orphan.usage_source, orphan.event_id) == ("orphan", attempt_id(exchange.request_uuid, 1))
-    assert orphan.cost_nusd == cost(PRICE, Usage(input_tokens=estimate_tokens(size)))
+    assert orphan.cost_nusd == cost(PRICE, Usage(input_tokens=guess_tokens(Prompt(size))))
 
 
 async def test_a_model_without_a_price_has_no_demand_for_money(pipeline):
