@@ -58,7 +58,7 @@ Loss = Literal["request", "reply", "cancel"]
 Crash = Literal["before the commit", "before the accounts", "before the acknowledgement"]
 
 _PATIENT_S = 30.0
-_LOSABLE = frozenset({"reserve", "charge"})
+_LOSABLE = frozenset({"reserve", "charge", "credit"})
 _TIME = re.compile(rb"(redis\.)?call\('TIME'\)")
 _MANUAL_TIME = b"redis.call('MGET', 'clock:s', 'clock:us')"
 
@@ -244,6 +244,7 @@ class Worker:
         self.holds = Holds(clock=clock)
         self.sweeper = Sweeper(self.store, MemoryLeases(clock=clock), opener=self.opener, metrics=metrics)
         self._crash: Crash | None = None
+        self._settled = Settled(self.store, None)
         self.writer = self._new_writer()
 
     def _on_corrected(self, key: str) -> None:
@@ -268,6 +269,7 @@ class Worker:
             return await self.writer.step(wait_s=0.0)
         except Died:
             self.queue = self.world.new_queue(self.cable, self.number)
+            self._settled = Settled(self.store, None)
             self.writer = self._new_writer()
             return True
         finally:
@@ -280,7 +282,7 @@ class Worker:
     async def _written(self, claimed: Sequence[Claimed], fresh: set[UUID]) -> None:
         if self._crash == "before the accounts":
             raise Died
-        await Settled(self.store, None)(claimed, fresh)
+        await self._settled(claimed, fresh)
         if self._crash == "before the acknowledgement":
             raise Died
 
