@@ -18,6 +18,7 @@ from servers.process import wait_until
 from servers.redis import RedisProcess
 
 from providers.testing import FakeProvider
+from providers.testing.journal import Entry
 
 LANDS_WITHIN_S = 60
 _SAMPLE_S = 0.01
@@ -46,6 +47,11 @@ class Account:
             return None
         used, held = self._client.hmget(self._name, "used", "held")
         return None if used is None else Balance(int(used), int(held or 0))
+
+    def names(self) -> list[bytes]:
+        """Return the names of all accounts of the key: one for each period that it was spent in."""
+        found: list[bytes] = self._client.keys(self._pattern)
+        return found
 
     def add(self, nusd: int) -> None:
         """Falsify what was used."""
@@ -169,11 +175,15 @@ def truths(provider: FakeProvider) -> dict[str, Truth]:
     """Return the provider's own account of every request, by the tag that stands at the front of its text."""
     found = {}
     for entry in provider.journal.entries:
-        messages = entry.json.get("messages")
-        if isinstance(messages, list) and messages:
-            tag = str(messages[-1]["content"]).partition(" ")[0]
+        if tag := tag_in(entry):
             found[tag] = Truth(entry.prompt_tokens, entry.tokens_served)
     return found
+
+
+def tag_in(entry: Entry) -> str:
+    """Return the tag of the question that the provider was asked; nothing if it was asked something else."""
+    messages = entry.json.get("messages")
+    return str(messages[-1]["content"]).partition(" ")[0] if isinstance(messages, list) and messages else ""
 
 
 def eventually(probe: Callable[[], bool], *, within_s: float) -> float:

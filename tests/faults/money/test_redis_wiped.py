@@ -1,4 +1,4 @@
-"""Redis forgets everything, or its last moment, or only its replies: what was spent is known again, and counted once."""
+"""Redis forgets everything, or its last moment, or its replies: what was spent is known again, and counted once."""
 
 import time
 from typing import NamedTuple
@@ -73,7 +73,10 @@ def test_an_account_is_rebuilt_by_whoever_asks_first_and_never_twice(stand: Stan
         assert stand.books.spent_nusd(caller.key_id) == REQUEST_NUSD * len(told)
 
 
-@pytest.mark.parametrize("at_bytes", [0, 40])
+LONG_ONLY = [pytest.param(at, marks=pytest.mark.long) for at in (0, 1, 5)]
+
+
+@pytest.mark.parametrize("at_bytes", [40, *LONG_ONLY])
 def test_a_reply_that_is_lost_is_no_second_hold_and_no_second_event(stand: Stand, at_bytes: int):
     """Redis has done it and nobody hears: at the reservation, and again when a request is settled."""
     with stand.caller(budget={"amount": "5", "period": "total"}) as caller:

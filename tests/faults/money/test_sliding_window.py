@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from faults.money.books import eventually
+from faults.money.books import eventually, tag_in
 from faults.money.crowd import Question, Told, new_tag
 from faults.money.stand import Stand
 from outside.caller import Caller
@@ -26,7 +26,7 @@ class Load(NamedTuple):
     window_s: int
 
 
-SHORT = Load(per_s=40, seconds=14, limit=100, window_s=5)
+SHORT = Load(per_s=40, seconds=11, limit=100, window_s=5)
 LONG = Load(per_s=100, seconds=60, limit=100, window_s=10)
 
 Weight = Callable[[dict[str, Any]], int]
@@ -112,7 +112,7 @@ def test_no_window_admits_more_requests_than_its_limit_and_hardly_fewer(stand: S
 
 
 def test_no_window_admits_more_tokens_than_its_limit(stand: Stand):
-    check_tokens(stand, SHORT._replace(seconds=12))
+    check_tokens(stand, SHORT._replace(seconds=7))
 
 
 def in_flight_at_once(told: list[Told], stand: Stand) -> int:
@@ -120,8 +120,7 @@ def in_flight_at_once(told: list[Told], stand: Stand) -> int:
     changes: list[tuple[int, int]] = []
     tags = {each.question.tag for each in told}
     for entry in stand.provider.journal.for_model("late"):
-        messages: Any = entry.json["messages"]
-        if messages[-1]["content"].partition(" ")[0] in tags:
+        if tag_in(entry) in tags:
             lasted_ms = entry.finished_after_ms if entry.is_complete else entry.peer_closed_after_ms
             assert lasted_ms is not None
             changes += [(entry.received_ns, 1), (entry.received_ns + lasted_ms * 1_000_000, -1)]
