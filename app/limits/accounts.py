@@ -210,7 +210,7 @@ class Accounts:
                 if isinstance(verdict, Unknown):
                     await self._open(reservation, budgets, verdict.indexes)
             except StoreUnavailable:
-                return await self._reserve_here(reservation, plan, budgets=budgets)
+                return await self._reserve_here(reservation, plan, budgets=budgets, at_ms=at_ms)
             self.time.heard(verdict.at_ms)
             if isinstance(verdict, Granted):
                 grant = Grant(reservation, verdict, plan=plan, budgets=budgets, keeper=self._store)
@@ -280,7 +280,9 @@ class Accounts:
         if not done.cancelled():
             done.exception()
 
-    async def _reserve_here(self, reservation: Reservation, plan: Plan, *, budgets: tuple[BudgetRule, ...]) -> Grant:
+    async def _reserve_here(
+        self, reservation: Reservation, plan: Plan, *, budgets: tuple[BudgetRule, ...], at_ms: int
+    ) -> Grant:
         """Reserve without the store: budgets are closed but for what they allow; limits hold at this worker's share."""
         self._degraded.add()
         allowed = self.allowances.take(reservation, budgets)
@@ -299,6 +301,8 @@ class Accounts:
             raise self._refusal(verdict, plan, windows=divided.windows)
         if not isinstance(verdict, Granted):
             raise _uncountable()
+        # By the store's time, as its accounts are: this machine's may be in another period.
+        verdict = msgspec.structs.replace(verdict, at_ms=at_ms)
         return Grant(divided, verdict, plan=plan, budgets=budgets, keeper=self._local, uncounted=reservation)
 
     # -- settling -----------------------------------------------------------------------------------------------------

@@ -50,17 +50,18 @@ def measure(document: Mapping[str, Any], *, size_bytes: int) -> Prompt:
     if not _may_hold_media(document):
         return Prompt(size_bytes)
     images = media_bytes = taken_bytes = 0
-    stack: list[tuple[str, Any]] = [("", document)]
+    stack: list[tuple[str, Any, bool]] = [("", document, False)]
     while stack:
-        name, value = stack.pop()
+        name, value, is_pictured = stack.pop()
         if isinstance(value, Mapping):
-            images += _is_picture(name, value)
-            stack.extend(value.items())
+            is_picture = _is_picture(name, value)
+            images += is_picture
+            stack.extend((member, item, is_picture or is_pictured) for member, item in value.items())
         elif isinstance(value, list):
-            stack.extend((name, item) for item in value)
+            stack.extend((name, item, is_pictured) for item in value)
         elif isinstance(value, str) and len(value) >= _MEDIA_FROM_BYTES and _is_media(value):
             taken_bytes += len(value)
-            media_bytes += 0 if value.startswith(_PICTURES) or (name == "data" and images) else len(value)
+            media_bytes += 0 if is_pictured or value.startswith(_PICTURES) else len(value)
     return Prompt(max(1, size_bytes - taken_bytes), images, media_bytes)
 
 

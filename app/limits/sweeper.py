@@ -80,7 +80,7 @@ class Sweeper:
         if ids and await self._opener.known(ids, partition=hold.partition):
             for account in charge.reservation.budgets:
                 await self._opener.open(rule_of_account(account), account, partition=hold.partition, force=True)
-            charge = msgspec.structs.replace(charge, cost_nusd=0, entries=(), mode="late")
+            charge = msgspec.structs.replace(charge, cost_nusd=0, entries=(), mode="late", orphan=b"")
         await self._store.charge(charge)
 
 

@@ -242,7 +242,7 @@ class AccountStore(Protocol):
         ...
 
     async def credit(self, entry: UsageEntry, *, receipt: bytes) -> None:
-        """Add an entry that was put `again`, and proved new, to the accounts that were made before it came."""
+        """Add an entry that was put `again`, and proved new, to the accounts that were made before it came; once."""
         ...
 
     async def balances(self, accounts: Sequence[BudgetAccount], *, partition: int) -> list[Balance | None]:

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec import structs
+
 from app.kernel.clock import Clock
 from app.stores.accounts import (
     LEASE_MS,
@@ -93,7 +95,7 @@ class MemoryAccountStore:
         at_ms, ticks_ms = self._clock.now_ns() // _NS_PER_MS, self._clock.monotonic_ns() // _NS_PER_MS
         known = self._holds.get(reservation.id)
         if known is not None:
-            return known.granted
+            return structs.replace(known.granted, used=())
         if reservation.id in self._ended:
             return OutOfPeriod(at_ms)
         cap = reservation.money.cap

@@ -41,7 +41,7 @@ _KINDS: tuple[Kind, ...] = ("window", "concurrency", "budget", "too_large")
 _REFUSED, _GRANTED, _UNKNOWN = 0, 1, 2
 _DONE, _ORPHANED = 1, 2
 _MAKE, _CORRECT, _COMPARE = 0, 1, 2
-_MARK_S, _ORPHAN_MARK_S = 120, 86_400
+_MARK_S, _ORPHAN_MARK_S, _CREDITED_S = 120, 86_400, 86_400
 _OUTLIVES_MS = 172_800_000
 """How long a budget's account outlives its period, for requests that began in it."""
 _MS_PER_S, _US_PER_MS = 1_000, 1_000
@@ -242,8 +242,9 @@ class RedisAccountStore:
     async def credit(self, entry: UsageEntry, *, receipt: bytes) -> None:
         """Add an entry that was put `again`, and proved new, to the accounts that were made before it came."""
         name = PARTITION_NAMES[entry.partition]
-        keys = [_index(name, position, scope) for position, scope in enumerate(entry.scopes) if scope]
-        await self._hot.script(self._credit, keys, (entry.cost_nusd, receipt, entry.at_ms))
+        accounts = [_index(name, position, scope) for position, scope in enumerate(entry.scopes) if scope]
+        args = (entry.cost_nusd, receipt, entry.at_ms, _CREDITED_S)
+        await self._hot.script(self._credit, (f"{name}:credited:{entry.id}", *accounts), args)
 
     async def balances(self, accounts: Sequence[BudgetAccount], *, partition: int) -> list[Balance | None]:
         """Return the state of accounts; `None` for those that are not there."""

@@ -1,4 +1,4 @@
-"""What must be true of the money, as plain integers in dicts: an independent reckoning, of which the product is no part.
+"""What must be true of the money, as plain integers in dicts: a reckoning of its own, without the product.
 
 Law: nothing here asks a store or a database anything.
 """
@@ -27,7 +27,7 @@ IN_STORE = frozenset({"live", "dead", "ghost", "missed"})
 
 @dataclass
 class Hold:
-    """A reservation. `checkpoint` is what it comes to if nobody settles it; `output_tokens` what was answered so far."""
+    """A reservation. `checkpoint` is what it comes to if nobody settles it, `output_tokens` what was answered yet."""
 
     id: UUID
     key: int
@@ -64,9 +64,9 @@ class Books:
         for event in self.events.values():
             at_ms = round(event.occurred_at.timestamp() * 1_000)
             scope = getattr(event, f"{rule.scope}_id")
-            if scope is not None and scope.hex == rule.account_scope.id and account.start_ms <= at_ms:
-                if not account.end_ms or at_ms < account.end_ms:
-                    yield event
+            is_within = account.start_ms <= at_ms and (not account.end_ms or at_ms < account.end_ms)
+            if is_within and scope is not None and scope.hex == rule.account_scope.id:
+                yield event
 
     def held(self, account: BudgetAccount) -> int:
         """Return what requests hold of an account."""

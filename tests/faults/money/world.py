@@ -1,10 +1,11 @@
-"""The money side of two workers over the same servers, driven by hand: one loop, and steps that return when all is done.
+"""The money side of two workers over the same servers, driven by hand: one loop, and steps that end when all is done.
 
 Law: only the product moves money here. This file adds a clock that stands still until it is moved, and the ways in
 which messages are lost and processes die.
 """
 
 import asyncio
+import hashlib
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
+from servers.postgres import PostgresProcess
 from servers.redis import RedisProcess
 
 from app.db.engine import Connection, Database
@@ -56,7 +58,7 @@ Loss = Literal["request", "reply", "cancel"]
 Crash = Literal["before the commit", "before the accounts", "before the acknowledgement"]
 
 _PATIENT_S = 30.0
-_LOSABLE = frozenset({"reserve", "charge"})
+_LOSABLE = frozenset({"reserve", "charge", "credit"})
 _TIME = re.compile(rb"(redis\.)?call\('TIME'\)")
 _MANUAL_TIME = b"redis.call('MGET', 'clock:s', 'clock:us')"
 
@@ -121,8 +123,6 @@ class LossyConnection(HotConnection):
 
 def manual_time(script: Script) -> Script:
     """Return a script that reads the time from two keys."""
-    import hashlib  # noqa: PLC0415
-
     source = _TIME.sub(_MANUAL_TIME, script.source)
     return Script(script.name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 
@@ -169,8 +169,21 @@ class LossyQueue:
 class CuttableDatabase:
     """A database that can be away."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, server: PostgresProcess | None) -> None:
         self._database = database
+        self._server = server
+        self.is_down = False
+
+    def stop(self) -> None:
+        """Cut everybody off: really, if the server is ours."""
+        if self._server is not None and not self.is_down:
+            self._server.stop(immediate=True)
+        self.is_down = True
+
+    def start(self) -> None:
+        """Serve again."""
+        if self._server is not None and self.is_down:
+            self._server.start()
         self.is_down = False
 
     @property
@@ -196,7 +209,7 @@ class CuttableDatabase:
             yield connection
 
     def _check(self) -> None:
-        if self.is_down:
+        if self.is_down and self._server is None:
             raise DatabaseUnavailable
 
 
@@ -211,7 +224,7 @@ class Worker:
         metrics, clock, database = world.metrics, world.clock, world.database
         self.opener = LedgerOpener(self.store, database)
         self.entries = EntryWriter(self._insert, self._park, metrics=metrics)
-        self.spool = Spool(world.folder / f"worker-{number}", self._spooled)
+        self.spool = Spool(world.folder / f"worker-{number}", self._spooled, adopt=self._spooled)
         self.corrected: list[str] = []
         self.recovery = Recovery(
             self.store, self.opener, is_written=lambda: self.spool.is_empty, on_corrected=self._on_corrected
@@ -229,8 +242,9 @@ class Worker:
         )
         self.accounts = Accounts(self.store, self.queue, backing=backing, metrics=metrics, clock=clock)
         self.holds = Holds(clock=clock)
-        self.sweeper = Sweeper(self.store, MemoryLeases(clock=clock), metrics=metrics)
+        self.sweeper = Sweeper(self.store, MemoryLeases(clock=clock), opener=self.opener, metrics=metrics)
         self._crash: Crash | None = None
+        self._settled = Settled(self.store, None)
         self.writer = self._new_writer()
 
     def _on_corrected(self, key: str) -> None:
@@ -255,6 +269,7 @@ class Worker:
             return await self.writer.step(wait_s=0.0)
         except Died:
             self.queue = self.world.new_queue(self.cable, self.number)
+            self._settled = Settled(self.store, None)
             self.writer = self._new_writer()
             return True
         finally:
@@ -267,7 +282,7 @@ class Worker:
     async def _written(self, claimed: Sequence[Claimed], fresh: set[UUID]) -> None:
         if self._crash == "before the accounts":
             raise Died
-        await Settled(self.store, None)(claimed, fresh)
+        await self._settled(claimed, fresh)
         if self._crash == "before the acknowledgement":
             raise Died
 
@@ -297,11 +312,17 @@ class World:
     """Two workers over one store and one database."""
 
     kind: Literal["redis", "memory"]
+    workers: list[Worker]
+    store: Any
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, database: Database, folder: Path) -> None:
+    def dump(self, partition: int) -> dict[str, bytes]:
+        """Return everything that the store has of a partition."""
+        raise NotImplementedError
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, database: CuttableDatabase, folder: Path) -> None:
         self.loop = loop
         self.clock = ManualClock(wall_ns=START_NS, ticks_ns=START_NS // 1_000)
-        self.database = CuttableDatabase(database)
+        self.database = database
         self.folder = folder
         self.metrics = Metrics()
         self.charges: list[Charge] = []
@@ -337,8 +358,6 @@ class World:
             worker.spool.close()
         self.metrics.close()
 
-    workers: list[Worker]
-
 
 class RecordedStore(RedisAccountStore):
     """Remembers every charge that was made."""
@@ -349,7 +368,8 @@ class RecordedStore(RedisAccountStore):
 
     async def charge(self, charge: Charge) -> Charged:
         charged = await super().charge(charge)
-        self._charges.append(charge)
+        if charged.state == "done":
+            self._charges.append(charge)
         return charged
 
 
@@ -359,7 +379,7 @@ class RedisWorld(World):
     kind = "redis"
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, database: Database, folder: Path, *, server: RedisProcess
+        self, loop: asyncio.AbstractEventLoop, database: CuttableDatabase, folder: Path, *, server: RedisProcess
     ) -> None:
         super().__init__(loop, database, folder)
         self.server = server
@@ -468,7 +488,7 @@ class MemoryWorld(World):
 
     kind = "memory"
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, database: Database, folder: Path) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, database: CuttableDatabase, folder: Path) -> None:
         super().__init__(loop, database, folder)
         self._stores = MemoryStores(clock=self.clock, redelivered_after_ms=0)
         self.store = self._stores.accounts
@@ -511,5 +531,6 @@ class _RecordedMemory(LossyMemory):
 
     async def charge(self, charge: Charge) -> Charged:
         charged = await self._cable.carry(self._store.charge(charge), is_losable=True)
-        self._charges.append(charge)
+        if charged.state == "done":
+            self._charges.append(charge)
         return charged

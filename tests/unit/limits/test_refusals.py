@@ -1,0 +1,162 @@
+"""What a client is told: headers in OpenAI's words, and refusals that name the scope, the limit, and what is taken."""
+
+import pytest
+
+from app.kernel.errors import QuotaExceeded, RateLimited
+from app.limits.allowance import Allowances
+from app.limits.denials import refusal_of, scope_of
+from app.limits.headers import HeaderPlan, duration
+from app.limits.policy import BudgetRule, InFlight, Policy, Rule
+from app.stores.accounts import AccountScope, BudgetAccount, Denied, Money, Reservation, Slots
+
+AT_MS = 1_800_000_000_000
+
+
+def rule(dimension="requests", limit=10, *, window_ms=60_000, algorithm="sliding_window", scope="key", model=None):
+    return Rule(
+        scope=scope, key=f":w:{dimension}", dimension=dimension, limit=limit, window_ms=window_ms, algorithm=algorithm,
+        model=model,
+    )  # fmt: skip
+
+
+def budget(period="month", *, scope="team", allowed=None):
+    return BudgetRule(
+        scope=scope, account_scope=AccountScope(1, "ab"), amount_nusd=2_500_000_000, period=period, timezone="UTC",
+        allowed_nusd=allowed,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (0, "0ms"), (12, "12ms"), (999, "999ms"), (1_000, "1s"), (6_000, "6s"), (6_050, "6.05s"), (59_999, "59.999s"),
+        (60_000, "1m0s"), (60_600, "1m0.6s"), (90_500, "1m30.5s"), (3_600_000, "1h0m0s"), (7_200_000, "2h0m0s"),
+        (3_661_001, "1h1m1.001s"), (90_000_000, "25h0m0s"),
+    ],
+)  # fmt: skip
+def test_durations_are_as_openai_writes_them(milliseconds, text):
+    assert duration(milliseconds) == text
+
+
+def test_headers_are_of_the_tightest_of_all_scopes():
+    rules = [rule(limit=100, scope="organization"), rule(limit=20), rule("tokens", 5_000), rule("cost", 9)]
+    assert dict(HeaderPlan(rules).headers([85, 3, 4_000, 1])) == {
+        b"x-ratelimit-limit-requests": b"100",
+        b"x-ratelimit-remaining-requests": b"15",
+        b"x-ratelimit-reset-requests": b"1m0.6s",
+        b"x-ratelimit-limit-tokens": b"5000",
+        b"x-ratelimit-remaining-tokens": b"1000",
+        b"x-ratelimit-reset-tokens": b"1m0.6s",
+    }
+
+
+def test_headers_of_a_bucket_say_when_it_is_full():
+    headers = dict(HeaderPlan([rule(limit=60, algorithm="token_bucket")]).headers([7]))
+    assert headers[b"x-ratelimit-reset-requests"] == b"7s"
+
+
+def test_less_than_nothing_is_never_left():
+    assert dict(HeaderPlan([rule(limit=5)]).headers([9]))[b"x-ratelimit-remaining-requests"] == b"0"
+
+
+def test_no_headers_of_what_is_not_known_or_not_limited():
+    assert HeaderPlan([rule()]).headers([]) == ()
+    assert HeaderPlan([rule("cost")]).headers([3]) == ()
+
+
+def refuse(denied, *, rules=(), budgets=(), in_flight=(), asked=0):
+    policy = Policy(partition=0, rules=rules, budgets=budgets, in_flight=in_flight)
+    return refusal_of(denied, policy, rules, asked=asked), scope_of(denied, policy, rules)
+
+
+def test_an_exhausted_window():
+    denied = Denied(kind="window", index=1, at_ms=AT_MS, used=4_990, retry_ms=12_345)
+    error, scope = refuse(denied, rules=(rule(), rule("tokens", 5_000, scope="team", model="gpt")))
+    assert isinstance(error, RateLimited)
+    assert (error.code, error.retry_after_s, scope) == ("rate_limit_exceeded", 12.345, ("team", "tokens"))
+    assert error.message == (
+        "the team's limit for the model 'gpt' is exhausted: 5000 tokens per minute, used 4990, held 0; "
+        "try again in 12.345 s"
+    )
+    assert dict(error.headers)["x-ratelimit-remaining-tokens"] == "10"
+
+
+def test_an_exhausted_window_of_money():
+    denied = Denied(kind="window", index=0, at_ms=AT_MS, used=1_400_000_000, retry_ms=1_000)
+    error, scope = refuse(denied, rules=(rule("cost", 1_500_000_000, window_ms=3_600_000),))
+    assert "1.500000000 USD per hour, used 1.400000000" in error.message
+    assert scope == ("key", "cost")
+
+
+def test_what_is_too_large_is_not_to_be_tried_again():
+    denied = Denied(kind="too_large", index=0, at_ms=AT_MS, used=0)
+    error, _ = refuse(denied, rules=(rule("tokens", 500, window_ms=90_000),), asked=700)
+    assert isinstance(error, RateLimited)
+    assert (error.code, error.retry_after_s) == ("request_too_large", None)
+    assert "about 700 of 500 tokens per 90 s" in error.message
+    assert ("x-should-retry", "false") in error.headers
+
+
+@pytest.mark.parametrize(
+    ("period", "words"),
+    [
+        ("month", "per month, used 2.400000000, held 0.050000000; it resets at 2027-02-01T00:00:00Z"),
+        ("day", "per day, used 2.400000000, held 0.050000000; it resets at 2027-01-16T00:00:00Z"),
+        ("total", "in total, used 2.400000000, held 0.050000000; it does not reset"),
+    ],
+)
+def test_an_exhausted_budget(period, words):
+    denied = Denied(kind="budget", index=0, at_ms=AT_MS, used=2_400_000_000, held=50_000_000)
+    error, scope = refuse(denied, budgets=(budget(period),))
+    assert isinstance(error, QuotaExceeded)
+    assert error.retry_after_s is None
+    assert error.message.endswith(words)
+    assert error.message.startswith("the team's budget does not cover this request: 2.500000000 USD")
+    assert scope == ("team", "budget")
+
+
+def test_too_many_at_once():
+    denied = Denied(kind="concurrency", index=0, at_ms=AT_MS, used=3, held=3)
+    error, scope = refuse(denied, in_flight=(InFlight(scope="organization", slots=Slots(":c:o", 3)),))
+    assert isinstance(error, RateLimited)
+    assert "the organization's limit of requests at once is reached: limit 3, used 3, held 3" in error.message
+    assert error.retry_after_s == 1.0
+    assert scope == ("organization", "concurrency")
+
+
+# -- what may be spent while nobody can count -------------------------------------------------------------------------
+
+
+def asked(nusd, *keys):
+    accounts = tuple(BudgetAccount(key, 0, 0, 0) for key in keys)
+    return Reservation(partition=0, id="r", budgets=accounts, money=Money(nusd, 0, 0, 0))
+
+
+def test_never_more_is_allowed_than_every_budget_allows():
+    allowances, budgets = Allowances(), (budget(allowed=100), budget(allowed=70))
+    assert allowances.take(asked(60, "a", "b"), budgets)
+    assert not allowances.take(asked(11, "a", "b"), budgets)
+    assert allowances.take(asked(40, "a"), budgets[:1])
+    assert not allowances.take(asked(1, "a"), budgets[:1])
+
+
+def test_a_refusal_takes_nothing_of_the_other_budget():
+    allowances, budgets = Allowances(), (budget(allowed=100), budget(allowed=10))
+    assert not allowances.take(asked(60, "a", "b"), budgets)
+    assert allowances.take(asked(100, "a"), budgets[:1])
+
+
+def test_what_was_held_becomes_what_was_spent():
+    allowances, budgets = Allowances(), (budget(allowed=100),)
+    assert allowances.take(asked(100, "a"), budgets)
+    allowances.spend(asked(100, "a"), 30)
+    assert not allowances.take(asked(71, "a"), budgets)
+    assert allowances.take(asked(70, "a"), budgets)
+    allowances.spend(asked(70, "a"), 0)
+    allowances.forget("a")
+    assert allowances.take(asked(100, "a"), budgets)
+
+
+def test_a_budget_that_allows_nothing_and_no_budget_at_all():
+    assert not Allowances().take(asked(1, "a"), (budget(),))
+    assert Allowances().take(asked(10**12), ())
