@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -16,8 +16,9 @@ from app.domain.prices import PriceDirectory
 from app.domain.prices.repository import PriceRepository
 from app.domain.responses.service import ResponseStore
 from app.domain.services import AdminServices
+from app.domain.usage.balances import known_events
 from app.domain.usage.dead_letters import park_event
-from app.domain.usage.repository import insert_events
+from app.domain.usage.repository import insert_events, orphans_among
 from app.domain.usage.schemas import UsageEvent
 from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import Clock
@@ -91,11 +92,11 @@ class Core:
         )
         is_alone = self.stores.kind == "memory" and serves_inference
         self.journal = Journal(journal_folder(settings)) if is_alone else None
-        self.entries = EntryWriter(self._insert, self._park, metrics=metrics)
+        self.entries = EntryWriter(self._insert, self._park, orphans=self._orphans, metrics=metrics)
         self.writer = LedgerWriter(
             self.stores.usage,
             self.entries,
-            on_written=Settled(self.stores.accounts, self.journal),
+            beside=Settled(self.stores.accounts, known=self._known, journal=self.journal),
             metrics=metrics,
             clock=clock,
         )
@@ -176,6 +177,14 @@ class Core:
     async def _insert(self, events: Sequence[UsageEvent]) -> set[UUID]:
         async with self.database.transaction() as connection:
             return await insert_events(connection, events)
+
+    async def _known(self, ids: Collection[UUID]) -> set[UUID]:
+        async with self.database.reading() as connection:
+            return await known_events(connection, ids)
+
+    async def _orphans(self, ids: Collection[UUID]) -> list[UsageEvent]:
+        async with self.database.reading() as connection:
+            return await orphans_among(connection, ids)
 
     async def _park(self, payload: bytes, error: str) -> None:
         async with self.database.transaction() as connection:

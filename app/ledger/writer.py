@@ -7,8 +7,8 @@ repeats work and loses none.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from uuid import UUID
+from collections.abc import Sequence
+from typing import Protocol
 
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError
@@ -26,19 +26,28 @@ _PAUSE_S = 0.5
 _MS_PER_S, _NS_PER_MS = 1_000, 1_000_000
 _LOG = logging.getLogger("gateway.ledger")
 
-Written = Callable[[Sequence[Claimed], set[UUID]], Awaitable[None]]
-"""Is told of entries that are in the database now, and which of their events were new there."""
+
+class Beside(Protocol):
+    """What goes with the writing of entries."""
+
+    async def prepare(self, claimed: Sequence[Claimed]) -> list[Claimed]:
+        """Return the entries that may be written now; the others come again. Raises `GatewayError`."""
+        ...
+
+    def written(self, claimed: Sequence[Claimed]) -> None:
+        """Take note that the database has these entries."""
+        ...
 
 
 class LedgerWriter:
     """Moves events from the queue into the database until it is stopped."""
 
     def __init__(
-        self, queue: UsageQueue, entries: EntryWriter, *, on_written: Written, metrics: Metrics, clock: Clock
+        self, queue: UsageQueue, entries: EntryWriter, *, beside: Beside, metrics: Metrics, clock: Clock
     ) -> None:
         self._queue = queue
         self._entries = entries
-        self._on_written = on_written
+        self._beside = beside
         self._clock = clock
         self._lag = metrics.number(LEDGER_LAG)
         self._claimed: list[Claimed] = []
@@ -104,8 +113,8 @@ class LedgerWriter:
     async def _write(self, claimed: Sequence[Claimed]) -> None:
         oldest_ms = min(item.entry.at_ms for item in claimed)
         self._lag.set(max(0.0, (self._clock.now_ns() // _NS_PER_MS - oldest_ms) / _MS_PER_S) if oldest_ms else 0.0)
-        fresh: set[UUID] = set()
-        for at in range(0, len(claimed), _BATCH):
-            fresh |= await self._entries.write([item.entry for item in claimed[at : at + _BATCH]])
-        await self._on_written(claimed, fresh)
-        await self._queue.acknowledge(claimed)
+        ready = await self._beside.prepare(claimed)
+        for at in range(0, len(ready), _BATCH):
+            await self._entries.write([item.entry for item in ready[at : at + _BATCH]])
+        self._beside.written(ready)
+        await self._queue.acknowledge(ready)

@@ -333,13 +333,13 @@ class Accounts:
         except OSError:
             _LOG.exception("the journal cannot be written: usage that is not in the database yet would not survive")
 
-    async def adjust(self, grant: Grant, entries: Sequence[UsageEntry], cost_nusd: int) -> None:
+    async def adjust(self, grant: Grant, entries: Sequence[UsageEntry]) -> None:
         """Correct what the sweeper charged for a request that was alive after all; once, by an id of its own."""
+        if self._journal is not None:
+            self._end(None, entries)
         budgets = grant.reservation.budgets
         reservation = Reservation(partition=grant.reservation.partition, id=f"{grant.id}:adj", budgets=budgets)
-        charge = Charge(
-            reservation=reservation, granted=grant.granted, amounts=(), cost_nusd=cost_nusd, entries=tuple(entries)
-        )
+        charge = Charge(reservation=reservation, granted=grant.granted, amounts=(), entries=tuple(entries))
         try:
             await self._store.charge(charge)
         except StoreUnavailable:
@@ -382,7 +382,6 @@ def charge_of(grant: Grant, entries: Sequence[UsageEntry], amounts: Amounts) -> 
         reservation=grant.reservation,
         granted=grant.granted,
         amounts=tuple([_actual(rule, amounts) for rule in grant.plan.rules]),
-        cost_nusd=amounts.cost_nusd,
         entries=tuple(entries),
     )
 
@@ -390,7 +389,7 @@ def charge_of(grant: Grant, entries: Sequence[UsageEntry], amounts: Amounts) -> 
 def _nothing(reservation: Reservation, granted: Granted) -> Charge:
     """Return the charge of a request that used nothing, not even itself."""
     amounts = (0,) * len(reservation.windows)
-    return Charge(reservation=reservation, granted=granted, amounts=amounts, cost_nusd=0, entries=(), mode="late")
+    return Charge(reservation=reservation, granted=granted, amounts=amounts, entries=(), mode="late")
 
 
 def _actual(rule: Rule, amounts: Amounts) -> int:

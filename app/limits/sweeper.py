@@ -80,7 +80,7 @@ class Sweeper:
         if ids and await self._opener.known(ids, partition=hold.partition):
             for account in charge.reservation.budgets:
                 await self._opener.open(rule_of_account(account), account, partition=hold.partition, force=True)
-            charge = msgspec.structs.replace(charge, cost_nusd=0, entries=(), mode="late", orphan=b"")
+            charge = msgspec.structs.replace(charge, entries=(), mode="late", orphan=b"")
         await self._store.charge(charge)
 
 
@@ -97,7 +97,6 @@ def orphan_charge(hold: Expired) -> Charge:
             reservation=reservation,
             granted=granted,
             amounts=(),
-            cost_nusd=0,
             entries=(),
             mode="orphan",
             orphan=hold.orphan,
@@ -106,7 +105,6 @@ def orphan_charge(hold: Expired) -> Charge:
         reservation=Reservation(partition=hold.partition, id=hold.id, budgets=orphan.budgets),
         granted=granted,
         amounts=(),
-        cost_nusd=sum(event.cost_nusd or 0 for event in events),
         entries=tuple(entry_of(event) for event in events),
         mode="orphan",
         orphan=hold.orphan,

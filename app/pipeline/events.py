@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 from msgspec import structs
 
+from app.domain.usage.adjusting import adjustment
 from app.domain.usage.entries import Scopes, entry_of
 from app.domain.usage.schemas import UsageEvent
-from app.kernel.ids import adjustment_id, attempt_id
+from app.kernel.ids import attempt_id
 from app.limits.accounts import Amounts
 from app.limits.estimate import guess_tokens
 from app.limits.orphans import GATEWAY_DIED, Seed, read_orphan
@@ -127,8 +128,8 @@ def _under_way(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: in
     return _event(exchange, ended, at=at, now_ns=now_ns, is_final=True)
 
 
-def corrections(events: list[UsageEvent], orphan: bytes) -> tuple[list[UsageEntry], int]:
-    """Return the entries that make what a sweeper charged into what a request really came to, and their cost."""
+def corrections(events: list[UsageEvent], orphan: bytes) -> list[UsageEntry]:
+    """Return the entries that make what a sweeper charged into what a request really came to."""
     before_it = read_orphan(orphan).usage_events(events[0].occurred_at)
     charged = {event.event_id: event for event in before_it}
     corrected = []
@@ -137,43 +138,8 @@ def corrections(events: list[UsageEvent], orphan: bytes) -> tuple[list[UsageEntr
         if before is None:
             corrected.append(structs.replace(event, is_final=False))
         elif before != event:
-            corrected.append(_adjustment(event, before))
-    return [entry_of(event) for event in corrected], sum(event.cost_nusd or 0 for event in corrected)
-
-
-def _adjustment(event: UsageEvent, orphan: UsageEvent) -> UsageEvent:
-    """Return the difference between what an attempt really was and what the sweeper took it for."""
-    return UsageEvent(
-        event_id=adjustment_id(event.event_id),
-        request_id=event.request_id,
-        attempt=event.attempt,
-        organization_id=event.organization_id,
-        team_id=event.team_id,
-        key_id=event.key_id,
-        occurred_at=event.occurred_at,
-        operation=event.operation,
-        dialect=event.dialect,
-        provider=event.provider,
-        model=event.model,
-        upstream_model=event.upstream_model,
-        outcome=event.outcome,
-        status=event.status,
-        stream=event.stream,
-        input_tokens=event.input_tokens - orphan.input_tokens,
-        output_tokens=event.output_tokens - orphan.output_tokens,
-        cache_read_tokens=event.cache_read_tokens - orphan.cache_read_tokens,
-        cache_write_tokens=event.cache_write_tokens - orphan.cache_write_tokens,
-        reasoning_tokens=event.reasoning_tokens - orphan.reasoning_tokens,
-        usage_source=event.usage_source,
-        cost_nusd=(event.cost_nusd or 0) - (orphan.cost_nusd or 0),
-        price_version=event.price_version,
-        ttft_ms=event.ttft_ms,
-        duration_ms=event.duration_ms,
-        tags=event.tags,
-        error_code=event.error_code,
-        kind="adjustment",
-        is_final=False,
-    )
+            corrected.append(adjustment(event, before))
+    return [entry_of(event) for event in corrected]
 
 
 def _tags(exchange: Exchange) -> dict[str, str]:

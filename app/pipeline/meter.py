@@ -102,7 +102,7 @@ class Meter:
         if grant is not None:
             self._learn(exchange, events)
             if charged is not None and charged.state == "orphaned":
-                await accounts.adjust(grant, *corrections(events, charged.orphan))
+                await accounts.adjust(grant, corrections(events, charged.orphan))
 
     def _learn(self, exchange: Exchange, events: list[UsageEvent]) -> None:
         """Let the estimates of a model follow what its provider reports."""

@@ -122,7 +122,10 @@ Verdict = Granted | Denied | Unknown | OutOfPeriod
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What becomes of a hold: each window's true amount, and the entries of the usage queue.
+    """What becomes of a hold: each window's true amount, and the entries of the usage queue, all of the same scopes.
+
+    What they cost is added to every account of their scopes and period, whether the request reserved of it or not: it
+    may have been made since.
 
     `mode` is `settle`, `orphan` (only if the hold is still there, and its lease has ended), or `late` (a settlement
     that the store may have missed: a hold is released, but without one nothing is charged). `orphan` is by what the
@@ -132,7 +135,6 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reservation: Reservation
     granted: Granted
     amounts: tuple[int, ...]
-    cost_nusd: int
     entries: tuple[UsageEntry, ...]
     mode: Mode = "settle"
     orphan: bytes = b""

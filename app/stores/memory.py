@@ -28,6 +28,8 @@ class MemoryUsageQueue:
         self._remembered: set[str] = set()
         self._order: deque[tuple[int, str]] = deque()
         self._claimed: dict[bytes, tuple[int, UsageEntry]] = {}
+        self.on_put: Callable[[UsageEntry], None] = _do_nothing
+        """Is told of each entry that did not come again."""
         self._receipts = 0
         self._put = 0
         self._numbers: dict[str, int] = {}
@@ -43,6 +45,8 @@ class MemoryUsageQueue:
                 self._order.append((now_ns + REMEMBERED_S * _NS_PER_S, entry.id))
                 self._waiting.append(entry)
                 self._put += 1
+                if not entry.again:
+                    self.on_put(entry)
                 self._numbers[entry.id] = self._put
         if self._waiting:
             self._filled.set()
@@ -107,6 +111,10 @@ class MemoryUsageQueue:
         order = self._order
         while order and (order[0][0] <= now_ns or len(order) > _MAX_REMEMBERED):
             self._remembered.discard(order.popleft()[1])
+
+
+def _do_nothing(_entry: UsageEntry) -> None:
+    """Do nothing."""
 
 
 class MemorySignals:

@@ -1,7 +1,7 @@
 """Limits, holds and budgets of a single process. Law: a call decides and acts without suspending, so it is atomic."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import structs
@@ -41,7 +41,9 @@ _KEPT_MS = 172_800_000
 
 
 class Queue(Protocol):
-    """What accounts need of the usage queue beside them."""
+    """What accounts need of the usage queue beside them; `on_put` is told of each entry that did not come again."""
+
+    on_put: Callable[[UsageEntry], None]
 
     async def put(self, entries: Sequence[UsageEntry]) -> None:
         """Take entries."""
@@ -69,17 +71,35 @@ class _Hold:
         self.expires_ms = ticks_ms + LEASE_MS
 
 
+class _Account:
+    """What was used and is held of a budget in one period."""
+
+    __slots__ = ("end_ms", "held_nusd", "scope", "start_ms", "used_nusd")
+
+    def __init__(self, account: BudgetAccount, scope: AccountScope, *, used_nusd: int, held_nusd: int) -> None:
+        self.start_ms, self.end_ms = account.start_ms, account.end_ms
+        self.scope = (scope.position, scope.id)
+        self.used_nusd = used_nusd
+        self.held_nusd = held_nusd
+
+    def holds(self, at_ms: int) -> bool:
+        """Whether a moment falls into the period."""
+        return self.start_ms <= at_ms and (not self.end_ms or at_ms < self.end_ms)
+
+
 class MemoryAccountStore:
     """Accounts inside this process. Windows and leases follow the monotonic clock, periods the wall clock."""
 
     def __init__(self, queue: Queue, *, clock: Clock) -> None:
         """Make accounts without any use, which hand their entries to `queue`."""
         self._queue = queue
+        queue.on_put = self.spend
         self._clock = clock
         self._rings: dict[str, Ring] = {}
         self._buckets: dict[str, Bucket] = {}
         self._in_flight: dict[str, dict[str, None]] = {}
-        self._budgets: dict[str, list[int]] = {}
+        self._budgets: dict[str, _Account] = {}
+        self._accounts_of: dict[tuple[int, str], set[str]] = {}
         self._holds: dict[str, _Hold] = {}
         self._ended: dict[str, bytes] = {}
         self._end_order: deque[str] = deque()
@@ -122,14 +142,15 @@ class MemoryAccountStore:
         for index, budget in enumerate(reservation.budgets):
             if at_ms < budget.start_ms or (budget.end_ms and at_ms >= budget.end_ms):
                 return OutOfPeriod(at_ms)
-            used, held, _ = self._budgets[budget.key]
-            if available is None or budget.limit_nusd - used - held < available:
-                tightest, available = index, budget.limit_nusd - used - held
+            account = self._budgets[budget.key]
+            left = budget.limit_nusd - account.used_nusd - account.held_nusd
+            if available is None or left < available:
+                tightest, available = index, left
         money = reservation.money
         cap = affordable_cap(money, available or 0)
         if cap < min(money.min_cap, money.cap):
-            used, held, _ = self._budgets[reservation.budgets[tightest].key]
-            return Denied(kind="budget", index=tightest, at_ms=at_ms, used=used, held=held)
+            account = self._budgets[reservation.budgets[tightest].key]
+            return Denied(kind="budget", index=tightest, at_ms=at_ms, used=account.used_nusd, held=account.held_nusd)
         return cap
 
     def _refusal(self, reservation: Reservation, money: int, *, at_ms: int, ticks_ms: int) -> Denied | None:
@@ -187,7 +208,7 @@ class MemoryAccountStore:
         for slots in reservation.slots:
             self._in_flight.setdefault(slots.key, {})[reservation.id] = None
         for budget in reservation.budgets:
-            self._budgets[budget.key][1] += money
+            self._budgets[budget.key].held_nusd += money
         return tuple(used)
 
     # -- charging -----------------------------------------------------------------------------------------------------
@@ -204,13 +225,20 @@ class MemoryAccountStore:
         if hold is not None:
             del self._holds[reservation.id]
             self._release(hold, charge)
-        if hold is not None or charge.mode == "settle":
-            for budget in reservation.budgets:
-                if (account := self._budgets.get(budget.key)) is not None:
-                    account[0] += charge.cost_nusd
         self._end(reservation.id, hold.orphan if hold is not None and charge.mode == "orphan" else charge.orphan)
-        await self._queue.put(charge.entries)
+        is_known = hold is not None or charge.mode == "settle"
+        await self._queue.put(
+            charge.entries if is_known else [structs.replace(entry, again=True) for entry in charge.entries]
+        )
         return Charged("done")
+
+    def spend(self, entry: UsageEntry) -> None:
+        """Add what an entry cost to every account of its scopes and period."""
+        for scope in enumerate(entry.scopes):
+            for key in self._accounts_of.get(scope, ()):
+                account = self._budgets.get(key)
+                if account is not None and account.holds(entry.at_ms):
+                    account.used_nusd += entry.cost_nusd
 
     def _release(self, hold: _Hold, charge: Charge) -> None:
         reservation = hold.reservation
@@ -227,7 +255,7 @@ class MemoryAccountStore:
         self._leave(hold)
         for budget in reservation.budgets:
             if (account := self._budgets.get(budget.key)) is not None:
-                account[1] -= hold.granted.held_nusd
+                account.held_nusd -= hold.granted.held_nusd
 
     def _leave(self, hold: _Hold) -> None:
         for slots in hold.reservation.slots:
@@ -283,8 +311,9 @@ class MemoryAccountStore:
         if since is None:
             return False
         used = base_nusd + sum(entry.cost_nusd for entry in since if counts_for(account, scope, entry))
-        held = self._budgets[account.key][1] if account.key in self._budgets else 0
-        self._budgets[account.key] = [used, held, account.end_ms]
+        known = self._budgets.get(account.key)
+        self._budgets[account.key] = _Account(account, scope, used_nusd=used, held_nusd=known.held_nusd if known else 0)
+        self._accounts_of.setdefault((scope.position, scope.id), set()).add(account.key)
         return True
 
     async def check_account(
@@ -295,7 +324,7 @@ class MemoryAccountStore:
         if known is None or since is None:
             return None
         expected = base_nusd + sum(entry.cost_nusd for entry in since if counts_for(account, scope, entry))
-        return Comparison(known[0], expected)
+        return Comparison(known.used_nusd, expected)
 
     async def credit(self, entry: UsageEntry, *, receipt: bytes) -> None:
         """Do nothing: nothing is ever put again in one process."""
@@ -304,7 +333,7 @@ class MemoryAccountStore:
         """Return the state of accounts; `None` for those that are not there."""
         del partition
         found = [self._budgets.get(account.key) for account in accounts]
-        return [None if state is None else Balance(state[0], state[1]) for state in found]
+        return [None if state is None else Balance(state.used_nusd, state.held_nusd) for state in found]
 
     async def uses(self, windows: Sequence[Window], *, partition: int) -> list[WindowUse]:
         """Return the state of windows."""
@@ -336,6 +365,10 @@ class MemoryAccountStore:
         for key, bucket in list(self._buckets.items()):
             if bucket.at + bucket.window < ticks_ms // bucket.grain_ms:
                 del self._buckets[key]
-        for key, (_, held, end_ms) in list(self._budgets.items()):
-            if end_ms and end_ms + _KEPT_MS < now_ms and not held:
+        for key, account in list(self._budgets.items()):
+            if account.end_ms and account.end_ms + _KEPT_MS < now_ms and not account.held_nusd:
                 del self._budgets[key]
+                its = self._accounts_of[account.scope]
+                its.discard(key)
+                if not its:
+                    del self._accounts_of[account.scope]

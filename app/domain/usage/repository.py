@@ -1,6 +1,6 @@
 """The rows of usage events."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -34,6 +34,18 @@ async def insert_events(connection: Connection, events: Sequence[UsageEvent]) ->
         raise ValueError(f"the database refused usage events: {error.orig}") from error
     except OverflowError as error:
         raise ValueError(f"usage events hold a number over 64 bits: {error}") from error
+
+
+async def orphans_among(connection: Connection, ids: Collection[UUID]) -> list[UsageEvent]:
+    """Return those of the events that a sweeper wrote for a request that nobody had settled."""
+    found: list[UsageEvent] = []
+    wanted = list(ids)
+    for start in range(0, len(wanted), MAX_ROWS):
+        statement = select(usage_events).where(
+            usage_events.c.event_id.in_(wanted[start : start + MAX_ROWS]), usage_events.c.usage_source == "orphan"
+        )
+        found += [to_record(row, UsageEvent) for row in (await connection.execute(statement)).mappings()]
+    return found
 
 
 async def find_events(connection: Connection, *, request_id: UUID) -> list[UsageEvent]:

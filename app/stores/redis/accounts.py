@@ -31,7 +31,7 @@ from app.stores.accounts import (
 from app.stores.entries import UsageEntry, note_of
 from app.stores.errors import StoreUnavailable
 from app.stores.redis.commands import Commands
-from app.stores.redis.consumer import PARTITION_NAMES, STREAMS, read_entry
+from app.stores.redis.consumer import PARTITION_NAMES, STREAMS, account_sets, read_entry
 from app.stores.redis.epochs import Epochs
 from app.stores.redis.link import Argument
 from app.stores.redis.repetition import Repetition
@@ -56,11 +56,11 @@ class RedisAccountStore:
         self._repetition = repetition
         self._epochs = epochs
         self._reserve = load_script("reserve")
-        self._charge = load_script("charge")
+        self._charge = load_script("charge", after=("spend",))
         self._renew = load_script("renew")
         self._expired = load_script("expired")
         self._open = load_script("open_account")
-        self._credit = load_script("credit")
+        self._credit = load_script("credit", after=("spend",))
         self._use = load_script("window_use")
 
     async def now_ms(self) -> int:
@@ -113,6 +113,7 @@ class RedisAccountStore:
             f"{name}:h:{reservation.id}",
             f"{name}:leases",
             STREAMS[reservation.partition],
+            *account_sets(name, charge.entries[0].scopes if charge.entries else ("", "", "")),
             *[name + window.key for window in reservation.windows],
             *[name + slots.key for slots in reservation.slots],
             *[name + budget.key for budget in reservation.budgets],
@@ -121,7 +122,6 @@ class RedisAccountStore:
             reservation.id,
             mode,
             charge.orphan,
-            charge.cost_nusd,
             len(reservation.windows),
             len(reservation.slots),
             len(reservation.budgets),
@@ -232,7 +232,7 @@ class RedisAccountStore:
     ) -> list[int]:
         last, taken = mark.split(b" ")
         name = PARTITION_NAMES[partition]
-        keys = (name + account.key, STREAMS[partition], _index(name, scope.position, scope.id))
+        keys = (name + account.key, STREAMS[partition], f"{name}:accounts:{scope.position}{scope.id}")
         args = (
             *(base_nusd, last, taken, scope.position, scope.id),
             *(account.start_ms, account.end_ms, how, _OUTLIVES_MS),
@@ -242,9 +242,8 @@ class RedisAccountStore:
     async def credit(self, entry: UsageEntry, *, receipt: bytes) -> None:
         """Add an entry that was put `again`, and proved new, to the accounts that were made before it came."""
         name = PARTITION_NAMES[entry.partition]
-        accounts = [_index(name, position, scope) for position, scope in enumerate(entry.scopes) if scope]
-        args = (entry.cost_nusd, receipt, entry.at_ms, _CREDITED_S)
-        await self._hot.script(self._credit, (f"{name}:credited:{entry.id}", *accounts), args)
+        keys = (f"{name}:credited:{entry.id}", *account_sets(name, entry.scopes))
+        await self._hot.script(self._credit, keys, (entry.cost_nusd, receipt, entry.at_ms, _CREDITED_S))
 
     async def balances(self, accounts: Sequence[BudgetAccount], *, partition: int) -> list[Balance | None]:
         """Return the state of accounts; `None` for those that are not there."""
@@ -284,11 +283,6 @@ def _verdict(reply: list[int]) -> Verdict:
     if state == _UNKNOWN:
         return Unknown(tuple(reply[2:]), reply[1])
     return OutOfPeriod(reply[1])
-
-
-def _index(name: str, position: int, scope: str) -> str:
-    """Return the key of the set of all accounts that count the spending of a scope."""
-    return f"{name}:accounts:{position}{scope}"
 
 
 def _stream_id(text: bytes) -> tuple[int, int]:

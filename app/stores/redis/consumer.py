@@ -21,6 +21,13 @@ PARTITION_NAMES = tuple(f"{{p{partition:02d}}}" for partition in range(PARTITION
 
 STREAMS = tuple(f"{name}:usage" for name in PARTITION_NAMES)
 
+
+def account_sets(name: str, scopes: tuple[str, str, str]) -> tuple[str, str, str]:
+    """Return the keys of the sets of all accounts that count the spending of these scopes, in a partition."""
+    organization, team, key = scopes
+    return f"{name}:accounts:0{organization}", f"{name}:accounts:1{team}", f"{name}:accounts:2{key}"
+
+
 _CONSUMER = "writer"
 """One name for every process: what is pending is told apart by its age, and no dead names pile up in the groups."""
 

@@ -18,9 +18,9 @@ class Script:
     sha: str
 
 
-def load_script(name: str) -> Script:
-    """Read `<name>.lua` from this folder."""
-    source = (files(__package__) / f"{name}.lua").read_bytes()
+def load_script(name: str, *, after: Sequence[str] = ()) -> Script:
+    """Read `<name>.lua` from this folder, with the functions that it takes from the files named before it."""
+    source = b"".join((files(__package__) / f"{each}.lua").read_bytes() for each in (*after, name))
     return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 
 

@@ -17,7 +17,15 @@ from app.stores.entries import UsageEntry, note_of
 from app.stores.errors import StoreUnavailable
 from app.stores.protocols import REDELIVERED_AFTER_MS, REMEMBERED_S, Claimed
 from app.stores.redis.commands import Commands
-from app.stores.redis.consumer import GROUP, STREAMS, Consumer, Read, read_together
+from app.stores.redis.consumer import (
+    GROUP,
+    PARTITION_NAMES,
+    STREAMS,
+    Consumer,
+    Read,
+    account_sets,
+    read_together,
+)
 from app.stores.redis.link import Argument
 from app.stores.redis.repetition import Repetition
 from app.stores.redis.scripts import load_script
@@ -49,7 +57,7 @@ class RedisUsageQueue:
         self._hot = hot
         self._consumer = Consumer(reader, read=read)
         self._redelivered_after_ms = redelivered_after_ms
-        self._settle = load_script("settle")
+        self._settle = load_script("settle", after=("spend",))
         self._acknowledge = load_script("acknowledge")
         self._surplus: deque[Claimed] = deque()
         self._next_sweep_ns = clock.monotonic_ns()
@@ -64,14 +72,15 @@ class RedisUsageQueue:
         by_partition: dict[tuple[int, bool], list[UsageEntry]] = {}
         for entry in entries:
             by_partition.setdefault((entry.partition, entry.again), []).append(entry)
-        await _each([self._append(STREAMS[partition], its) for (partition, _), its in by_partition.items()])
+        await _each([self._append(partition, its) for (partition, _), its in by_partition.items()])
 
-    async def _append(self, stream: str, entries: Sequence[UsageEntry]) -> None:
-        """Append entries of one stream; a lost connection is tried once more, which the ids make harmless."""
+    async def _append(self, partition: int, entries: Sequence[UsageEntry]) -> None:
+        """Append entries of one partition; a lost connection is tried once more, which the ids make harmless."""
+        stream = STREAMS[partition]
         keys: list[Argument] = [stream]
         args: list[Argument] = [REMEMBERED_S, int(entries[0].again)]
         for entry in entries:
-            keys.append(f"{stream}:{entry.id}")
+            keys += (f"{stream}:{entry.id}", *account_sets(PARTITION_NAMES[partition], entry.scopes))
             args += (entry.id, entry.payload, note_of(entry))
         try:
             await self._hot.script(self._settle, keys, args)

@@ -48,10 +48,8 @@ def entry(cost, *, entry_id=None, scopes=SCOPES, at_ms=1_800_000_000_000):
     return UsageEntry(PARTITION, entry_id or uuid4().hex, b"payload", at_ms, cost, scopes)
 
 
-def charge(asked, granted, *, amounts=(), cost=0, entries=(), mode="settle"):
-    return Charge(
-        reservation=asked, granted=granted, amounts=amounts, cost_nusd=cost, entries=tuple(entries), mode=mode
-    )
+def charge(asked, granted, *, amounts=(), entries=(), mode="settle"):
+    return Charge(reservation=asked, granted=granted, amounts=amounts, entries=tuple(entries), mode=mode)
 
 
 async def opened(accounts, *made, base=0, scope=KEY):
@@ -181,7 +179,7 @@ async def test_a_budget_holds_and_then_charges(accounts):
     granted = await accounts.reserve(asked)
     assert granted.held_nusd == 400
     assert await balance(accounts, account) == Balance(300, 400)
-    charged = await accounts.charge(charge(asked, granted, cost=150, entries=[entry(150)]))
+    charged = await accounts.charge(charge(asked, granted, entries=[entry(150)]))
     assert charged.state == "done"
     assert await balance(accounts, account) == Balance(450, 0)
 
@@ -228,7 +226,7 @@ async def test_a_window_of_money_takes_what_is_held(accounts):
     asked = reservation(windows=(window,), money=Money(fixed_nusd=10, rate_nusd=1_000_000, cap=90))
     granted = await accounts.reserve(asked)
     assert granted.used == (100,)
-    await accounts.charge(charge(asked, granted, amounts=(33,), cost=33))
+    await accounts.charge(charge(asked, granted, amounts=(33,)))
     assert await used(accounts, ring(1_000, 0)) == 33
 
 
@@ -248,7 +246,7 @@ async def test_the_same_charge_is_made_once(stores):
     await opened(accounts, account)
     asked = reservation(windows=(ring(10, 3),), budgets=(account,), money=Money(100))
     granted = await accounts.reserve(asked)
-    made = charge(asked, granted, amounts=(1,), cost=70, entries=[entry(70)])
+    made = charge(asked, granted, amounts=(1,), entries=[entry(70)])
     states = [(await accounts.charge(made)).state for _ in range(3)]
     assert states == ["done", "before", "before"]
     assert await balance(accounts, account) == Balance(70, 0)
@@ -261,7 +259,7 @@ async def test_a_charge_without_its_hold_is_made_all_the_same(stores):
     await opened(accounts, account)
     asked = reservation(budgets=(account,), money=Money(100))
     granted = Granted(at_ms=1, cap=0, held_nusd=100)
-    assert (await accounts.charge(charge(asked, granted, cost=70, entries=[entry(70)]))).state == "done"
+    assert (await accounts.charge(charge(asked, granted, entries=[entry(70)]))).state == "done"
     assert await balance(accounts, account) == Balance(70, 0)
 
 
@@ -269,7 +267,7 @@ async def test_a_late_charge_without_its_hold_only_hands_its_entries_over(stores
     accounts, account = stores.accounts, budget(1_000)
     await opened(accounts, account)
     asked = reservation(budgets=(account,), money=Money(100))
-    late = charge(asked, Granted(at_ms=1, cap=0, held_nusd=100), cost=70, entries=[entry(70)], mode="late")
+    late = charge(asked, Granted(at_ms=1, cap=0, held_nusd=100), entries=[entry(70)], mode="late")
     await accounts.charge(late)
     assert await balance(accounts, account) == Balance(0, 0)
     assert await stores.usage.depth() == 1
@@ -280,14 +278,14 @@ async def test_a_late_charge_releases_its_hold(stores):
     await opened(accounts, account)
     asked = reservation(budgets=(account,), money=Money(100))
     granted = await accounts.reserve(asked)
-    await accounts.charge(charge(asked, granted, cost=70, entries=[entry(70)], mode="late"))
+    await accounts.charge(charge(asked, granted, entries=[entry(70)], mode="late"))
     assert await balance(accounts, account) == Balance(70, 0)
 
 
 async def test_nothing_is_charged_to_an_account_that_is_not_there(stores):
     accounts, account = stores.accounts, budget(1_000)
     asked = reservation(budgets=(account,), money=Money(100))
-    await accounts.charge(charge(asked, Granted(at_ms=1, cap=0, held_nusd=100), cost=70, entries=[entry(70)]))
+    await accounts.charge(charge(asked, Granted(at_ms=1, cap=0, held_nusd=100), entries=[entry(70)]))
     assert await balance(accounts, account) is None
 
 
@@ -300,13 +298,39 @@ async def test_a_period_that_is_not_now_is_refused(accounts):
         assert isinstance(await accounts.reserve(reservation(budgets=(account,), money=Money(1))), OutOfPeriod)
 
 
-async def test_a_charge_after_the_period_goes_to_the_period_of_its_hold(accounts):
+async def test_a_charge_goes_to_the_period_in_which_its_attempt_began(accounts):
     now_ms = await accounts.now_ms()
-    account = budget(1_000, key=":b:p", start_ms=now_ms - 1_000, end_ms=now_ms + 60_000)
-    await opened(accounts, account)
-    asked = reservation(budgets=(account,), money=Money(100))
+    past = budget(1_000, key=":b:p1", start_ms=now_ms - 60_000, end_ms=now_ms)
+    present = budget(1_000, key=":b:p2", start_ms=now_ms, end_ms=now_ms + 60_000)
+    await opened(accounts, past, present)
+    asked = reservation(budgets=(present,), money=Money(100))
     granted = await accounts.reserve(asked)
-    await accounts.charge(charge(asked, granted, cost=70, entries=[entry(70)]))
+    entries = [entry(70, at_ms=now_ms - 1), entry(8, at_ms=granted.at_ms)]
+    await accounts.charge(charge(asked, granted, entries=entries))
+    assert await balance(accounts, past) == Balance(70, 0)
+    assert await balance(accounts, present) == Balance(8, 0)
+
+
+async def test_an_account_made_after_a_reservation_is_charged_for_it(stores):
+    accounts = stores.accounts
+    asked = reservation(windows=(ring(10, 1),))
+    granted = await accounts.reserve(asked)
+    of_key, of_organization = budget(1_000), budget(1_000, key=":b:o1")
+    await opened(accounts, of_key)
+    await opened(accounts, of_organization, scope=AccountScope(0, "o1"))
+    await accounts.charge(charge(asked, granted, amounts=(1,), entries=[entry(70), entry(9)]))
+    await stores.usage.put([entry(5, scopes=("o1", "", "k2"))])
+    assert await balance(accounts, of_key) == Balance(79, 0)
+    assert await balance(accounts, of_organization) == Balance(84, 0)
+
+
+async def test_entries_put_without_a_reservation_are_charged_once_unless_they_may_have_come_before(stores):
+    accounts, account = stores.accounts, budget(1_000)
+    await opened(accounts, account)
+    spent = entry(70)
+    for _ in range(2):
+        await stores.usage.put([spent])
+    await stores.usage.put([structs.replace(entry(9), again=True)])
     assert await balance(accounts, account) == Balance(70, 0)
 
 
@@ -359,10 +383,10 @@ async def test_an_orphan_is_charged_once_and_a_late_word_is_told_of_it(stores, o
     granted = await accounts.reserve(asked)
     await outlive()
     orphaned = structs.replace(asked, windows=(), slots=())
-    swept = charge(orphaned, granted, cost=40, entries=[entry(40)], mode="orphan")
+    swept = charge(orphaned, granted, entries=[entry(40)], mode="orphan")
     assert [(await accounts.charge(swept)).state for _ in range(2)] == ["done", "before"]
     assert await balance(accounts, account) == Balance(40, 0)
-    late = await accounts.charge(charge(asked, granted, cost=70, entries=[entry(70)]))
+    late = await accounts.charge(charge(asked, granted, entries=[entry(70)]))
     assert (late.state, late.orphan) == ("orphaned", b"checkpoint")
     assert await balance(accounts, account) == Balance(40, 0)
     assert await accounts.expired(limit=10) == []
@@ -437,7 +461,7 @@ async def test_a_comparison_changes_nothing(stores):
     mark = (await accounts.pending(PARTITION)).mark
     asked = reservation(budgets=(account,), money=Money(50))
     granted = await accounts.reserve(asked)
-    await accounts.charge(charge(asked, granted, cost=9, entries=[entry(9)]))
+    await accounts.charge(charge(asked, granted, entries=[entry(9)]))
     arguments = {"partition": PARTITION, "scope": KEY, "mark": mark}
     assert await accounts.check_account(account, **arguments, base_nusd=100) == Comparison(109, 109)
     assert await accounts.check_account(account, **arguments, base_nusd=101) == Comparison(109, 110)

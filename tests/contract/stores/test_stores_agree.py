@@ -28,7 +28,6 @@ PARTITION = 7
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 MOST = 9_000_000_000_000_000
-SCOPE = AccountScope(0, "aa")
 ACCOUNTS = tuple(BudgetAccount(f":b:o{number}", 0, 0, 0) for number in range(3))
 _PREFIXES = count()
 
@@ -90,11 +89,12 @@ class Life:
     def __init__(self, stores, prefix):
         self.stores, self.accounts = stores, stores.accounts
         self.prefix = prefix
+        self.scope = AccountScope(0, f"o{prefix}")
         self.known = {}
 
     async def begin(self):
         for account in self.budgets([0, 0, 0]):
-            made = {"partition": PARTITION, "scope": SCOPE, "base_nusd": 0, "mark": b"0-0 0", "force": False}
+            made = {"partition": PARTITION, "scope": self.scope, "base_nusd": 0, "mark": b"0-0 0", "force": False}
             if self.stores.kind == "memory":
                 made["mark"] = b"0"
             else:
@@ -140,8 +140,7 @@ class Life:
                 reservation=asked,
                 granted=granted,
                 amounts=(more,) * len(asked.windows),
-                cost_nusd=more,
-                entries=(UsageEntry(PARTITION, f"{name}:{what}:{more}", b"x"),),
+                entries=(UsageEntry(PARTITION, f"{name}:{what}:{more}", b"x", 1, more, (self.scope.id, "", "k")),),
                 mode="settle" if what == "charge" else what,
             )
         )

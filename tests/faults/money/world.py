@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +20,9 @@ from servers.redis import RedisProcess
 
 from app.db.engine import Connection, Database
 from app.db.faults import DatabaseUnavailable
+from app.domain.usage.balances import known_events
 from app.domain.usage.dead_letters import park_event
-from app.domain.usage.repository import insert_events
+from app.domain.usage.repository import insert_events, orphans_among
 from app.domain.usage.schemas import UsageEvent
 from app.domain.usage.tables import balances, usage_events, usage_hourly
 from app.kernel.clock import ManualClock
@@ -55,7 +56,7 @@ START_NS = 1_894_708_800_000_000_000
 """2030-01-15T12:00:00Z: so late that no expiry in the store's time is in the server's past."""
 
 Loss = Literal["request", "reply", "cancel"]
-Crash = Literal["before the commit", "before the accounts", "before the acknowledgement"]
+Crash = Literal["before the accounts", "after the accounts", "before the commit", "before the acknowledgement"]
 
 _PATIENT_S = 30.0
 _LOSABLE = frozenset({"reserve", "charge", "credit"})
@@ -223,7 +224,7 @@ class Worker:
         self.store, self.queue = world.connect(self.cable, number)
         metrics, clock, database = world.metrics, world.clock, world.database
         self.opener = LedgerOpener(self.store, database)
-        self.entries = EntryWriter(self._insert, self._park, metrics=metrics)
+        self.entries = EntryWriter(self._insert, self._park, orphans=self._orphans, metrics=metrics)
         self.spool = Spool(world.folder / f"worker-{number}", self._spooled, adopt=self._spooled)
         self.corrected: list[str] = []
         self.recovery = Recovery(
@@ -244,7 +245,7 @@ class Worker:
         self.holds = Holds(clock=clock)
         self.sweeper = Sweeper(self.store, MemoryLeases(clock=clock), opener=self.opener, metrics=metrics)
         self._crash: Crash | None = None
-        self._settled = Settled(self.store, None)
+        self._settled = Settled(self.store, known=self._known, journal=None)
         self.writer = self._new_writer()
 
     def _on_corrected(self, key: str) -> None:
@@ -258,9 +259,7 @@ class Worker:
     # -- the ledger's writer ------------------------------------------------------------------------------------------
 
     def _new_writer(self) -> LedgerWriter:
-        return LedgerWriter(
-            self.queue, self.entries, on_written=self._written, metrics=self.world.metrics, clock=self.world.clock
-        )
+        return LedgerWriter(self.queue, self.entries, beside=self, metrics=self.world.metrics, clock=self.world.clock)
 
     async def write(self, *, crash: Crash | None = None) -> bool:
         """Write one batch; a process that dies over it leaves its claims to others."""
@@ -269,7 +268,7 @@ class Worker:
             return await self.writer.step(wait_s=0.0)
         except Died:
             self.queue = self.world.new_queue(self.cable, self.number)
-            self._settled = Settled(self.store, None)
+            self._settled = Settled(self.store, known=self._known, journal=None)
             self.writer = self._new_writer()
             return True
         finally:
@@ -279,12 +278,28 @@ class Worker:
         """Write what was claimed a while ago, whoever has written it since."""
         await self.writer._write(claimed)
 
-    async def _written(self, claimed: Sequence[Claimed], fresh: set[UUID]) -> None:
+    async def prepare(self, claimed: Sequence[Claimed]) -> list[Claimed]:
+        """Stand beside the writer: it may die before or after the accounts are told."""
         if self._crash == "before the accounts":
             raise Died
-        await self._settled(claimed, fresh)
+        ready = await self._settled.prepare(claimed)
+        if self._crash == "after the accounts":
+            raise Died
+        return ready
+
+    def written(self, claimed: Sequence[Claimed]) -> None:
+        """Stand beside the writer: it may die when all is written."""
+        self._settled.written(claimed)
         if self._crash == "before the acknowledgement":
             raise Died
+
+    async def _known(self, ids: Collection[UUID]) -> set[UUID]:
+        async with self.world.database.reading() as connection:
+            return await known_events(connection, ids)
+
+    async def _orphans(self, ids: Collection[UUID]) -> list[UsageEvent]:
+        async with self.world.database.reading() as connection:
+            return await orphans_among(connection, ids)
 
     async def _insert(self, events: Sequence[UsageEvent]) -> set[UUID]:
         async with self.world.database.transaction() as connection:

@@ -10,6 +10,7 @@ from app.domain.usage.entries import entry_of
 from app.domain.usage.schemas import UsageEvent
 from app.kernel.clock import ManualClock
 from app.kernel.errors import Unavailable
+from app.kernel.ids import adjustment_id
 from app.ledger import writer as module
 from app.ledger.writer import LedgerWriter
 from app.ledger.writing import EntryWriter
@@ -27,6 +28,7 @@ class FakeLedger:
         self.batches = []
         self.parked = []
         self.written = []
+        self.withheld = set()
         self.is_down = False
         self.gate = None
         self.entered = asyncio.Event()
@@ -45,6 +47,9 @@ class FakeLedger:
             self.rows.setdefault(event.event_id, event)
         return fresh
 
+    async def orphans(self, ids):
+        return [row for row in self.rows.values() if row.event_id in ids and row.usage_source == "orphan"]
+
     async def park(self, payload, error):
         if self.is_down:
             raise Unavailable
@@ -59,13 +64,16 @@ class Fixture:
         self.queue = MemoryUsageQueue(clock=self.clock)
         self.ledger = FakeLedger()
         self.metrics = Metrics()
-        self.entries = EntryWriter(self.ledger.insert, self.ledger.park, metrics=self.metrics)
-        self.writer = LedgerWriter(
-            self.queue, self.entries, on_written=self.on_written, metrics=self.metrics, clock=self.clock
+        self.entries = EntryWriter(
+            self.ledger.insert, self.ledger.park, orphans=self.ledger.orphans, metrics=self.metrics
         )
+        self.writer = LedgerWriter(self.queue, self.entries, beside=self, metrics=self.metrics, clock=self.clock)
 
-    async def on_written(self, claimed, fresh):
-        self.ledger.written.append(([item.entry.id for item in claimed], fresh))
+    async def prepare(self, claimed):
+        return [item for item in claimed if item.entry.id not in self.ledger.withheld]
+
+    def written(self, claimed):
+        self.ledger.written.append([item.entry.id for item in claimed])
 
     def entry(self, *, model="m"):
         event = UsageEvent(
@@ -116,13 +124,39 @@ async def test_an_event_that_comes_twice_is_written_once(ledger):
     assert await ledger.is_complete([entry])
 
 
-async def test_whoever_waits_is_told_what_is_written_and_what_was_new(ledger):
+async def test_whoever_waits_is_told_what_is_written(ledger):
     entries = await ledger.put(2)
-    await ledger.entries.write(entries[:1])
     await ledger.drain()
-    [(ids, fresh)] = ledger.ledger.written
-    assert ids == [entry.id for entry in entries]
-    assert fresh == {UUID(entries[1].id)}
+    assert ledger.ledger.written == [[entry.id for entry in entries]]
+
+
+async def test_what_may_not_be_written_yet_comes_again(ledger):
+    entries = await ledger.put(3)
+    ledger.ledger.withheld = {entries[1].id}
+    assert await ledger.writer.step(wait_s=0.0)
+    assert {UUID(entry.id) for entry in (entries[0], entries[2])} == set(ledger.ledger.rows)
+    assert await ledger.queue.depth() == 1
+    ledger.ledger.withheld = set()
+    ledger.clock.advance(31)
+    await ledger.drain()
+    assert await ledger.is_complete(entries)
+
+
+async def test_what_a_sweeper_had_charged_is_corrected_by_the_event_that_comes_after_all(ledger):
+    event = msgspec.structs.replace(
+        decode_event(ledger.entry().payload), input_tokens=10, output_tokens=90, cost_nusd=500
+    )
+    orphan = msgspec.structs.replace(
+        event, usage_source="orphan", outcome="interrupted", output_tokens=40, cost_nusd=300
+    )
+    await ledger.entries.write([entry_of(orphan)])
+    for _ in range(2):
+        assert await ledger.entries.write([entry_of(event)]) == set()
+    charged, corrected = ledger.ledger.rows.values()
+    assert charged == orphan
+    assert (corrected.event_id, corrected.kind) == (adjustment_id(event.event_id), "adjustment")
+    assert (corrected.output_tokens, corrected.cost_nusd, corrected.is_final) == (50, 200, False)
+    assert sum(row.cost_nusd for row in ledger.ledger.rows.values()) == 500
 
 
 @pytest.mark.parametrize("places", [[0], [6], [12], [3, 4], [0, 5, 12], list(range(13))])
