@@ -1,8 +1,8 @@
 """Whoever serves the admin plane dies in the middle of a write: asked again, it has one effect and one audit entry."""
 
 import random
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import httpx
@@ -12,39 +12,58 @@ from faults.money.books import eventually
 from faults.money.stand import Stand
 from servers.gateway import ADMIN_KEY
 
-WRITES = 40
 _AT_ONCE = 8
 
 
-def make_key(stand: Stand, name: str) -> httpx.Response | None:
+def administrator(stand: Stand) -> httpx.Client:
+    """Return a client that keeps its connection: what waits for a new one is not met by a death."""
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    return httpx.Client(base_url=f"{stand.gateway.admin_url}/admin/v1", headers=headers, timeout=20)
+
+
+def make_key(client: httpx.Client, name: str) -> httpx.Response | None:
     """Ask for a key under an idempotency key of the same name; nothing if no answer came."""
-    headers = {"authorization": f"Bearer {ADMIN_KEY}", "idempotency-key": name}
     try:
-        return httpx.post(f"{stand.gateway.admin_url}/admin/v1/keys", json={"name": name}, headers=headers, timeout=20)
+        return client.post("/keys", json={"name": name}, headers={"idempotency-key": name})
     except httpx.TransportError:
         return None
 
 
-def wait_for_some(asking: Iterable[Future[httpx.Response | None]], count: int) -> None:
-    """Return as soon as so many answers have come: others are on their way then."""
-    for done, _ in enumerate(as_completed(asking, timeout=60), start=1):
-        if done == count:
-            return
+def admin_workers(stand: Stand) -> list[psutil.Process]:
+    inference = stand.pids()
+    return [worker for worker in stand.gateway.workers() if worker.pid not in inference]
+
+
+def write_until_death(stand: Stand, *, after: int) -> dict[str, httpx.Response | None]:
+    """Return what was answered to writes that went on until, after so many answers, whoever serves them was killed."""
+    eventually(lambda: len(admin_workers(stand)) == 1 and stand.gateway.is_ready(), within_s=20)
+    (serving,) = admin_workers(stand)
+    told: dict[str, httpx.Response | None] = {}
+    is_over = threading.Event()
+
+    def write() -> None:
+        with administrator(stand) as client:
+            while not is_over.is_set():
+                name = f"write-{uuid4().hex}"
+                told[name] = make_key(client, name)
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        asking = [threads.submit(write) for _ in range(_AT_ONCE)]
+        eventually(lambda: len(told) >= after, within_s=20)
+        serving.kill()
+        is_over.set()
+        for each in asking:
+            each.result(timeout=60)
+    return told
 
 
 def check(stand: Stand, *, seed: int) -> None:
-    names = [f"write-{uuid4().hex}" for _ in range(WRITES)]
-    serving = [worker for worker in stand.gateway.workers() if worker.pid not in stand.pids()]
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        asking = [threads.submit(make_key, stand, name) for name in names]
-        wait_for_some(asking, random.Random(seed).randint(1, WRITES // 2))
-        for worker in serving:
-            psutil.Process(worker.pid).kill()
-        first = [each.result(timeout=60) for each in asking]
+    told = write_until_death(stand, after=random.Random(seed).randint(1, 30))
+    names, first = list(told), list(told.values())
     assert any(answer is None for answer in first), "no death met a write"
     eventually(stand.gateway.is_ready, within_s=20)
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        again = list(threads.map(lambda name: make_key(stand, name), names))
+    with administrator(stand) as client, ThreadPoolExecutor(_AT_ONCE) as threads:
+        again = list(threads.map(lambda name: make_key(client, name), names))
     for before, after in zip(first, again, strict=True):
         assert after is not None
         assert after.status_code == 201
