@@ -28,11 +28,13 @@ from app.gateway import Core, Gateway
 from app.kernel.clock import SystemClock
 from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from app.middleware.context import ContextRing, PlaneState
-from app.observability.metrics import INFLIGHT, REQUESTS, Metrics
+from app.observability.metrics import INFLIGHT, REQUESTS, SHED, Metrics
 from app.settings.model import Settings
 from providers.registry import Registry
 
 GATEWAY, ADMIN = "gateway", "admin"
+_BESIDES = 400
+"""How many requests may be here beside those that are served or wait: on other paths, or with bodies being read."""
 _RING_ID = b"x-request-id"  # the ring itself puts it on every answer
 
 
@@ -55,7 +57,7 @@ class GatewayApplication:
         self._core = Core(settings, clock=clock, metrics=self._metrics, serves_inference=GATEWAY in planes)
         self._settings = settings
         self._gateway = Gateway(self._core, registry=Registry()) if GATEWAY in planes else None
-        self._states = {name: PlaneState(cap=settings.inflight) for name in planes}
+        self._states = {name: PlaneState(cap=_most_requests(settings)) for name in planes}
         self.planes = [Plane(name, self._ring(name)) for name in planes]
 
     @property
@@ -70,6 +72,7 @@ class GatewayApplication:
         await self._core.start()
         if self._gateway is not None:
             await self._gateway.books.start()
+            self._gateway.pressure.start()
 
     def begin_drain(self) -> None:
         """Fail readiness and ask every client to close its connection; requests go on."""
@@ -80,6 +83,8 @@ class GatewayApplication:
         """Serve new settings from the next request on, or, by raising, none of them."""
         if self._gateway is not None:
             self._gateway.reload(settings)
+        for state in self._states.values():
+            state.cap = _most_requests(settings)
         self._core.reload(settings)
         logging.getLogger().setLevel(settings.log_level.upper())
         self._settings = settings
@@ -101,7 +106,16 @@ class GatewayApplication:
         def count(route: str, status: int) -> None:
             self._metrics.number(REQUESTS, name, route, "", "", str(status)).add()
 
-        return ContextRing(app, state=state, clock=self._core.clock, refuse=refuse, allowed_hosts=hosts, count=count)
+        shed = self._metrics.number(SHED, "requests")
+        return ContextRing(
+            app,
+            state=state,
+            clock=self._core.clock,
+            refuse=refuse,
+            allowed_hosts=hosts,
+            count=count,
+            on_shed=shed.add,
+        )
 
     def _inference(self) -> Litestar:
         gateway = self._gateway
@@ -145,7 +159,9 @@ class GatewayApplication:
         """Let this process's numbers say what is true now."""
         if self._gateway is not None:
             self._gateway.tally.flush()
+            self._gateway.gate.show()
         for name, state in self._states.items():
+            state.is_tight = self._gateway is not None and self._gateway.pressure.refuses_streams
             self._metrics.number(INFLIGHT, name).set(state.inflight)
 
     def _probes(self, plane: str) -> list[Any]:
@@ -159,6 +175,11 @@ class GatewayApplication:
             shows_metrics=lambda: shown.metrics,
             before_scrape=self._bring_up_to_date,
         )
+
+
+def _most_requests(settings: Settings) -> int:
+    """Return how many requests a plane may have at once: as many may wait as are served."""
+    return 2 * settings.inflight + _BESIDES
 
 
 def release() -> str:

@@ -140,7 +140,7 @@ class InferenceEndpoint:
         except asyncio.CancelledError:
             error = _after_stop(downstream)
             if error is None:
-                self._log(context, exchange, status=_CLIENT_GONE, error=None)
+                self._end(context, exchange, status=_CLIENT_GONE, error=None)
                 raise
         except ClientGone:
             # Whoever is still there framed the body wrongly; whoever has left does not hear this.
@@ -154,13 +154,15 @@ class InferenceEndpoint:
                 status = status_of(error)
                 await self._refuse(context, exchange, downstream, error)
         finally:
-            self._log(context, exchange, status=status, error=error)
+            self._end(context, exchange, status=status, error=error)
 
     # -- understanding ------------------------------------------------------------------------------------------------
 
     async def _understand(self, context: RequestContext, downstream: Downstream, call: Call) -> Exchange:
         gateway, wire = self._gateway, self._wire
+        gateway.gate.check()
         principal = await requires_inference(context.headers, gateway.directory, gateway.tokens)
+        gateway.gate.check(principal.organization_id)
         is_form = wire.media_type == FORM_TYPE
         limit_bytes = gateway.body_limit_bytes * _FORM_TENTHS // 10 if is_form else gateway.body_limit_bytes
         check_head(context.headers, limit_bytes=limit_bytes, media_type=wire.media_type)
@@ -288,7 +290,7 @@ class InferenceEndpoint:
     def _headers(self, context: RequestContext, exchange: Exchange | None) -> list[Header]:
         request_id = context.request_id.encode()
         headers: list[Header] = [(name, request_id) for name in self._wire.id_headers]
-        if context.is_draining:
+        if context.is_last:
             headers.append((b"connection", b"close"))
         core = self._gateway.core
         if core.is_degraded:
@@ -310,10 +312,10 @@ class InferenceEndpoint:
         headers.append((b"x-gateway-overhead-ms", b"%.3f" % (exchange.overhead_ns / _NS_PER_MS)))
         return headers
 
-    def _log(
+    def _end(
         self, context: RequestContext, exchange: Exchange | None, *, status: int, error: GatewayError | None
     ) -> None:
-        """Hand the request over to be counted and logged, once, at its end and that of its call."""
+        """Give its place back, and hand it over to be counted and logged: once, at its end and that of its call."""
         clock = self._gateway.clock
         finished = Finished(
             clock.now_ns(),
@@ -325,9 +327,9 @@ class InferenceEndpoint:
             clock.monotonic_ns() - context.started_ns,
         )
         if exchange is not None and exchange.call is not None:
-            exchange.call.then(lambda: self._gateway.tally.add(finished))
+            exchange.call.then(lambda: self._gateway.end(exchange, finished))
         else:
-            self._gateway.tally.add(finished)
+            self._gateway.end(exchange, finished)
 
 
 def inference_handlers(wire: Wire, gateway: Gateway) -> list[Any]:

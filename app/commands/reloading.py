@@ -19,7 +19,6 @@ NEEDS_RESTART = (
     "admin.port",
     "transport",
     "drain_s",
-    "inflight",
     "master_secret",
 )
 

@@ -103,7 +103,7 @@ def plan_of(settings: Settings, *, planes: Planes, shared: Path | None = None) -
         roles=roles,
         addresses=tuple(address for plane, address in everywhere.items() if plane in served),
         drain_s=settings.drain_s,
-        backpressure=settings.inflight + _CONNECTIONS_BEYOND_CAP,
+        backpressure=2 * settings.inflight + _CONNECTIONS_BEYOND_CAP,
     )
 
 

@@ -7,8 +7,9 @@ from typing import Protocol
 from app.domain.prices import PriceBook
 from app.gateway.books import Books
 from app.gateway.core import Core
+from app.gateway.pressure import Pressure
 from app.gateway.routes import RouteBuilder, open_providers
-from app.gateway.tally import Tally
+from app.gateway.tally import Finished, Tally
 from app.gateway.tokens import open_tokens
 from app.gateway.transport import Transports
 from app.kernel.clock import Clock
@@ -17,6 +18,8 @@ from app.observability.logs import RequestLog
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Answer, Exchange, compose
+from app.pipeline.gate import Gate, Visit
+from app.pipeline.lines import Lines
 from app.pipeline.meter import Meter
 from app.pipeline.once import Once
 from app.pipeline.routed import Routed
@@ -60,8 +63,18 @@ class Gateway:
         self._listed: dict[str, list[str]] = {}
         self.routes = self._build(core.settings)
         books = self.books = Books(core)
+        self.pressure = Pressure(core.settings)
+        self.gate = Gate(
+            cap=core.settings.inflight,
+            queue_s=core.settings.queue_s,
+            metrics=core.metrics,
+            clock=core.clock,
+            pressure=self.pressure,
+        )
+        lines = Lines(self.gate, clock=core.clock)
         meter = Meter(
             books.accounts,
+            lines=lines,
             holds=books.holds,
             estimator=books.estimator,
             clock=core.clock,
@@ -71,6 +84,7 @@ class Gateway:
             books.accounts,
             self._prices,
             policies=books.policies,
+            lines=lines,
             holds=books.holds,
             estimator=books.estimator,
             clock=core.clock,
@@ -93,12 +107,25 @@ class Gateway:
         return self._configuration.privacy.store_responses
 
     async def answer(self, exchange: Exchange) -> Answer:
-        """Answer a request that has been understood; raises `Unavailable` where nobody could take its usage down."""
+        """Answer a request that has been understood, when there is a place for it; `end` must follow in any case.
+
+        Raises `Unavailable` where there is none, or where nobody could take its usage down.
+        """
         if not self.core.can_account:
             raise Unavailable(
                 "neither the state store nor the database answers", code="accounting_unavailable", retry_after_s=1
             )
+        visit = exchange.visit = Visit(
+            exchange.principal.organization_id, deadline_ns=exchange.deadline_ns, is_stream=exchange.stream
+        )
+        await self.gate.enter(visit)
         return await self._answer(exchange)
+
+    def end(self, exchange: Exchange | None, finished: Finished) -> None:
+        """Give back the place of a request that has been answered, or will not be, and count it."""
+        if exchange is not None and exchange.visit is not None:
+            self.gate.leave(exchange.visit)
+        self.tally.add(finished)
 
     def reload(self, settings: Settings) -> None:
         """Serve new settings from the next request on; requests in flight end on the old ones."""
@@ -106,6 +133,8 @@ class Gateway:
         self.body_limit_bytes = settings.body_limit_bytes
         self.request_log.is_enabled = _logs_requests(settings)
         self.books.policies.replace(settings)
+        self.gate.resize(cap=settings.inflight, queue_s=settings.queue_s)
+        self.pressure.replace(settings)
 
     def _build(self, settings: Settings) -> RouteTable:
         """Return the routes of a configuration; the transport stays unless the authorities to trust have changed."""
@@ -140,6 +169,7 @@ class Gateway:
 
     async def aclose(self) -> None:
         """End the requests that are still open, close the transports, write what is in the log's buffer."""
+        self.pressure.stop()
         for request in tuple(self.open_requests):
             request.shut_down()
         with contextlib.suppress(TimeoutError):

@@ -16,7 +16,7 @@ import msgspec
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, ModelNotPriced, Unavailable
 from app.limits.allowance import Allowances
-from app.limits.denials import refusal_of, scope_of
+from app.limits.denials import LimitReached, refusal_of, scope_of
 from app.limits.estimate import Demand
 from app.limits.headers import Headers
 from app.limits.orphans import Seed, seeded
@@ -256,9 +256,15 @@ class Accounts:
             raise _uncountable() from error
 
     def _refusal(self, denied: Denied, plan: Plan, *, windows: tuple[Window, ...]) -> GatewayError:
-        self._metrics.number(LIMIT_DENIALS, *scope_of(denied, plan.policy, plan.rules)).add()
         asked = windows[denied.index].amount if denied.kind in {"window", "too_large"} else 0
-        return refusal_of(denied, plan.policy, plan.rules, asked=asked)
+        refusal = refusal_of(denied, plan.policy, plan.rules, asked=asked)
+        if not isinstance(refusal, LimitReached):
+            self._metrics.number(LIMIT_DENIALS, *scope_of(denied, plan.policy, plan.rules)).add()
+        return refusal
+
+    def count(self, refusal: LimitReached) -> None:
+        """Count a refusal that its client is told; others may be waited out."""
+        self._metrics.number(LIMIT_DENIALS, *refusal.counted_as).add()
 
     async def _open(self, reservation: Reservation, budgets: tuple[BudgetRule, ...], indexes: Sequence[int]) -> None:
         """Make the accounts that the store does not have, each once however many ask at the same time."""

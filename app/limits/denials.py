@@ -19,6 +19,29 @@ _WORDS = {
 }
 
 
+class LimitReached(RateLimited):
+    """A limit over time, or of requests at once, is reached.
+
+    `key` is the rule's, the same in every request that it binds. `wait_s` is when asking again may help, 0 if only the
+    end of another request does. `counted_as` is its scope and dimension.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key: str,
+        wait_s: float,
+        counted_as: tuple[str, str],
+        retry_after_s: float,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, headers=headers)
+        self.key = key
+        self.wait_s = wait_s
+        self.counted_as = counted_as
+
+
 def refusal_of(denied: Denied, policy: Policy, rules: tuple[Rule, ...], *, asked: int) -> GatewayError:
     """Return the error for a refusal; `asked` is how much the request asked of a rule that it is too large for."""
     if denied.kind == "budget":
@@ -35,9 +58,12 @@ def refusal_of(denied: Denied, policy: Policy, rules: tuple[Rule, ...], *, asked
             headers=(*headers, ("x-should-retry", "false")),
         )
     wait_s = (denied.retry_ms or 0) / _MS_PER_S
-    return RateLimited(
+    return LimitReached(
         f"the {_named(rule)} is exhausted: {_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}, "
         f"used {_amount(rule, denied.used)}, held 0; try again in {wait_s:.3f} s",
+        key=rule.key,
+        wait_s=wait_s,
+        counted_as=(rule.scope, rule.dimension),
         retry_after_s=wait_s,
         headers=headers,
     )
@@ -63,9 +89,12 @@ def _over_budget(budget: BudgetRule, denied: Denied) -> QuotaExceeded:
 
 
 def _too_many(limit: InFlight, denied: Denied) -> RateLimited:
-    return RateLimited(
+    return LimitReached(
         f"the {limit.scope}'s limit of requests at once is reached: limit {limit.slots.limit}, used {denied.used}, "
         f"held {denied.held}; it resets when one of them ends",
+        key=limit.slots.key,
+        wait_s=0.0,
+        counted_as=(limit.scope, "concurrency"),
         retry_after_s=_SLOT_RETRY_S,
     )
 

@@ -32,10 +32,10 @@ class RequestContext:
 
     `headers` are by lower-case name; of repeated ones the last (repeated credentials are refused before). `receive`
     and `send` are the server's own. `has_begun` is whether somebody has taken it upon himself to answer; `status` is
-    what the ring saw answered. `started_ns` is monotonic.
+    what the ring saw answered. `is_last` is whether the connection ends with it. `started_ns` is monotonic.
     """
 
-    __slots__ = ("has_begun", "headers", "is_draining", "receive", "request_id", "send", "started_ns", "status")
+    __slots__ = ("has_begun", "headers", "is_last", "receive", "request_id", "send", "started_ns", "status")
 
     def __init__(
         self, request_id: str, headers: dict[bytes, bytes], *, receive: Receive, send: Send, started_ns: int
@@ -45,7 +45,7 @@ class RequestContext:
         self.receive = receive
         self.send = send
         self.started_ns = started_ns
-        self.is_draining = False
+        self.is_last = False
         self.has_begun = False
         self.status: int | None = None
 
@@ -54,10 +54,12 @@ class PlaneState:
     """What all requests of a plane in this process share."""
 
     def __init__(self, *, cap: int) -> None:
-        """Begin with nothing in flight; at most `cap` requests are served at once."""
+        """Begin with nothing in flight; at most `cap` requests are here at once, whatever they want or wait for."""
         self.cap = cap
         self.inflight = 0
         self.is_draining = False
+        self.is_tight = False
+        """Whether memory is so short that no connection should be kept."""
 
 
 class ContextRing:
@@ -72,10 +74,12 @@ class ContextRing:
         refuse: Refusal,
         allowed_hosts: tuple[str, ...] = ("*",),
         count: Count | None = None,
+        on_shed: Callable[[], None] | None = None,
     ) -> None:
-        """Make the ring; `count` is told of every request that nobody inside counts for himself."""
+        """Make the ring; `count` is told of every request that nobody inside counts, `on_shed` of each above the cap."""
         self._app = app
         self._count = count
+        self._on_shed = on_shed
         self._state = state
         self._clock = clock
         self._refuse = refuse
@@ -91,10 +95,10 @@ class ContextRing:
         scope["state"] = {"context": context, "request_id": context.request_id}
         state = self._state
         state.inflight += 1
-        context.is_draining = state.is_draining
+        context.is_last = state.is_draining or state.is_tight
         outgoing = _Outgoing(send, context)
         try:
-            self._admit(scope["path"], headers, has_repeats=len(headers) != len(pairs), pairs=pairs)
+            self._admit(scope["path"], context, has_repeats=len(headers) != len(pairs), pairs=pairs)
             await self._app(scope, receive, outgoing)
         except GatewayError as error:
             await self._answer(scope, outgoing, context, error)
@@ -106,10 +110,11 @@ class ContextRing:
             if context.status is not None and self._count is not None:
                 self._count(scope.get("path_template") or _UNKNOWN_ROUTE, context.status)
 
-    def _admit(self, path: str, headers: dict[bytes, bytes], *, has_repeats: bool, pairs: Any) -> None:
+    def _admit(self, path: str, context: RequestContext, *, has_repeats: bool, pairs: Any) -> None:
         """Refuse what may not go on; probes are let through whatever the host or the load."""
         if path in _PROBES:
             return
+        headers = context.headers
         if has_repeats:
             _refuse_repeats([name for name, _ in pairs])
         host = headers.get(b"host")
@@ -121,6 +126,10 @@ class ContextRing:
         if expect is not None and expect.lower() != b"100-continue":
             raise ExpectationFailed
         if self._state.inflight > self._state.cap:
+            # So many that connections are what is short: this one is of more use to somebody else.
+            context.is_last = True
+            if self._on_shed is not None:
+                self._on_shed()
             raise Unavailable("too many requests are in flight", retry_after_s=_NO_RETRY_S)
 
     async def _answer(self, scope: Scope, outgoing: "_Outgoing", context: RequestContext, error: GatewayError) -> None:
@@ -149,7 +158,7 @@ class _Outgoing:
             context.status = message["status"]
             headers = message["headers"] = list(message["headers"])
             headers.append((b"x-request-id", context.request_id.encode()))
-            if context.is_draining:
+            if context.is_last:
                 headers.append((b"connection", b"close"))
         return self._send(message)
 

@@ -68,6 +68,8 @@ LEDGER_DRIFT = Family(
 LEDGER_PARKED = Family("gateway_ledger_parked_total", "Usage events that the database refused for good.")
 LEDGER_QUEUE = Family("gateway_ledger_queue_depth", "Usage events on their way to the ledger.", (), "gauge", "live_max")
 ORPHANS = Family("gateway_ledger_orphans_total", "Holds that were charged because nobody settled them.")
+QUEUE_DEPTH = Family("gateway_queue_depth", "Requests that wait for a place or for a limit.", (), "gauge", "live_sum")
+SHED = Family("gateway_shed_total", "Requests refused because of load, by what was short.", ("reason",))
 
 FAMILIES = (
     REQUESTS,
@@ -88,6 +90,8 @@ FAMILIES = (
     LEDGER_PARKED,
     LEDGER_QUEUE,
     ORPHANS,
+    QUEUE_DEPTH,
+    SHED,
 )
 _BY_NAME = {family.name: family for family in FAMILIES}
 

@@ -1,5 +1,6 @@
 """Whether a request may go on: its cost bound, and what it must reserve first. Law: decide, then act."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from app.kernel.clock import Clock
 from app.kernel.errors import InvalidRequest, ModelNotPriced
 from app.kernel.money import format_usd, round_up
 from app.limits.accounts import Accounts
+from app.limits.denials import LimitReached
 from app.limits.estimate import Demand, Estimator, guess_tokens
 from app.limits.holds import Holds
 from app.limits.plan import Plan
@@ -16,6 +18,7 @@ from app.limits.policies import Policies
 from app.pipeline.events import seed_of, so_far
 from app.pipeline.exchange import Answer, Exchange, Next
 from app.pipeline.hosted import find_hosted_tool
+from app.pipeline.lines import Lines
 from app.routing.table import RouteTarget
 
 DEFAULT_OUTPUT_CAP = 4_096
@@ -34,6 +37,7 @@ class Admit:
         prices: PriceBook,
         *,
         policies: Policies,
+        lines: Lines,
         holds: Holds,
         estimator: Estimator,
         clock: Clock,
@@ -41,6 +45,7 @@ class Admit:
         self._accounts = accounts
         self._prices = prices
         self._policies = policies
+        self._lines = lines
         self._holds = holds
         self._estimator = estimator
         self._clock = clock
@@ -63,7 +68,12 @@ class Admit:
         demand = self._demand(exchange, plan, asked=asked)
         likely_nusd = demand.likely_nusd if demand.is_priced else None
         seed = seed_of(exchange, plan.policy.scopes, input_tokens=demand.input_tokens, cost_nusd=likely_nusd)
-        grant = await self._accounts.reserve(plan, demand, seed=seed)
+        try:
+            ask = functools.partial(self._accounts.reserve, plan, demand, seed=seed)
+            grant = await self._lines.reserve(exchange.visit, plan, ask)
+        except LimitReached as refusal:
+            self._accounts.count(refusal)
+            raise
         exchange.grant = grant
         exchange.limit_headers = grant.headers
         self._holds.add(grant, lambda: self._checkpoint(exchange))

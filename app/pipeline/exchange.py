@@ -14,6 +14,7 @@ from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid_of
 from app.limits.accounts import Grant
 from app.limits.estimate import Prompt, measure
+from app.pipeline.gate import Visit
 from app.pipeline.options import NO_OPTIONS
 from app.pipeline.references import Reference
 from app.routing.table import Route
@@ -180,7 +181,7 @@ class Exchange:
     gateway has written out itself. `is_kept` is whether the client may come back to the answer; what the gateway keeps
     of it is `produced`, and it goes on from `previous_id` with `new_input`, where that was written out. `say_failure`
     ends a stream that breaks, where the words for that depend on what it has said already. `call` is what answers it
-    if that does not end with its client.
+    if that does not end with its client. `visit` is its stay behind the worker's gate.
     """
 
     __slots__ = (
@@ -218,6 +219,7 @@ class Exchange:
         "started_ns",
         "text_bytes",
         "upstream_ns",
+        "visit",
     )
 
     def __init__(
@@ -263,6 +265,7 @@ class Exchange:
         self.live: Progress | None = None
         self.is_settled = False
         self.call: Call | None = None
+        self.visit: Visit | None = None
         self.upstream_ns = 0
         self.overhead_ns = 0
         self._request_uuid: UUID | None = None

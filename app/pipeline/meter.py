@@ -19,6 +19,7 @@ from app.limits.estimate import Estimator
 from app.limits.holds import Holds
 from app.pipeline.events import amounts_of, corrections, events_of
 from app.pipeline.exchange import Answer, Exchange, LiveBody, Next
+from app.pipeline.lines import Lines
 from providers.errors import ProviderError
 from providers.framing import sse
 from providers.framing.members import DuplicateMember, splice
@@ -40,9 +41,17 @@ class Meter:
     """Settles."""
 
     def __init__(
-        self, accounts: Accounts, *, holds: Holds, estimator: Estimator, clock: Clock, supervisor: Supervisor
+        self,
+        accounts: Accounts,
+        *,
+        lines: Lines,
+        holds: Holds,
+        estimator: Estimator,
+        clock: Clock,
+        supervisor: Supervisor,
     ) -> None:
         self._accounts = accounts
+        self._lines = lines
         self._holds = holds
         self._estimator = estimator
         self._clock = clock
@@ -92,6 +101,7 @@ class Meter:
         if not exchange.attempts:
             if grant is not None:
                 await accounts.void(grant)
+                self._lines.ended(grant.plan)
             return
         at_ms = accounts.time.at_ms(exchange.started_ns) if grant is None else grant.granted.at_ms
         events = events_of(exchange, at_ms=at_ms, now_ns=self._clock.monotonic_ns())
@@ -100,6 +110,7 @@ class Meter:
         entries = [entry_of(event, scopes=scopes, at_ms=at_ms) for event in events]
         charged = await accounts.settle(grant, entries, amounts)
         if grant is not None:
+            self._lines.ended(grant.plan)
             self._learn(exchange, events)
             if charged is not None and charged.state == "orphaned":
                 await accounts.adjust(grant, corrections(events, charged.orphan))

@@ -124,6 +124,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     inflight: Annotated[
         int, Meta(description="Requests that one worker serves at once; more are shed with a 503.", ge=1, le=100_000)
     ] = 400
+    memory_limit_mb: Annotated[
+        Annotated[int, Meta(ge=0, le=1 << 24)] | None,
+        Meta(
+            description="One worker's memory, in MiB; near it, requests are shed. Absent: the cgroup's limit; 0: none."
+        ),
+    ] = None
     body_limit_bytes: Annotated[
         int, Meta(description="The largest request body; larger ones are a 413.", ge=1024, le=1024 * 1024 * 1024)
     ] = _BODY_LIMIT_BYTES

@@ -15,7 +15,9 @@ from app.gateway.tally import line_of
 from app.kernel.clock import ManualClock
 from app.kernel.errors import MethodNotAllowed, RateLimited, Unauthenticated
 from app.middleware.context import RequestContext
+from app.observability.metrics import Metrics
 from app.pipeline.exchange import Answer
+from app.pipeline.gate import Gate
 from app.routing.table import Route, RouteTable, RouteTarget
 from providers.echo.adapter import EchoAdapter
 from providers.errors import StreamInterrupted
@@ -59,6 +61,7 @@ class FakeGateway:
         self.body_limit_bytes = 10_000
         self.directory = self
         self.tally = self
+        self.gate = Gate(cap=10, queue_s=0, metrics=Metrics(), clock=self.clock)
         self.core = SimpleNamespace(is_degraded=False, degraded=[])
         self.open_requests = set()
         route = Route(name="m", label="m", targets=(TARGET,), owned_by="p")
@@ -80,7 +83,7 @@ class FakeGateway:
             await asyncio.Event().wait()
         return self._answer
 
-    def add(self, finished):
+    def end(self, exchange, finished):
         self.lines.append(line_of(finished))
         self.counts.append((finished.endpoint, finished.status))
 

@@ -185,7 +185,7 @@ async def test_while_draining_every_answer_closes_its_connection(error):
     ring.error = error
     reply = await ring.ask(HOST)
     assert reply.headers[b"connection"] == b"close"
-    assert ring.scopes[0]["state"]["context"].is_draining
+    assert ring.scopes[0]["state"]["context"].is_last
 
 
 async def test_a_refusal_is_said_by_the_one_renderer():

@@ -21,9 +21,12 @@ from app.limits.holds import Holds
 from app.limits.plan import Plan
 from app.limits.policy import BudgetRule, Policy, Rule
 from app.limits.store_time import StoreTime
+from app.observability.metrics import Metrics
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Asked, Exchange, compose
+from app.pipeline.gate import Gate
+from app.pipeline.lines import Lines
 from app.pipeline.meter import Meter
 from app.pipeline.options import Options
 from app.pipeline.routed import Routed
@@ -241,13 +244,21 @@ class Pipeline:
         self.tasks = TaskSupervisor()
         prices = PriceBook(Catalog({}), clock=self.clock)
         self.holds, estimator = Holds(clock=self.clock), Estimator()
+        self.gate = Gate(cap=10, queue_s=0, metrics=Metrics(), clock=self.clock)
+        self.lines = Lines(self.gate, clock=self.clock)
         self.meter = Meter(
-            self.accounts, holds=self.holds, estimator=estimator, clock=self.clock, supervisor=self.tasks
+            self.accounts,
+            lines=self.lines,
+            holds=self.holds,
+            estimator=estimator,
+            clock=self.clock,
+            supervisor=self.tasks,
         )
         self.admit = Admit(
             self.accounts,
             prices,
             policies=self.policies,
+            lines=self.lines,
             holds=self.holds,
             estimator=estimator,
             clock=self.clock,

@@ -13,7 +13,7 @@ RUNNING = Settings(master_secret=Secret("m" * 40))
 
 
 def test_what_may_change_is_taken_as_it_is():
-    loaded = msgspec.structs.replace(RUNNING, log_level="debug", queue_s=3.0)
+    loaded = msgspec.structs.replace(RUNNING, log_level="debug", queue_s=3.0, inflight=7)
     assert adopt(RUNNING, loaded) == (loaded, [])
 
 
@@ -29,7 +29,6 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named():
         admin=AdminPlane(host="0.0.0.0", port=2, metrics=False),
         transport="httpx",
         drain_s=1.0,
-        inflight=1,
         log_level="debug",
         master_secret=Secret("n" * 40),
     )

@@ -134,7 +134,7 @@ def test_memory_state_is_planned_as_one_process():
     plan = plan_of(Settings(inflight=100), planes=Planes.ALL)
     assert [role.planes for role in plan.roles] == [("gateway", "admin")]
     assert [address.port for address in plan.addresses] == [3020, 3040]
-    assert plan.backpressure == 600
+    assert plan.backpressure == 700
 
 
 def test_shared_state_is_planned_with_its_workers_and_only_the_addresses_served():
