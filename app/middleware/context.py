@@ -76,7 +76,7 @@ class ContextRing:
         count: Count | None = None,
         on_shed: Callable[[], None] | None = None,
     ) -> None:
-        """Make the ring; `count` is told of every request that nobody inside counts, `on_shed` of each above the cap."""
+        """Make the ring; `count` is told of every request that nobody inside counts, `on_shed` of each over the cap."""
         self._app = app
         self._count = count
         self._on_shed = on_shed
