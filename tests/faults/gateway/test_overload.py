@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 from faults.gateway.loads import ROUNDS, SERVICE_MS, Load, percentile, statuses, under_load
@@ -30,27 +31,34 @@ def asks(key: str) -> Any:
 
 
 class Figures(NamedTuple):
-    """One round under three times the load: what was served of the peak, and how long the others took."""
+    """One round under three times the load: what was served of the peak, and how long the others took.
+
+    `machine_ms` is what the simplest server there is, in this process, took meanwhile to answer the same clients.
+    """
 
     goodput: float
     shed_ms: float
     health_ms: float
+    machine_ms: float
     growth_bytes: int
 
     @property
     def hold(self) -> bool:
         """Whether they are as promised."""
         return (
-            self.goodput >= 0.8 and self.shed_ms <= 50 and self.health_ms <= 100 and self.growth_bytes <= GROWTH_BYTES
+            self.goodput >= 0.8
+            and self.shed_ms - self.machine_ms <= 50
+            and self.health_ms - self.machine_ms <= 100
+            and self.growth_bytes <= GROWTH_BYTES
         )
 
 
-async def probed(port: int, *, seconds: float) -> list[float]:
-    """Ask for the health for so long; return how many milliseconds each answer took."""
+async def probed(port: int, path: str, *, seconds: float) -> list[float]:
+    """Ask for a path for so long; return how many milliseconds each answer took."""
     ends_s, took_ms = time.monotonic() + seconds, []
     while (began_s := time.monotonic()) < ends_s:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request("GET", "/healthz", [("Connection", "close")]))
+        writer.write(request("GET", path, [("Connection", "close")]))
         replies, _ = parse(await reader.read())
         writer.close()
         assert [reply.status for reply in replies] == [200]
@@ -81,7 +89,8 @@ def check_shed(told: list[Told]) -> None:
 def overload(load: Load, key: str, *, seconds: float) -> Figures:
     peak = peak_per_s(load, key)
     rss_bytes = load.rss_bytes()
-    probing = load.crowd.begin(probed(load.gateway.port, seconds=seconds))
+    probing = load.crowd.begin(probed(load.gateway.port, "/healthz", seconds=seconds))
+    beside = load.crowd.begin(probed(urlsplit(load.provider.url).port or 0, "/v1/models", seconds=seconds))
     asking = load.crowd.begin(load.crowd.at_rate(3 * CAPACITY_PER_S, seconds=seconds, make=asks(key)))
     told, health_ms = asking.result(timeout=300), probing.result(timeout=60)
     check_shed(told)
@@ -90,6 +99,7 @@ def overload(load: Load, key: str, *, seconds: float) -> Figures:
         goodput=served_per_s / peak,
         shed_ms=percentile([each.took_ms for each in told if each.status == 503], 0.99),
         health_ms=percentile(health_ms, 0.99),
+        machine_ms=percentile(beside.result(timeout=60), 0.99),
         growth_bytes=load.rss_bytes() - rss_bytes,
     )
 
@@ -165,6 +175,20 @@ def test_who_leaves_the_queue_leaves_a_place_in_it(load: Load):
         assert statuses(load.crowd.ask(*map(asks(key), range(2)))) == {200: 2}
         assert statuses(inside.result(timeout=20)) == {200: 2}
         assert len(load.provider.journal.for_model("slow")) == asked + 2
+    finally:
+        load.reconfigure()
+
+
+def test_a_call_that_outlives_its_client_keeps_its_place(load: Load):
+    load.reconfigure(inflight=1)
+    try:
+        with Caller(load.gateway) as caller:
+            ask = Question(caller.key, new_tag())
+            body = {"model": "late", "messages": [{"role": "user", "content": "x"}]}
+            caller.leave(body, after_s=0.3, Idempotency_Key=new_tag())
+            assert statuses(load.crowd.ask(ask)) == {503: 1}
+            time.sleep(1)
+            assert statuses(load.crowd.ask(ask)) == {200: 1}
     finally:
         load.reconfigure()
 

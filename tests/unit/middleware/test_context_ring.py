@@ -175,7 +175,27 @@ async def test_over_the_cap_requests_are_shed():
     reply = await ring.ask(HOST)
     assert (reply.status, reply.code) == (503, "overloaded")
     assert (reply.headers[b"retry-after"], reply.headers[b"retry-after-ms"]) == (b"1", b"1000")
+    assert reply.headers[b"connection"] == b"close"
     assert len(ring.scopes) == 1
+
+
+async def test_what_is_shed_is_counted():
+    ring = Ring(cap=1)
+    shed = []
+    ring.ring._on_shed = lambda: shed.append(1)
+    await ring.ask(HOST)
+    ring.hold(1)
+    await ring.ask(HOST)
+    await ring.ask(HOST, path="/healthz")
+    assert shed == [1]
+
+
+async def test_where_memory_is_short_no_connection_is_kept():
+    ring = Ring()
+    ring.state.is_tight = True
+    assert (await ring.ask(HOST)).headers[b"connection"] == b"close"
+    ring.state.is_tight = False
+    assert b"connection" not in (await ring.ask(HOST)).headers
 
 
 @pytest.mark.parametrize("error", [None, NotFound(), RuntimeError("x")])
