@@ -267,6 +267,7 @@ class GateMachine(RuleBasedStateMachine):
         self.waiting = {}
         self.since = {}
         self.seen = 0
+        self.came = []
 
     @property
     def inside(self):
@@ -275,10 +276,12 @@ class GateMachine(RuleBasedStateMachine):
     def settle(self):
         self.hall.hand.settle()
         self.waiting = {visit: task for visit, task in self.waiting.items() if not task.done()}
-        for visit in self.hall.served[self.seen :]:
+        served, tenants = self.hall.served[self.seen :], {visit.tenant for visit in self.waiting}
+        here = tenants | {visit.tenant for visit in served}
+        self.since = {tenant: others for tenant, others in self.since.items() if tenant in here}
+        for visit in served:
             self.check_turn(visit)
         self.seen = len(self.hall.served)
-        tenants = {visit.tenant for visit in self.waiting}
         self.since = {tenant: self.since.get(tenant, Counter()) for tenant in tenants}
 
     def check_turn(self, visit):
@@ -287,11 +290,14 @@ class GateMachine(RuleBasedStateMachine):
         for others in self.since.values():
             others[visit.tenant] += 1
         assert all(count == 1 for others in self.since.values() for count in others.values())
+        came = self.came.index(visit)
+        assert not any(other.tenant == visit.tenant for other in self.came[:came] if other in self.waiting)
 
     @rule(tenant=st.sampled_from(TENANTS))
     def come(self, tenant):
         visit, task = self.hall.come(tenant)
         self.waiting[visit] = task
+        self.came.append(visit)
         self.settle()
 
     @precondition(lambda self: self.inside)
