@@ -34,6 +34,10 @@ class Load:
         """Return how much memory the worker has."""
         return sum(int(psutil.Process(pid).memory_info().rss) for pid in self.gateway.pids())
 
+    def connections(self) -> int:
+        """Return how many connections the worker has."""
+        return sum(len(psutil.Process(pid).net_connections(kind="tcp")) for pid in self.gateway.pids())
+
     def reconfigure(self, **settings: Any) -> None:
         """Change settings of the file and have them read."""
         before = self._reloads()
