@@ -17,10 +17,12 @@ from app.observability.logs import RequestLog
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Answer, Exchange, compose
+from app.pipeline.lanes import Lanes
 from app.pipeline.meter import Meter
 from app.pipeline.once import Once
 from app.pipeline.routed import Routed
 from app.pipeline.stored import Stored
+from app.pipeline.verdicts import Verdicts
 from app.routing.table import RouteTable, RouteTarget
 from app.settings.model import Settings
 from providers.errors import ProviderError
@@ -75,10 +77,13 @@ class Gateway:
             estimator=books.estimator,
             clock=core.clock,
         )
-        dispatch = Dispatch(self._prices, core.clock)
+        verdicts = Verdicts(core.health, clock=core.clock, changed=core.board.changed)
+        dispatch = Dispatch(self._prices, core.clock, verdicts=verdicts)
+        lanes = Lanes(core.health, prices=self._prices, clock=core.clock, trying=core.board.trying)
+        self.routed = Routed(dispatch, lanes=lanes, clock=core.clock)
         stored = Stored(core.responses, may_store=lambda: self.stores_responses)
         core.prices.on_change = self._reprice
-        self._answer = compose([meter, stored, admit], Routed(dispatch, core.clock))
+        self._answer = compose([meter, stored, admit], self.routed)
         self.once = Once(
             self.answer,
             answers=core.answers,
@@ -106,6 +111,7 @@ class Gateway:
         self.body_limit_bytes = settings.body_limit_bytes
         self.request_log.is_enabled = _logs_requests(settings)
         self.books.policies.replace(settings)
+        self.core.health.let_all_in()
 
     def _build(self, settings: Settings) -> RouteTable:
         """Return the routes of a configuration; the transport stays unless the authorities to trust have changed."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from app.domain.prices import Price, PriceOverlay, price_from_settings
-from app.routing.table import ProviderRoute, Route, RouteTable, RouteTarget
+from app.routing.table import NO_FALLBACKS, ProviderRoute, Route, RouteTable, RouteTarget
 from app.settings.model import PriceSettings, ProviderSettings, Settings, Transform
 from providers.plugin import Plugin
 from providers.protocol import Adapter, Answer, Sender
@@ -157,6 +157,10 @@ class RouteBuilder:
             owned_by=targets[0].provider,
             retries=model.retries,
             balance=model.balance,
+            sticky=model.sticky,
+            fallbacks=NO_FALLBACKS if model.fallbacks == NO_FALLBACKS else model.fallbacks,
+            breaker=model.breaker,
+            hedge=model.hedge,
             timeouts=self._settings.timeouts_for(model=name),
             transform=None if model.transform == _NO_TRANSFORM else model.transform,
         )
@@ -245,6 +249,8 @@ class RouteBuilder:
             target=target,
             whole_target=whole,
             relays=provider.adapter.relays(target),
+            credentials=keys,
+            lane_model=upstream,
             vendor=(provider.plugin.catalog or "") if provider.is_vendors_own else "",
             weight=weight,
             dedicated_to=provider.settings.dedicated_to,

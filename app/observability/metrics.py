@@ -54,6 +54,13 @@ LEDGER_LAG = Family(
     "gateway_ledger_lag_seconds", "Age of the oldest usage event not yet in the ledger.", (), "gauge", "live_max"
 )
 STORE_UP = Family("gateway_store_up", "Whether a store answers.", ("store",), "gauge", "live_min")
+BREAKER_STATE = Family(
+    "gateway_breaker_state",
+    "Whether a target is called: 0 closed (called), 1 half open (one call tries), 2 open (left alone).",
+    ("provider", "model", "credential"),
+    "gauge",
+    "live_max",
+)
 LOOP_LAG = Family("gateway_loop_lag_seconds", "Delay of the event loop.", (), "gauge", "live_max")
 USAGE_ANOMALIES = Family(
     "gateway_usage_anomalies_total", "Answers whose token counts were missing or absurd.", ("provider",)
@@ -80,6 +87,7 @@ FAMILIES = (
     INFLIGHT,
     LEDGER_LAG,
     STORE_UP,
+    BREAKER_STATE,
     LOOP_LAG,
     USAGE_ANOMALIES,
     DEGRADED,

@@ -111,13 +111,16 @@ class Admit:
         has_media = is_media or bool(prompt.images or prompt.media_bytes)
         images = _asked_images(document) if is_media else 0
         most, likely_nusd = prompt.tokens_at_most, 0
-        for target in exchange.route.targets:
+        self._leave_out_unpriced(exchange)
+        for target in exchange.every_target():
             price = self._find(exchange, target)
             if price is None:
                 return Demand(name, tokens_in, guessed, is_priced=False, choices=choices or 1)
             parts.append(bound_parts(price, input_tokens=most, has_media=has_media, images=images))
             likely_nusd = max(likely_nusd, round_up(tokens_in * price.rates.input_nusd))
         fixed_nusd, rate_nusd = parts[0] if len(parts) == 1 else (max(p[0] for p in parts), max(p[1] for p in parts))
+        if exchange.route.hedge is not None:
+            fixed_nusd *= 2  # the second call's prompt; what it says is cut off at its first content
         if not operation.generates:
             rate_nusd = 0
         elif plan.budgets and operation.vocabulary.caps and (fixed_nusd or rate_nusd):
@@ -132,6 +135,15 @@ class Admit:
             choices=choices or 1,
             likely_nusd=likely_nusd,
         )
+
+    def _leave_out_unpriced(self, exchange: Exchange) -> None:
+        """Fall back, where money is counted, to no model of which nobody knows what it costs."""
+        if exchange.alternatives:
+            exchange.alternatives = {
+                name: route
+                for name, route in exchange.alternatives.items()
+                if all(self._find(exchange, target) is not None for target in route.targets)
+            }
 
     @staticmethod
     def _refuse_uncapped(exchange: Exchange) -> None:
@@ -190,7 +202,8 @@ class Admit:
     def _worst_cost(self, exchange: Exchange) -> Callable[[int], int]:
         """Return what tells the most that so much output can cost at any target; raises `ModelNotPriced`."""
         prices = []
-        for target in exchange.route.targets:
+        self._leave_out_unpriced(exchange)
+        for target in exchange.every_target():
             price = self._find(exchange, target)
             if price is None:
                 raise ModelNotPriced(f"the model {exchange.route.name!r} has no price, so its cost cannot be bounded")

@@ -24,9 +24,12 @@ from app.limits.store_time import StoreTime
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Asked, Exchange, compose
+from app.pipeline.lanes import Lanes
 from app.pipeline.meter import Meter
 from app.pipeline.options import Options
 from app.pipeline.routed import Routed
+from app.pipeline.verdicts import Verdicts
+from app.routing.health import Health
 from app.routing.table import Route, RouteTarget
 from app.settings.model import PriceSettings
 from app.stores.accounts import AccountScope, Charged, Granted, Reservation
@@ -252,8 +255,14 @@ class Pipeline:
             estimator=estimator,
             clock=self.clock,
         )
-        dispatch = Dispatch(prices, self.clock)
-        self.call = compose([self.meter, self.admit], Routed(dispatch, self.clock, draw=lambda: 0.0))
+        self.health = Health()
+        self.changed = []
+        self.verdicts = Verdicts(self.health, clock=self.clock, changed=self.changed.append)
+        dispatch = Dispatch(prices, self.clock, verdicts=self.verdicts)
+        self.tried = []
+        lanes = Lanes(self.health, prices=prices, clock=self.clock, trying=self.tried.append, draw=lambda: 0.0)
+        self.routed = Routed(dispatch, lanes=lanes, clock=self.clock, draw=lambda: 0.0)
+        self.call = compose([self.meter, self.admit], self.routed)
 
     @property
     def events(self):
@@ -276,6 +285,7 @@ class Pipeline:
         price=PRICE,
         document=None,
         timeouts=None,
+        route=None,
         **options,
     ):
         fields = {
@@ -288,7 +298,7 @@ class Pipeline:
             self.target(adapter, f"p{position}", price, timeouts or Timeouts())
             for position, adapter in enumerate(adapters)
         )
-        route = Route(
+        found = Route(
             name="public", label="public", targets=targets, owned_by="p0", retries=retries, balance="priority"
         )
         made = Exchange(
@@ -297,7 +307,7 @@ class Pipeline:
                 key_id=UUID(int=1), organization_id=UUID(int=2), team_id=UUID(int=3), tags={"by": "key"}
             ),
             operation=operation,
-            route=route,
+            route=structs.replace(found, **(route or {})),
             body=json.dumps(fields).encode(),
             document=fields,
             started_ns=self.clock.monotonic_ns(),
@@ -314,6 +324,7 @@ class Pipeline:
             target=where,
             whole_target=where,
             relays=adapter.relays(where),
+            lane_model=where.model,
             price=price,
         )
 
