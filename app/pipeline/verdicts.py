@@ -80,6 +80,6 @@ class Verdicts:
     def _lock_out(self, lane: Lane, error: ProviderError, now_ns: int) -> None:
         lane.breaker.end_try()
         if not lane.is_locked_out(now_ns):
-            _LOG.error("%s refuses its credential (%s): it is taken out", lane.name, error.status)
+            _LOG.warning("%s refuses its credential (%s): it is taken out", lane.name, error.status)
         self._health.lock_out(lane, now_ns, is_everywhere=error.status == _UNKNOWN_STATUS)
         self._changed(lane)
