@@ -133,6 +133,8 @@ def test_of_two_breakers_that_are_half_open_one_is_tried_at_a_time(balance):
     assert [place.position for place in places] == [1, 0, 2]
     assert places[0].reason == "breaker is half open: tried to see whether it is well"
     assert places[2].reason == "breaker is half open"
+    waiting = candidates_of({"is_open": True}, {"is_open": True, "is_probing": True}, {"is_probing": True})
+    assert order(waiting, balance) == [1, 2, 0]
 
 
 @pytest.mark.parametrize("balance", STRATEGIES)

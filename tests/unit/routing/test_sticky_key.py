@@ -179,6 +179,7 @@ def test_what_has_no_beginning_keeps_to_nothing(document):
 def test_only_the_beginning_counts():
     assert key(chat(user("a" * 4_096 + "b"))) == key(chat(user("a" * 4_096 + "c")))
     assert key(chat(user("a" * 4_095 + "b"))) != key(chat(user("a" * 4_095 + "c")))
+    assert key(chat(user(["a" * 4_096, "b"]))) == key(chat(user(["a" * 4_096, "c"])))
 
 
 def test_text_that_is_no_text_is_taken():
@@ -215,10 +216,10 @@ def nested(depth):
     "document",
     [
         chat(user([{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10_000_000}}])),
-        {"messages": [{"role": "system", "content": [{"type": "text", "text": ""}] * 10_000}] * 10_000},
-        messages(user([{"x": [{"a": [[]] * 300}] * 300}] * 300)),
+        {"messages": [{"role": "system", "content": [{"type": "text", "text": ""}] * 10_000}] * 200_000},
+        messages(user([[{"a": [[]] * 300_000}] * 300_000] * 300_000)),
         messages(user(nested(100_000))),
-        {"tools": [{"functionDeclarations": [{"name": "n" * 10_000}] * 10_000}] * 1_000, "input": "hi"},
+        {"tools": [{"functionDeclarations": [{"name": "n" * 10_000}] * 200_000}] * 1_000, "input": "hi"},
         {"input": "hi", "system": dict.fromkeys(map(str, range(100_000)), [""] * 100_000)},
     ],
     ids=["picture", "messages", "parts", "nested", "tools", "members"],
