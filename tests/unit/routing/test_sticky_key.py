@@ -4,7 +4,7 @@ import time
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.routing.sticky import sticky_key
@@ -199,6 +199,8 @@ members = st.sampled_from(
 
 
 @given(st.dictionaries(members, values, max_size=4))
+@example({"messages": [{"role": []}]})
+@example({"tools": [{"name": [], "type": {}}], "input": {"text": {}}})
 def test_any_document_has_a_key_or_none(document):
     found = key(document)
     assert found == key(document)
