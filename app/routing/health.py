@@ -78,7 +78,7 @@ class Lane:
     """How one lane fares. Times are monotonic nanoseconds.
 
     `first` is the time to the first content of streams, `whole` that of answers that are not streamed, `per_token` the
-    pace after the first. `is_closed_until_ns` is until when its provider asked to be left alone.
+    pace after the first. `closed_until_ns` is until when its provider asked to be left alone.
     """
 
     __slots__ = (
