@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import deque
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from msgspec import structs
@@ -23,6 +24,7 @@ from app.limits.policy import BudgetRule, Policy, Rule
 from app.limits.store_time import StoreTime
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
+from app.pipeline.drains import Drains
 from app.pipeline.exchange import Asked, Exchange, compose
 from app.pipeline.meter import Meter
 from app.pipeline.options import Options
@@ -95,7 +97,7 @@ class Events(ReplayStream):
 
     def __init__(self, script):
         super().__init__(())
-        self.script = script
+        self.script = iter(script)
         self.is_closed = False
 
     async def __aiter__(self):
@@ -110,8 +112,15 @@ class Events(ReplayStream):
         self.is_closed = True
 
 
+class Held(NamedTuple):
+    """A script that is played when its gate opens."""
+
+    gate: asyncio.Event
+    script: Any
+
+
 class FakeAdapter:
-    """Plays one script a call: an error to raise at once, `HANG`, or what the answer consists of."""
+    """Plays one script a call: an error to raise at once, `HANG`, `Held`, or what the answer consists of."""
 
     def __init__(self, *scripts, relays=()):
         self._relays = frozenset(relays)
@@ -125,6 +134,9 @@ class FakeAdapter:
     async def _next(self, request, target):
         self.calls.append((request, target))
         script = self.scripts.popleft()
+        if isinstance(script, Held):
+            await script.gate.wait()
+            script = script.script
         if isinstance(script, ProviderError):
             raise script
         if script is HANG:
@@ -241,8 +253,14 @@ class Pipeline:
         self.tasks = TaskSupervisor()
         prices = PriceBook(Catalog({}), clock=self.clock)
         self.holds, estimator = Holds(clock=self.clock), Estimator()
+        self.drains = Drains(self.tasks.spawn, most=2)
         self.meter = Meter(
-            self.accounts, holds=self.holds, estimator=estimator, clock=self.clock, supervisor=self.tasks
+            self.accounts,
+            holds=self.holds,
+            estimator=estimator,
+            clock=self.clock,
+            supervisor=self.tasks,
+            drains=self.drains,
         )
         self.admit = Admit(
             self.accounts,
@@ -252,8 +270,8 @@ class Pipeline:
             estimator=estimator,
             clock=self.clock,
         )
-        dispatch = Dispatch(prices, self.clock)
-        self.call = compose([self.meter, self.admit], Routed(dispatch, self.clock, draw=lambda: 0.0))
+        self.dispatch = Dispatch(prices, self.clock)
+        self.call = compose([self.meter, self.admit], Routed(self.dispatch, self.clock, draw=lambda: 0.0))
 
     @property
     def events(self):
@@ -276,6 +294,7 @@ class Pipeline:
         price=PRICE,
         document=None,
         timeouts=None,
+        bills_on=False,
         **options,
     ):
         fields = {
@@ -285,7 +304,7 @@ class Pipeline:
         }
         fields |= document or {}
         targets = tuple(
-            self.target(adapter, f"p{position}", price, timeouts or Timeouts())
+            self.target(adapter, f"p{position}", price, timeouts or Timeouts(), bills_on=bills_on)
             for position, adapter in enumerate(adapters)
         )
         route = Route(
@@ -306,7 +325,7 @@ class Pipeline:
         made.options = Options(**options)
         return made
 
-    def target(self, adapter, provider, price, timeouts):
+    def target(self, adapter, provider, price, timeouts, *, bills_on=False):
         where = Target(provider=provider, model="up", base_url="http://x", timeouts=timeouts)
         return RouteTarget(
             provider=provider,
@@ -315,6 +334,7 @@ class Pipeline:
             whole_target=where,
             relays=adapter.relays(where),
             price=price,
+            bills_after_disconnect=bills_on,
         )
 
 
