@@ -109,7 +109,8 @@ async def check(gateway: GatewayProcess, provider: FakeProvider, plan: Shutdown)
         lengths = plan.lengths_s()
         for number, length_s in enumerate(lengths):
             tokens = int(length_s * 1_000 / PACE_MS)
-            provider.script(Script(output_tokens=tokens, chunk_delay_ms=PACE_MS), model=f"stream-{number}")
+            script = Script(output_tokens=tokens, ignores_output_cap=True, chunk_delay_ms=PACE_MS)
+            provider.script(script, model=f"stream-{number}")
         running = [
             asyncio.ensure_future(stream(gateway, caller.key, client, name=f"stream-{number}", length_s=length_s))
             for number, (length_s, client) in enumerate(zip(lengths, itertools.cycle(CLIENTS), strict=False))
