@@ -156,6 +156,8 @@ class InferenceEndpoint:
                 await self._refuse(context, exchange, downstream, error)
         finally:
             self._log(context, exchange, status=status, error=error)
+            # Its traceback holds this frame, and with it all that the request has read.
+            error = None
 
     # -- understanding ------------------------------------------------------------------------------------------------
 

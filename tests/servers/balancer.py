@@ -1,13 +1,14 @@
-"""A small TCP load balancer, as stands before several gateways: round robin over those that say that they are ready.
+"""What stands before servers: a TCP load balancer, round robin over those that say that they are ready, and TLS.
 
-Law: it knows nothing of HTTP but the probe, never retries what it has begun to pass on, and hides nothing else: a
-connection that a server breaks is broken for the client.
+Law: the balancer knows nothing of HTTP but the probe, and never retries what it has begun to pass on: a connection that
+a server breaks is broken for the client.
 """
 
 import asyncio
 import contextlib
+import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 _PROBE_EVERY_S = 0.1
@@ -56,9 +57,11 @@ class Balancer:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(_PROBE_WITHIN_S):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(b"GET /readyz HTTP/1.1\r\nhost: balancer\r\nconnection: close\r\n\r\n")
-                status = await reader.readline()
-                writer.close()
+                try:
+                    writer.write(b"GET /readyz HTTP/1.1\r\nhost: balancer\r\nconnection: close\r\n\r\n")
+                    status = await reader.readline()
+                finally:
+                    writer.transport.abort()
         if _READY in status:
             self.ready.add(port)
         else:
@@ -87,7 +90,19 @@ class Balancer:
         except OSError:
             writer.transport.abort()
             return
-        await asyncio.gather(_pass(reader, up_writer), _pass(up_reader, writer))
+        await join((reader, writer), (up_reader, up_writer))
+
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def join(one: Ends, other: Ends) -> None:
+    """Pass on what comes on either connection until one ends, and end the other like it."""
+    try:
+        await asyncio.gather(_pass(one[0], other[1]), _pass(other[0], one[1]))
+    finally:
+        for _, writer in (one, other):
+            writer.close()
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -102,17 +117,54 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @contextlib.contextmanager
-def balancer_in_thread(ports: Sequence[int]) -> Iterator[Balancer]:
-    """Run a balancer on a loop of its own."""
-    balancer = Balancer(ports)
+def loop_in_thread(name: str) -> Iterator[asyncio.AbstractEventLoop]:
+    """Run a loop in a thread of its own; at the end all that still runs on it is cancelled."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="balancer", daemon=True)
+    thread = threading.Thread(target=loop.run_forever, name=name, daemon=True)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(balancer.start(), loop).result(timeout=10)
-        yield balancer
+        yield loop
     finally:
-        asyncio.run_coroutine_threadsafe(balancer.aclose(), loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout=10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=10)
         loop.close()
+
+
+async def _cancel_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)
+
+
+@contextlib.contextmanager
+def balancer_in_thread(ports: Sequence[int]) -> Iterator[Balancer]:
+    """Run a balancer on a loop of its own."""
+    balancer = Balancer(ports)
+    with loop_in_thread("balancer") as loop:
+        asyncio.run_coroutine_threadsafe(balancer.start(), loop).result(timeout=10)
+        try:
+            yield balancer
+        finally:
+            asyncio.run_coroutine_threadsafe(balancer.aclose(), loop).result(timeout=10)
+
+
+@contextlib.contextmanager
+def tls_in_thread(port: int, contexts: Mapping[str, ssl.SSLContext]) -> Iterator[dict[str, int]]:
+    """Run a server for each context that ends TLS and passes on to `port`; yield their ports by the contexts' names."""
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await join((reader, writer), await asyncio.open_connection("127.0.0.1", port))
+
+    async def start() -> dict[str, asyncio.Server]:
+        return {name: await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls) for name, tls in contexts.items()}
+
+    with loop_in_thread("tls") as loop:
+        servers = asyncio.run_coroutine_threadsafe(start(), loop).result(timeout=10)
+        try:
+            yield {name: server.sockets[0].getsockname()[1] for name, server in servers.items()}
+        finally:
+            for server in servers.values():
+                loop.call_soon_threadsafe(server.close)
