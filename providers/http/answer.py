@@ -83,6 +83,7 @@ class Answer:
             size_bytes += len(piece)
             if size_bytes > limit_bytes:
                 self.close()
+                pieces.clear()  # or they would live as long as the error, whose traceback holds them
                 raise _too_large(limit_bytes)
             pieces.append(piece)
         return b"".join(pieces)

@@ -18,7 +18,7 @@ from servers.balancer import tls_in_thread
 from servers.certificates import Authority
 from servers.configs import FAKE_KEY, FAKE_KEY_NAME, PRICE
 from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
-from servers.process import free_port
+from servers.process import free_port, wait_until
 
 from providers.testing import FakeProvider, Script
 
@@ -264,11 +264,15 @@ def test_what_is_too_large_is_not_kept_in_memory(rows: GatewayProcess, fake_prov
     [pid] = rows.pids()
     with Caller(rows) as caller:
         caller.chat("bomb")
-        before_bytes = psutil.Process(pid).memory_info().rss
-        for _ in range(3):
+        process = psutil.Process(pid)
+        before_bytes = process.memory_info().rss
+        for _ in range(4):
             assert caller.chat("bomb").json()["error"]["code"] == LARGE
-        grown_bytes = psutil.Process(pid).memory_info().rss - before_bytes
-    assert grown_bytes < 10 * MIB
+        # The allocator may take a moment to give back what one answer had, but not what four had.
+        kept = []
+        assert wait_until(
+            lambda: kept.append(process.memory_info().rss - before_bytes) or kept[-1] < 10 * MIB, within_s=3
+        ), kept[::20]
 
 
 def test_a_redirect_is_not_followed(rows: GatewayProcess, fake_provider: FakeProvider):
