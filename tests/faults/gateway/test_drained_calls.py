@@ -1,10 +1,12 @@
 """Clients that leave calls which their provider bills whole: the rest is read for the usage, within bounds."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from faults.dialects.vendors import BEDROCK
 from outside.caller import Caller, user
@@ -55,6 +57,13 @@ def ask(*, stream: bool, model: str = "on", text: str = "hello big world") -> di
     return {"model": model, "messages": user(text), "stream": stream}
 
 
+def output_tokens(gateway: GatewayProcess) -> float:
+    """Return how many tokens the metrics have counted."""
+    exposed = httpx.get(f"{gateway.base_url}/metrics").text
+    samples = re.findall(r'^gateway_tokens_total\{[^}]*kind="output"[^}]*\} ([0-9.e+]+)$', exposed, re.MULTILINE)
+    return sum(map(float, samples))
+
+
 def wait_for(is_so, *, within_s: float = 5.0) -> None:
     deadline = time.monotonic() + within_s
     while not is_so():
@@ -63,14 +72,16 @@ def wait_for(is_so, *, within_s: float = 5.0) -> None:
 
 
 @pytest.mark.parametrize(("stream", "script"), [(True, SLOW), (False, WHOLE)], ids=["stream", "whole"])
-@pytest.mark.parametrize("limit", ["client", "deadline"])
+@pytest.mark.parametrize("limit", ["client", "deadline", "deadline of a repeatable"])
 def test_what_is_left_is_read_to_its_end(billed, fake_provider, stream, script, limit):
     fake_provider.script(script, model="on")
+    counted = output_tokens(billed)
     with Caller(billed) as caller:
         if limit == "client":
             caller.leave(ask(stream=stream), after_s=LEAVES_AFTER_S)
         else:
-            answer = caller.post(ask(stream=stream), x_gateway_timeout_s=str(LEAVES_AFTER_S))
+            key = {"idempotency_key": "once"} if limit == "deadline of a repeatable" else {}
+            answer = caller.post(ask(stream=stream), x_gateway_timeout_s=str(LEAVES_AFTER_S), **key)
             assert "upstream_timeout" in answer.text
             assert answer.status_code == (200 if stream else 504)
         entry = fake_provider.journal.last
@@ -82,6 +93,8 @@ def test_what_is_left_is_read_to_its_end(billed, fake_provider, stream, script, 
         assert (event["usage_source"], event["output_tokens"]) == ("provider", TOKENS)
         assert event["cost_nusd"] == cost_nusd(entry.prompt_tokens, TOKENS)
         assert event["duration_ms"] >= TOKENS * PACE_MS
+        wait_for(lambda: output_tokens(billed) > counted)
+        assert output_tokens(billed) == counted + TOKENS
 
 
 def test_of_some_vendors_it_is_known(billed, fake_provider):
