@@ -77,7 +77,7 @@ class Answer:
             if len(data) > limit_bytes:
                 raise _too_large(limit_bytes)
             return data
-        pieces = []
+        pieces: list[bytes] = []
         size_bytes = 0
         while piece := await self.read():
             size_bytes += len(piece)
