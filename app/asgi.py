@@ -61,7 +61,7 @@ class GatewayApplication:
     @property
     def inflight(self) -> int:
         """Requests that have begun and are not answered, and calls that go on although their clients have left."""
-        unattended = self._gateway.once.unattended if self._gateway is not None else 0
+        unattended = self._gateway.unattended if self._gateway is not None else 0
         return unattended + sum(state.inflight for state in self._states.values())
 
     async def start(self) -> None:

@@ -29,6 +29,7 @@ from app.kernel.errors import (
 from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
 from app.pipeline.exchange import Answer, Asked, Exchange, Operation
+from app.pipeline.exchange import Call as Waited
 from app.pipeline.mentions import find_mentions
 from app.pipeline.once import Repeatable
 from app.pipeline.options import read_options
@@ -153,6 +154,8 @@ class InferenceEndpoint:
                 await self._refuse(context, exchange, downstream, error)
         finally:
             self._log(context, exchange, status=status, error=error)
+            # Its traceback holds this frame, and with it all that the request has read.
+            error = None
 
     # -- understanding ------------------------------------------------------------------------------------------------
 
@@ -334,10 +337,15 @@ class InferenceEndpoint:
             error.code if error is not None else None,
             clock.monotonic_ns() - context.started_ns,
         )
-        if exchange is not None and exchange.call is not None:
-            exchange.call.then(lambda: self._gateway.tally.add(finished))
-        else:
+        self._hand_over(finished)
+
+    def _hand_over(self, finished: Finished, waited: Waited | None = None) -> None:
+        """Have a request counted when nothing of it is under way any more; `waited` is what ended just now."""
+        call = finished.exchange.call if finished.exchange is not None else None
+        if call is None or call is waited:
             self._gateway.tally.add(finished)
+        else:
+            call.then(lambda: self._hand_over(finished, call))
 
 
 def inference_handlers(wire: Wire, gateway: Gateway) -> list[Any]:

@@ -16,6 +16,7 @@ from app.kernel.errors import Unavailable
 from app.observability.logs import RequestLog
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
+from app.pipeline.drains import Drains
 from app.pipeline.exchange import Answer, Exchange, compose
 from app.pipeline.lanes import Lanes
 from app.pipeline.meter import Meter
@@ -62,12 +63,14 @@ class Gateway:
         self._listed: dict[str, list[str]] = {}
         self.routes = self._build(core.settings)
         books = self.books = Books(core)
+        self.drains = Drains(core.tasks.spawn)
         meter = Meter(
             books.accounts,
             holds=books.holds,
             estimator=books.estimator,
             clock=core.clock,
             supervisor=core.tasks,
+            drains=self.drains,
         )
         admit = Admit(
             books.accounts,
@@ -96,6 +99,11 @@ class Gateway:
     def stores_responses(self) -> bool:
         """Whether the operator lets responses be kept."""
         return self._configuration.privacy.store_responses
+
+    @property
+    def unattended(self) -> int:
+        """How many calls go on although none of their clients has stayed."""
+        return self.once.unattended + len(self.drains)
 
     async def answer(self, exchange: Exchange) -> Answer:
         """Answer a request that has been understood; raises `Unavailable` where nobody could take its usage down."""
@@ -146,6 +154,7 @@ class Gateway:
 
     async def aclose(self) -> None:
         """End the requests that are still open, close the transports, write what is in the log's buffer."""
+        self.drains.close()
         for request in tuple(self.open_requests):
             request.shut_down()
         with contextlib.suppress(TimeoutError):

@@ -34,6 +34,12 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     A vendor whose addresses belong to its customers is at all of them.
     """
 
+    @property
+    def bills_after_disconnect(self) -> bool:
+        """Whether a call that is cut is billed whole: as the operator says, else as the vendor is known to do."""
+        said = self.settings.bills_after_disconnect
+        return self.is_vendors_own and self.plugin.bills_after_disconnect if said is None else said
+
 
 def ca_files(settings: Settings, registry: Registry) -> dict[str, str]:
     """Return the files of authorities by base URL, for the transport."""
@@ -253,6 +259,7 @@ class RouteBuilder:
             lane_model=upstream,
             vendor=(provider.plugin.catalog or "") if provider.is_vendors_own else "",
             weight=weight,
+            bills_after_disconnect=provider.bills_after_disconnect,
             dedicated_to=provider.settings.dedicated_to,
             price=self._price(provider, upstream, public=public),
         )

@@ -11,6 +11,7 @@ from app.domain.prices import PriceBook, cost
 from app.kernel.clock import Clock
 from app.limits.estimate import guess_tokens
 from app.pipeline.bodies import RelayedBody, TranslatedBody
+from app.pipeline.drains import unbroken
 from app.pipeline.exchange import Answer, Attempt, Exchange, Operation, Outcome
 from app.pipeline.verdicts import Verdicts
 from app.routing.health import Lane
@@ -76,7 +77,11 @@ class Dispatch:
 
         What the answer says of itself is in the attempt, for the exchange to adopt.
         """
-        choice = attempt.choice
+        made = self._make(exchange, attempt.choice, attempt)
+        return await (unbroken(made, exchange) if attempt.choice.bills_after_disconnect else made)
+
+    async def _make(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:
+        """Make an attempt, and note how it ended if that was before its answer."""
         try:
             if _is_relayed(exchange, choice):
                 return await self._relay(exchange, choice, attempt)
@@ -84,7 +89,7 @@ class Dispatch:
         except ProviderError as error:
             if error.param is not None:
                 error.param = exchange.operation.vocabulary.path(error.param)
-            self.end_badly(exchange, attempt, error)
+            self.end_badly(exchange, attempt, error, is_billed=choice.bills_after_disconnect and _has_begun(error))
             raise
         except BaseException:
             self.cancel(exchange, attempt)
@@ -108,7 +113,7 @@ class Dispatch:
             target = choice.whole_target if operation.is_media else choice.target
             stream = await choice.adapter.relay(request, target)
             attempt.status = stream.status
-            body = RelayedBody(self, exchange, attempt, stream)
+            body = RelayedBody(self, exchange, attempt, stream, bills_on=choice.bills_after_disconnect)
             attempt.say_failure = None if operation.say_break is None else partial(body.fail, operation.say_break)
             await self._until_content(body, target, attempt)
             return Answer(live=body, content_type=_type_of(stream, operation, _STREAM_TYPES[exchange.asked.framing]))
@@ -147,7 +152,8 @@ class Dispatch:
             completion = await self._gather(exchange, attempt, stream)
             return Answer(body=renderer.whole(exchange, completion))
         exchange.say_failure = None
-        body = TranslatedBody(self, exchange, attempt, stream, renderer.stream(exchange))
+        bills_on = choice.bills_after_disconnect
+        body = TranslatedBody(self, exchange, attempt, stream, renderer.stream(exchange), bills_on=bills_on)
         attempt.say_failure = exchange.say_failure
         await self._until_content(body, target, attempt)
         return Answer(live=body, content_type=_STREAM_TYPES[exchange.asked.framing])
@@ -200,15 +206,26 @@ class Dispatch:
         if attempt.lane is not None:
             self._verdicts.went_well(attempt, attempt.lane, is_streamed=exchange.stream)
 
-    def end_badly(self, exchange: Exchange, attempt: Attempt, error: ProviderError, tokens_seen: int = 0) -> None:
-        """Note that an attempt failed; what was delivered before is estimated, what was not costs nothing."""
+    def end_badly(
+        self,
+        exchange: Exchange,
+        attempt: Attempt,
+        error: ProviderError,
+        tokens_seen: int = 0,
+        *,
+        is_billed: bool = False,
+    ) -> None:
+        """Note that an attempt failed; what was delivered before is estimated, what was not costs nothing.
+
+        Unless `is_billed`: then the prompt is charged in any case.
+        """
         if attempt.outcome is not None:
             return
         attempt.outcome = outcome_of(error)
         attempt.error_code = error.code
         attempt.status = error.status or attempt.status
         attempt.ended_ns = self._clock.monotonic_ns()
-        if tokens_seen:
+        if tokens_seen or is_billed:
             self._charge(exchange, attempt, None, tokens_seen)
         else:
             attempt.cost_nusd = 0
@@ -268,6 +285,11 @@ def _is_relayed(exchange: Exchange, choice: RouteTarget) -> bool:
     if exchange.is_kept and operation.stores not in relays:
         return False
     return not (operation.unseals and holds_seal(exchange.body))
+
+
+def _has_begun(error: ProviderError) -> bool:
+    """Whether a call was under way when it was given up for its slowness."""
+    return isinstance(error, ProviderTimedOut) and error.phase != "connect"
 
 
 def outcome_of(error: ProviderError) -> Outcome:

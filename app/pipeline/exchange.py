@@ -181,6 +181,23 @@ class Progress(Protocol):
         """Roughly how many output tokens were delivered."""
         ...
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether the provider bills what is still to come, whoever reads it."""
+        ...
+
+
+class Rest(Protocol):
+    """What is still to come of an upstream call that nobody waits for."""
+
+    async def read_out(self) -> None:
+        """Read it to its end, whatever that is. A cancelled call may be followed by `cut`."""
+        ...
+
+    async def cut(self) -> None:
+        """Let go of the upstream call; does nothing after its end."""
+        ...
+
 
 class Call(Protocol):
     """A call that goes on whatever its client does."""
@@ -203,7 +220,8 @@ class Exchange:
     the gateway has written out itself. `is_kept` is whether the client may come back to the answer; what the gateway
     keeps of it is `produced`, and it goes on from `previous_id` with `new_input`, where that was written out.
     `say_failure` ends a stream that breaks, where the words for that depend on what it has said already. `call` is what
-    answers it if that does not end with its client.
+    answers it if that does not end with its client. `unheard` are upstream calls that go on although nobody waits for
+    them.
     """
 
     __slots__ = (
@@ -242,6 +260,7 @@ class Exchange:
         "served",
         "started_ns",
         "text_bytes",
+        "unheard",
         "upstream_ns",
     )
 
@@ -289,6 +308,7 @@ class Exchange:
         self.served: Attempt | None = None
         self.is_settled = False
         self.call: Call | None = None
+        self.unheard: list[Rest] = []
         self.upstream_ns = 0
         self.overhead_ns = 0
         self._request_uuid: UUID | None = None

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from app.kernel.clock import Clock
 from app.pipeline.dispatch import Dispatch
+from app.pipeline.drains import cut_all
 from app.pipeline.exchange import Answer, Attempt, Exchange
 from app.pipeline.lanes import Lanes, Step
 from app.routing.rolling import Rolling
@@ -126,3 +127,6 @@ class _Race:
             if isinstance(ended, Answer) and ended.live is not None:
                 ended.live.close()
         self._running.clear()
+        if self._exchange.served is not None:
+            # Of calls that a vendor bills in any case, the loser's is not worth waiting for.
+            await cut_all(self._exchange)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import deque
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from msgspec import structs
@@ -23,6 +24,7 @@ from app.limits.policy import BudgetRule, Policy, Rule
 from app.limits.store_time import StoreTime
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
+from app.pipeline.drains import Drains
 from app.pipeline.exchange import Asked, Exchange, compose
 from app.pipeline.lanes import Lanes
 from app.pipeline.meter import Meter
@@ -98,7 +100,7 @@ class Events(ReplayStream):
 
     def __init__(self, script):
         super().__init__(())
-        self.script = script
+        self.script = iter(script)
         self.is_closed = False
 
     async def __aiter__(self):
@@ -113,8 +115,15 @@ class Events(ReplayStream):
         self.is_closed = True
 
 
+class Held(NamedTuple):
+    """A script that is played when its gate opens."""
+
+    gate: asyncio.Event
+    script: Any
+
+
 class FakeAdapter:
-    """Plays one script a call: an error to raise at once, `HANG`, or what the answer consists of."""
+    """Plays one script a call: an error to raise at once, `HANG`, `Held`, or what the answer consists of."""
 
     def __init__(self, *scripts, relays=()):
         self._relays = frozenset(relays)
@@ -128,6 +137,9 @@ class FakeAdapter:
     async def _next(self, request, target):
         self.calls.append((request, target))
         script = self.scripts.popleft()
+        if isinstance(script, Held):
+            await script.gate.wait()
+            script = script.script
         if isinstance(script, ProviderError):
             raise script
         if script is HANG:
@@ -244,8 +256,14 @@ class Pipeline:
         self.tasks = TaskSupervisor()
         prices = PriceBook(Catalog({}), clock=self.clock)
         self.holds, estimator = Holds(clock=self.clock), Estimator()
+        self.drains = Drains(self.tasks.spawn, most=2)
         self.meter = Meter(
-            self.accounts, holds=self.holds, estimator=estimator, clock=self.clock, supervisor=self.tasks
+            self.accounts,
+            holds=self.holds,
+            estimator=estimator,
+            clock=self.clock,
+            supervisor=self.tasks,
+            drains=self.drains,
         )
         self.admit = Admit(
             self.accounts,
@@ -258,15 +276,20 @@ class Pipeline:
         self.health = Health()
         self.changed = []
         self.verdicts = Verdicts(self.health, clock=self.clock, changed=self.changed.append)
-        dispatch = Dispatch(prices, self.clock, verdicts=self.verdicts)
+        self.dispatch = Dispatch(prices, self.clock, verdicts=self.verdicts)
         self.tried = []
         lanes = Lanes(self.health, prices=prices, clock=self.clock, trying=self.tried.append, draw=lambda: 0.0)
-        self.routed = Routed(dispatch, lanes=lanes, clock=self.clock, draw=lambda: 0.0)
+        self.routed = Routed(self.dispatch, lanes=lanes, clock=self.clock, draw=lambda: 0.0)
         self.call = compose([self.meter, self.admit], self.routed)
 
     @property
     def events(self):
         return self.accounts.events
+
+    async def attempt(self, exchange, choice):
+        """Call one target, past all that chooses."""
+        attempt = self.dispatch.begin(exchange, choice, self.health.lane(choice.provider, choice.lane_model))
+        return await self.dispatch.open(exchange, attempt)
 
     async def settled(self):
         """Wait for supervised work and return the events."""
@@ -286,6 +309,7 @@ class Pipeline:
         document=None,
         timeouts=None,
         route=None,
+        bills_on=False,
         **options,
     ):
         fields = {
@@ -295,7 +319,7 @@ class Pipeline:
         }
         fields |= document or {}
         targets = tuple(
-            self.target(adapter, f"p{position}", price, timeouts or Timeouts())
+            self.target(adapter, f"p{position}", price, timeouts or Timeouts(), bills_on=bills_on)
             for position, adapter in enumerate(adapters)
         )
         found = Route(
@@ -316,7 +340,7 @@ class Pipeline:
         made.options = Options(**options)
         return made
 
-    def target(self, adapter, provider, price, timeouts):
+    def target(self, adapter, provider, price, timeouts, *, bills_on=False):
         where = Target(provider=provider, model="up", base_url="http://x", timeouts=timeouts)
         return RouteTarget(
             provider=provider,
@@ -326,6 +350,7 @@ class Pipeline:
             relays=adapter.relays(where),
             lane_model=where.model,
             price=price,
+            bills_after_disconnect=bills_on,
         )
 
 
