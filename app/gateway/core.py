@@ -103,7 +103,14 @@ class Core:
             clock=clock,
         )
         self.health = Health()
-        self.board = Board(self.health, signals=self.stores.signals, tasks=self.tasks, metrics=metrics, clock=clock)
+        self.board = Board(
+            self.health,
+            signals=self.stores.signals,
+            tasks=self.tasks,
+            metrics=metrics,
+            clock=clock,
+            speaks=serves_inference,
+        )
         self._reconciler = Reconciler(
             self.stores.accounts,
             self.database,
@@ -142,6 +149,7 @@ class Core:
     def reload(self, settings: Settings) -> None:
         """Say from now on that these settings hold."""
         self.settings = settings
+        self.board.let_all_in()
 
     async def aclose(self) -> None:
         """Settle, flush the ledger, close."""
