@@ -273,6 +273,8 @@ class Core:
     async def _watch_stores(self) -> None:
         state_up = self.metrics.number(STORE_UP, "state")
         database_up = self.metrics.number(STORE_UP, "database")
+        state_up.set(1.0)
+        database_up.set(1.0)
         while True:
             self._is_store_up = await self.stores.ping()
             self._is_skewed = await self._is_clock_skewed()

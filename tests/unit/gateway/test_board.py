@@ -270,7 +270,7 @@ GOOD = ["another", "p", "m", 1, "state", 4_000, 0, 0]
         msgspec.msgpack.encode([*GOOD[:4], "better", 4000, 0, 0]),
         msgspec.msgpack.encode([*GOOD[:3], -1, "state", 4000, 0, 0]),
         msgspec.msgpack.encode([*GOOD[:5], -4000, 0, 0]),
-        msgspec.msgpack.encode([*GOOD[:5], 10 ** 15, 0, 0]),
+        msgspec.msgpack.encode([*GOOD[:5], 10**15, 0, 0]),
         msgspec.msgpack.encode([*GOOD[:5], 1.5, 0, 0]),
     ],
 )
