@@ -230,7 +230,7 @@ class Dispatch:
             usage = msgspec.structs.replace(usage, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)
         self._charge(exchange, attempt, usage, tokens_seen)
         if attempt.lane is not None:
-            self._verdicts.was_left(attempt, attempt.lane, is_expired=exchange.is_expired)
+            self._verdicts.was_left(attempt.lane)
 
     def _charge(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
         """Note what an attempt used, estimated where the provider did not say or said nonsense, and what that costs.

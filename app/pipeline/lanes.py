@@ -128,12 +128,12 @@ class Lanes:
         return min(lanes, key=lambda lane: _objections(lane, now_ns))
 
     def next_step(
-        self, order: Sequence[RouteTarget], turn: int, *, called: set[str], is_retry: bool
+        self, order: Sequence[RouteTarget], turn: int, *, called: set[str], is_retry: bool, leaves_alone: bool
     ) -> tuple[int, Step] | None:
         """Return the next lane from a turn on, and whose turn it is; nothing if nobody may be asked now.
 
-        Left out is who asked to be left alone for longer than anybody waits, and a provider that was asked already and
-        may not be asked again. A route whose every credential is refused is tried all the same.
+        Left out is a provider that was asked already and may not be asked again, and, if it `leaves_alone`, who asked
+        to be left alone for longer than anybody waits. A route whose every credential is refused is tried all the same.
         """
         now_ns = self._clock.monotonic_ns()
         patience_s = LONGEST_PAUSE_S if is_retry else 0.0
@@ -144,7 +144,7 @@ class Lanes:
                 continue
             lane = self._best_lane(target, now_ns)
             cooled_s = lane.cooled_s(now_ns)
-            if lane.is_locked_out(now_ns) or cooled_s > patience_s:
+            if leaves_alone and (lane.is_locked_out(now_ns) or cooled_s > patience_s):
                 if fallback is None and not cooled_s and not is_retry:
                     fallback = turn + offset, self._step(target, lane)
                 continue

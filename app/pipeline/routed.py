@@ -81,11 +81,16 @@ class Routed:
     async def _serve(self, exchange: Exchange, route: Route) -> Answer:
         """Answer from a route's targets: one attempt and its retries, in the balancer's order, wrapping."""
         order = self.lanes.order(exchange, route)
+        others = sum(max(1, len(target.credentials)) for target in order) - 1
         turn = extra = 0
         called: set[str] = set()
         failure: ProviderError | None = None
         last: Step | None = None
-        while (found := self.lanes.next_step(order, turn, called=called, is_retry=last is not None)) is not None:
+        while (
+            found := self.lanes.next_step(
+                order, turn, called=called, is_retry=last is not None, leaves_alone=route.breaker
+            )
+        ) is not None:
             turn, step = found
             if failure is not None and last is not None:
                 await self._pause(exchange, step, last=last, failure=failure, extra=extra - 1)
@@ -95,7 +100,9 @@ class Routed:
             except ProviderError as error:
                 failure, last = error, step
             # That a credential is refused takes it out; finding that out is nobody's turn while there is another.
-            if not isinstance(failure, CredentialRefused) or len(order) == len(step.choice.credentials) == 1:
+            if isinstance(failure, CredentialRefused) and others:
+                others -= 1
+            else:
                 extra += 1
             if extra > route.retries or not failure.retryable:
                 break

@@ -61,14 +61,10 @@ class Verdicts:
             _LOG.warning("%s keeps failing (%s): its breaker is open", lane.name, attempt.error_code)
             self._changed(lane)
 
-    def was_left(self, attempt: Attempt, lane: Lane, *, is_expired: bool) -> None:
-        """Note an attempt that nobody waited for any longer: of a provider's doing only if time ran out before it."""
-        now_ns = self._clock.monotonic_ns()
+    def was_left(self, lane: Lane) -> None:
+        """Note an attempt that nobody waited for any longer: callers choose their patience, so it proves nothing."""
         lane.end()
         lane.breaker.end_try()
-        if is_expired and attempt.first_ns is None and _opens(attempt, lane, now_ns):
-            _LOG.warning("%s does not answer in time: its breaker is open", lane.name)
-            self._changed(lane)
 
     def _cool(self, lane: Lane, error: ProviderError, now_ns: int) -> None:
         lane.breaker.end_try()
@@ -80,7 +76,7 @@ class Verdicts:
     def _lock_out(self, lane: Lane, error: ProviderError, now_ns: int) -> None:
         lane.breaker.end_try()
         if not lane.is_locked_out(now_ns):
-            _LOG.error("%s refuses its credential (%s): it is taken out", lane.name, error.status)
+            _LOG.warning("%s refuses its credential (%s): it is taken out", lane.name, error.status)
         for each in self._health.lock_out(lane, now_ns, is_everywhere=error.status == _UNKNOWN_STATUS):
             self._changed(each)
 

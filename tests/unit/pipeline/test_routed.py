@@ -371,3 +371,11 @@ async def test_no_lane_counts_a_call_that_has_ended(pipeline):
     streamed.live.close()
     await pipeline.settled()
     assert pipeline.health.lane("p0", "up").inflight == 0
+
+
+async def test_a_route_without_a_breaker_leaves_nobody_alone(pipeline):
+    for failure in (ProviderRateLimited(status=429, retry_after_s=30.0), CredentialRefused(status=401), *[BROKEN] * 6):
+        adapter = relaying(failure)
+        exchange = pipeline.exchange(CHAT, adapter, retries=0, route={"breaker": False})
+        await asyncio.gather(pipeline.call(exchange), return_exceptions=True)
+        assert len(adapter.calls) == 1
