@@ -26,6 +26,15 @@ class Demands:
         self._prices = prices
         self._estimator = estimator
 
+    @staticmethod
+    def cap_of(exchange: Exchange, plan: Plan) -> int:
+        """Return the output that is allowed for, in tokens of each answer, before any budget has its say."""
+        cap = asked_cap(exchange) or DEFAULT_OUTPUT_CAP
+        for other in (plan.policy.output_cap, exchange.output_cap):
+            if other is not None and other < cap:
+                cap = other
+        return cap
+
     def of(self, exchange: Exchange, plan: Plan) -> Demand:
         """Return what a request asks for; raises `InvalidRequest` where a budget could not bound it."""
         asked = asked_cap(exchange)
@@ -33,10 +42,7 @@ class Demands:
         prompt, label = exchange.measured(), exchange.route.label
         tokens_in = self._estimator.input_tokens(label, prompt)
         choices = operation.vocabulary.asked_choices(document) if operation.generates else 0
-        cap = asked or DEFAULT_OUTPUT_CAP
-        for other in (plan.policy.output_cap, exchange.output_cap):
-            if other is not None and other < cap:
-                cap = other
+        cap = self.cap_of(exchange, plan)
         guessed = min(asked or self._estimator.output_tokens(label), cap) * choices
         name = exchange.route.name
         if not plan.counts_money:
