@@ -21,7 +21,7 @@ _MOST_NAME_CHARS = 64
 _MOST_VALUES = 64
 """How many parts, or values inside them, are looked at."""
 _INSTRUCTIONS = ("instructions", "system", "systemInstruction", "system_instruction")
-_SYSTEM_ROLES = frozenset({"system", "developer"})
+_SYSTEM_ROLES = ("system", "developer")  # a client may send what has no hash
 _MOVES = "cache_control"
 """A mark that clients of Anthropic move on as a conversation grows."""
 
