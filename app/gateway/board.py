@@ -1,12 +1,15 @@
 """What workers tell each other of lanes: who is broken, full or locked out, and who tries whether it is well again.
 
-Law: hints, not truth. Each worker judges by its own calls as well; a hint that is lost is told again while it holds.
+Law: hints, not truth. Each worker judges by its own calls as well; a hint that is lost is told again while it holds,
+by whoever found it out, or by another if that one is silent.
 """
 
 import asyncio
 import logging
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import Clock
@@ -18,22 +21,37 @@ from app.stores.protocols import Signals, Unsubscribe
 
 TOPIC = "lanes"
 _AGAIN_S = 2.0
-_NS_PER_MS = 1_000_000
+_TAKEN_OVER_S = 3 * _AGAIN_S
+"""After so long a silence another worker tells what it heard: whoever found it out may be dead."""
+_FORGOTTEN_S = 5 * _AGAIN_S
+"""After so long a silence a process that makes no calls takes it that all is well: nobody says otherwise."""
+_DEAF_S = 5.0
+"""How long after a reload nobody is believed that a credential is refused: others may not have reloaded yet."""
+_NS_PER_MS, _NS_PER_S = 1_000_000, 1_000_000_000
 _STATES = {"closed": 0.0, "half_open": 1.0, "open": 2.0}
 _LOG = logging.getLogger("gateway.routing")
 
 
+Ms = Annotated[int, Meta(ge=0, le=86_400_000)]
+Says = Literal["state", "closed", "trying"]
+"""What a word is for: how a lane fares, that its breaker has closed, or that a call tries whether it is well again."""
+
+
 class _Word(msgspec.Struct, array_like=True, frozen=True):
-    """How a lane fares, by one process. Times are milliseconds from now; `open_ms` of none is a closed breaker."""
+    """How a lane fares, by one process. Times are milliseconds from now.
+
+    `open_ms` is 0 where a breaker may be tried again; absent, it says nothing of the breaker, for that one which is
+    closed here may be open elsewhere is no contradiction.
+    """
 
     process: str
     provider: str
     model: str
-    credential: int
-    open_ms: int | None
-    cooled_ms: int
-    locked_out_ms: int
-    is_trying: bool
+    credential: Annotated[int, Meta(ge=0, le=1_000)]
+    says: Says
+    open_ms: Ms | None
+    cooled_ms: Ms
+    locked_out_ms: Ms
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -44,15 +62,27 @@ class Board:
     """Tells and hears. One for each process, also for one that makes no calls and only shows what it hears."""
 
     def __init__(
-        self, health: Health, *, signals: Signals, tasks: TaskSupervisor, metrics: Metrics, clock: Clock
+        self,
+        health: Health,
+        *,
+        signals: Signals,
+        tasks: TaskSupervisor,
+        metrics: Metrics,
+        clock: Clock,
+        speaks: bool = True,
     ) -> None:
+        """Make one; `speaks` is whether this process makes calls, so that it can say how they went."""
         self._health = health
         self._signals = signals
         self._tasks = tasks
         self._metrics = metrics
         self._clock = clock
+        self._speaks = speaks
         self._process = uuid7_text()
         self._mine: set[Lane] = set()
+        self._open: set[Lane] = set()
+        self._heard_ns: dict[Lane, int] = {}
+        self._deaf_until_ns = 0
         self._unsubscribe: Unsubscribe | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -72,17 +102,31 @@ class Board:
     def changed(self, lane: Lane) -> None:
         """Tell the others how a lane fares now."""
         self._mine.add(lane)
-        self._show(lane)
-        self._tasks.spawn(self._publish(self._word_of(lane, is_trying=False)))
+        has_closed = lane in self._open and not lane.breaker.open_until_ns
+        self._note(lane)
+        self._tasks.spawn(self._publish(self._word_of(lane, says="closed" if has_closed else "state")))
 
     def trying(self, lane: Lane) -> None:
         """Tell the others that a call finds out whether a lane is well again."""
-        self._tasks.spawn(self._publish(self._word_of(lane, is_trying=True)))
+        self._tasks.spawn(self._publish(self._word_of(lane, says="trying")))
+
+    def let_all_in(self) -> None:
+        """Let every credential in: they may have been changed. For a while nobody is believed who knows the old."""
+        self._health.let_all_in()
+        self._deaf_until_ns = self._clock.monotonic_ns() + int(_DEAF_S * _NS_PER_S)
 
     def show(self) -> None:
         """Bring the metric up to date."""
         for lane in self._health:
             self._show(lane)
+
+    def _note(self, lane: Lane) -> None:
+        """Keep whether its breaker is open, so that its closing is noticed, and show it."""
+        if lane.breaker.open_until_ns:
+            self._open.add(lane)
+        else:
+            self._open.discard(lane)
+        self._show(lane)
 
     def _show(self, lane: Lane) -> None:
         provider, model, credential = lane.name
@@ -91,15 +135,15 @@ class Board:
 
     # -- telling ------------------------------------------------------------------------------------------------------
 
-    def _word_of(self, lane: Lane, *, is_trying: bool) -> _Word:
+    def _word_of(self, lane: Lane, *, says: Says) -> _Word:
         now_ns, breaker = self._clock.monotonic_ns(), lane.breaker
         return _Word(
             self._process,
             *lane.name,
+            says=says,
             open_ms=max(0, breaker.open_until_ns - now_ns) // _NS_PER_MS if breaker.open_until_ns else None,
             cooled_ms=max(0, lane.closed_until_ns - now_ns) // _NS_PER_MS,
             locked_out_ms=max(0, lane.locked_out_until_ns - now_ns) // _NS_PER_MS,
-            is_trying=is_trying,
         )
 
     async def _publish(self, word: _Word) -> None:
@@ -109,16 +153,31 @@ class Board:
             _LOG.debug("the others are not told of %s/%s", word.provider, word.model)
 
     async def _repeat(self) -> None:
-        """Tell again what still holds: whoever came later, or missed it, hears it then."""
         while True:
             await asyncio.sleep(_AGAIN_S)
-            now_ns = self._clock.monotonic_ns()
-            for lane in tuple(self._mine):
-                if lane.is_well(now_ns):
-                    self._mine.discard(lane)
-                else:
-                    await self._publish(self._word_of(lane, is_trying=False))
-            self.show()
+            await self.repeat()
+
+    async def repeat(self) -> None:
+        """Tell again what still holds: whoever came later, or missed it, hears it then."""
+        now_ns = self._clock.monotonic_ns()
+        for lane in self._health:
+            if lane.is_well(now_ns):
+                self._mine.discard(lane)
+                self._heard_ns.pop(lane, None)
+            elif self._is_to_tell(lane, now_ns):
+                self._mine.add(lane)
+                await self._publish(self._word_of(lane, says="state"))
+            elif not self._speaks and self._silent_s(lane, now_ns) > _FORGOTTEN_S:
+                lane.breaker.close()
+                self._open.discard(lane)
+        self.show()
+
+    def _is_to_tell(self, lane: Lane, now_ns: int) -> bool:
+        return self._speaks and (lane in self._mine or self._silent_s(lane, now_ns) > _TAKEN_OVER_S)
+
+    def _silent_s(self, lane: Lane, now_ns: int) -> float:
+        """Return for how many seconds nobody else has said anything of a lane."""
+        return (now_ns - self._heard_ns.setdefault(lane, now_ns)) / _NS_PER_S
 
     # -- hearing ------------------------------------------------------------------------------------------------------
 
@@ -131,12 +190,14 @@ class Board:
         if word.process == self._process:
             return
         lane, now_ns = self._health.lane(word.provider, word.model, word.credential), self._clock.monotonic_ns()
-        if word.is_trying:
-            lane.breaker.begin_try(now_ns)
-        elif word.open_ms is None:
+        self._heard_ns[lane] = now_ns
+        if word.says == "closed":
             lane.breaker.close()
-        elif word.open_ms:
-            lane.breaker.open(now_ns + word.open_ms * _NS_PER_MS)
+        elif word.open_ms is not None:
+            lane.breaker.told_open(now_ns + word.open_ms * _NS_PER_MS, now_ns)
+        if word.says == "trying":
+            lane.breaker.begin_try(now_ns)
         lane.cool(now_ns + word.cooled_ms * _NS_PER_MS)
-        lane.locked_out_until_ns = max(lane.locked_out_until_ns, now_ns + word.locked_out_ms * _NS_PER_MS)
-        self._show(lane)
+        if now_ns >= self._deaf_until_ns:
+            lane.told_locked_out(now_ns + word.locked_out_ms * _NS_PER_MS)
+        self._note(lane)

@@ -103,7 +103,14 @@ class Core:
             clock=clock,
         )
         self.health = Health()
-        self.board = Board(self.health, signals=self.stores.signals, tasks=self.tasks, metrics=metrics, clock=clock)
+        self.board = Board(
+            self.health,
+            signals=self.stores.signals,
+            tasks=self.tasks,
+            metrics=metrics,
+            clock=clock,
+            speaks=serves_inference,
+        )
         self._reconciler = Reconciler(
             self.stores.accounts,
             self.database,
@@ -142,6 +149,7 @@ class Core:
     def reload(self, settings: Settings) -> None:
         """Say from now on that these settings hold."""
         self.settings = settings
+        self.board.let_all_in()
 
     async def aclose(self) -> None:
         """Settle, flush the ledger, close."""
@@ -265,6 +273,8 @@ class Core:
     async def _watch_stores(self) -> None:
         state_up = self.metrics.number(STORE_UP, "state")
         database_up = self.metrics.number(STORE_UP, "database")
+        state_up.set(1.0)
+        database_up.set(1.0)
         while True:
             self._is_store_up = await self.stores.ping()
             self._is_skewed = await self._is_clock_skewed()

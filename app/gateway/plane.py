@@ -119,7 +119,6 @@ class Gateway:
         self.body_limit_bytes = settings.body_limit_bytes
         self.request_log.is_enabled = _logs_requests(settings)
         self.books.policies.replace(settings)
-        self.core.health.let_all_in()
 
     def _build(self, settings: Settings) -> RouteTable:
         """Return the routes of a configuration; the transport stays unless the authorities to trust have changed."""

@@ -42,7 +42,7 @@ class Verdicts:
         else:
             lane.whole.add(ended_ns - attempt.started_ns, now_ns)
         lane.let_in()
-        if lane.breaker.succeeded(now_ns):
+        if lane.breaker.succeeded(now_ns, began_ns=attempt.started_ns):
             _LOG.warning("%s answers again: its breaker is closed", lane.name)
             self._changed(lane)
 
@@ -55,9 +55,9 @@ class Verdicts:
         elif isinstance(error, CredentialRefused):
             self._lock_out(lane, error, now_ns)
         elif isinstance(error, RequestRefused):
-            if lane.breaker.succeeded(now_ns):
+            if lane.breaker.succeeded(now_ns, began_ns=attempt.started_ns):
                 self._changed(lane)
-        elif lane.breaker.failed(now_ns):
+        elif _opens(attempt, lane, now_ns):
             _LOG.warning("%s keeps failing (%s): its breaker is open", lane.name, attempt.error_code)
             self._changed(lane)
 
@@ -77,5 +77,13 @@ class Verdicts:
         lane.breaker.end_try()
         if not lane.is_locked_out(now_ns):
             _LOG.warning("%s refuses its credential (%s): it is taken out", lane.name, error.status)
-        self._health.lock_out(lane, now_ns, is_everywhere=error.status == _UNKNOWN_STATUS)
-        self._changed(lane)
+        for each in self._health.lock_out(lane, now_ns, is_everywhere=error.status == _UNKNOWN_STATUS):
+            self._changed(each)
+
+
+def _opens(attempt: Attempt, lane: Lane, now_ns: int) -> bool:
+    """Note a failure; returns whether it has opened the breaker. Models without one open none, for others either."""
+    if not attempt.route.breaker:
+        lane.breaker.end_try()
+        return False
+    return lane.breaker.failed(now_ns, began_ns=attempt.started_ns)

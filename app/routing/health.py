@@ -120,9 +120,18 @@ class Lane:
         self.closed_until_ns = max(self.closed_until_ns, until_ns)
 
     def lock_out(self, now_ns: int) -> None:
-        """Take its credential out: its provider refuses it. It is tried again now and then, ever more rarely."""
+        """Take its credential out: its provider refuses it. It is tried again now and then, ever more rarely.
+
+        That calls which were under way meanwhile are refused as well is the same finding, not another.
+        """
+        if self.is_locked_out(now_ns):
+            return
         self.locked_out_until_ns = now_ns + self.locked_out_s * _NS_PER_S
         self.locked_out_s = min(self.locked_out_s * 2, _LONGEST_LOCKED_OUT_S)
+
+    def told_locked_out(self, until_ns: int) -> None:
+        """Take its credential out until a moment, because another worker says so."""
+        self.locked_out_until_ns = max(self.locked_out_until_ns, until_ns)
 
     def let_in(self) -> None:
         """Note that its credential was taken."""
@@ -173,12 +182,17 @@ class Health:
             found = self._budgets[provider] = RetryBudget()
         return found
 
-    def lock_out(self, lane: Lane, now_ns: int, *, is_everywhere: bool) -> None:
-        """Take a lane's credential out; for all models if its provider does not know it at all."""
+    def lock_out(self, lane: Lane, now_ns: int, *, is_everywhere: bool) -> list[Lane]:
+        """Take a lane's credential out, for all models if its provider does not know it at all; returns those lanes."""
         provider, _, credential = lane.name
-        for each in self._lanes.values() if is_everywhere else (lane,):
-            if each.name.provider == provider and each.name.credential == credential:
-                each.lock_out(now_ns)
+        found = [
+            each
+            for each in (self._lanes.values() if is_everywhere else (lane,))
+            if each.name.provider == provider and each.name.credential == credential
+        ]
+        for each in found:
+            each.lock_out(now_ns)
+        return found
 
     def let_all_in(self) -> None:
         """Let every credential in: they may have been changed."""

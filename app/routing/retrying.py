@@ -7,7 +7,7 @@ that this is bounded: by a tenth of the calls to it, or ten within ten seconds w
 from app.routing.rolling import Rolling
 
 FLOOR = 10
-SHARE = 0.1
+ONE_IN = 10
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 _SPREAD = 0.1
@@ -28,7 +28,7 @@ class RetryBudget:
 
     def may_retry(self, now_ns: int) -> bool:
         """Whether the provider may be asked again now."""
-        return self._retries.total(now_ns) < max(FLOOR, self._calls.total(now_ns) * SHARE)
+        return self._retries.total(now_ns) < max(FLOOR, self._calls.total(now_ns) // ONE_IN)
 
     def retried(self, now_ns: int) -> None:
         """Note that it was."""

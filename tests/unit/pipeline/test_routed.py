@@ -187,6 +187,21 @@ async def test_the_last_target_is_never_left_alone(pipeline):
     assert len(adapter.calls) == 1
 
 
+async def test_a_model_without_a_breaker_opens_none_and_may_close_one(pipeline):
+    lane, off = pipeline.health.lane("p0", "up"), {"breaker": False}
+    for _ in range(6):
+        with pytest.raises(UpstreamFailed):
+            await pipeline.call(pipeline.exchange(CHAT, relaying(BROKEN), retries=0, route=off))
+    assert not pipeline.changed
+    for _ in range(5):
+        with pytest.raises(UpstreamFailed):
+            await pipeline.call(pipeline.exchange(CHAT, relaying(BROKEN), retries=0))
+    assert pipeline.changed == [lane]
+    await pipeline.call(pipeline.exchange(CHAT, relaying([WHOLE]), route=off))
+    assert pipeline.changed == [lane, lane]
+    assert lane.breaker.state(pipeline.clock.monotonic_ns()) == "closed"
+
+
 async def test_what_callers_do_wrong_opens_no_breaker(pipeline):
     for _ in range(30):
         with pytest.raises(UpstreamRefused):
