@@ -25,6 +25,7 @@ from app.api.openai.paths import CHAT_WIRE
 from app.api.probes import probe_handlers
 from app.api.wires import WIRES
 from app.gateway import Core, Gateway
+from app.gateway.checkup import Checkup
 from app.kernel.clock import SystemClock
 from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from app.middleware.context import ContextRing, PlaneState
@@ -63,7 +64,7 @@ class GatewayApplication:
     @property
     def inflight(self) -> int:
         """Requests that have begun and are not answered, and calls that go on although their clients have left."""
-        unattended = self._gateway.once.unattended if self._gateway is not None else 0
+        unattended = self._gateway.unattended if self._gateway is not None else 0
         return unattended + sum(state.inflight for state in self._states.values())
 
     async def start(self) -> None:
@@ -139,16 +140,22 @@ class GatewayApplication:
     def _administration(self) -> Litestar:
         services = self._core.services
         authenticate = self._core.admin_authenticate
+        examine = Checkup(self._core, makes_calls=self._gateway is not None)
 
         @functools.cache
         def document() -> bytes:
             described = Litestar(
-                [admin_router(services, authenticate=authenticate)], openapi_config=admin_openapi(release())
+                [admin_router(services, authenticate=authenticate, examine=examine)],
+                openapi_config=admin_openapi(release()),
             )
             return msgspec.json.encode(described.openapi_schema.to_schema())
 
         return Litestar(
-            [admin_router(services, authenticate=authenticate), *self._probes(ADMIN), *docs_handlers(document)],
+            [
+                admin_router(services, authenticate=authenticate, examine=examine),
+                *self._probes(ADMIN),
+                *docs_handlers(document),
+            ],
             openapi_config=None,
             logging_config=None,
             exception_handlers=EXCEPTION_HANDLERS,

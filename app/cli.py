@@ -305,6 +305,37 @@ def usage(*, config: Path | None, is_json: bool, **options: Any) -> None:
     _say(command.as_json(report) if is_json else command.as_table(report))
 
 
+@cli.command(
+    epilog=_examples(
+        "llm-gateway explain --model gpt-4o-mini",
+        "llm-gateway explain --model gpt-4o-mini --key 0123456789 --input-tokens 20000 --max-tokens 500",
+        "llm-gateway explain --model gpt-4o-mini --key env:MY_GATEWAY_KEY --json",
+    )
+)
+@_config
+@click.option("--model", required=True, help="The public name of a model, or provider/model.")
+@click.option("--key", help="An inference key: its id, its public id, the key itself, or env:NAME. Default: nobody's.")
+@click.option(
+    "--input-tokens", type=click.IntRange(1, 10_000_000), default=1_000, show_default=True, help="Of the example."
+)
+@click.option("--max-tokens", type=click.IntRange(1, 10_000_000), help="What the example asks for. Default: nothing.")
+@click.option("--stream/--no-stream", default=True, show_default=True, help="Whether it wants a stream.")
+@click.option("--session", metavar="NAME", help="Its x-gateway-session, for models with `sticky: session`.")
+@click.option("--json", "is_json", is_flag=True, help="Print the explanation as JSON.")
+def explain(*, config: Path | None, key: str | None, is_json: bool, **options: Any) -> None:
+    """Show how a request would be admitted, routed and priced.
+
+    It reads the settings, the database and, if there is one, Redis, as a worker would, holds nothing and calls nobody.
+    Without a key, nothing binds the request. The order of targets is that of one draw: another may come out otherwise.
+    A request that would be refused is an answer too: the exit code is 0.
+    """
+    from app.api.explaining import Example  # noqa: PLC0415 - as below
+    from app.commands import explain as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    explanation = command.run(config, example=Example(**options), key=key)
+    _say(command.as_json(explanation) if is_json else command.as_text(explanation))
+
+
 @cli.command(epilog=_examples("llm-gateway openapi --plane gateway > openapi.json"))
 @click.option("--plane", type=click.Choice(["gateway", "admin"]), required=True, help="Which API to describe.")
 def openapi(*, plane: str) -> None:

@@ -62,8 +62,9 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `base_url` has no trailing slash; it is absent where it belongs to the customer, and `base_url_example` shows its
     form. `keys` are the environment variables in which the vendor's own tools look for the key, the usual one first.
     `prices` names the price source. `serves` are the beginnings of the names of the models that it serves without being
-    asked for, where those are not all of the source; empty where customers name their own deployments. `source` is the
-    vendor's page that the row was read from, in the month `read`.
+    asked for, where those are not all of the source; empty where customers name their own deployments.
+    `bills_after_disconnect` is whether the vendor finishes, and bills, an answer whose connection was cut. `source` is
+    the vendor's page that the row was read from, in the month `read`.
     """
 
     display: str
@@ -75,6 +76,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     keys: tuple[str, ...] = ()
     prices: str | None = None
     serves: tuple[str, ...] | None = None
+    bills_after_disconnect: bool = False
     quirks: Quirks = Quirks()
 
     @property

@@ -22,7 +22,8 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     `open` makes the adapter for one configured provider from the transport and the provider's options.
     `base_url` is where the vendor lives, absent if every installation has its own. `key_variables` are the environment
     variables in which its credential is commonly kept, the usual one first. `needs_key` is false for servers that may
-    run without one. `catalog` is the vendor's name in the catalogue of models and prices.
+    run without one. `catalog` is the vendor's name in the catalogue of models and prices. `bills_after_disconnect` is
+    whether the vendor goes on, and bills, when a call is cut: such a call is read to its end for the usage.
     """
 
     name: str
@@ -32,3 +33,4 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     key_variables: tuple[str, ...] = ()
     needs_key: bool = True
     catalog: str | None = None
+    bills_after_disconnect: bool = False

@@ -33,7 +33,7 @@ class ChatStream(Protocol):
     dropped: tuple[str, ...]
 
     def __aiter__(self) -> AsyncIterator[ChatEvent]:
-        """Yield the events of the answer, once."""
+        """Yield the events of the answer, once; behind a step that was cancelled, a new iterator goes on."""
         ...
 
     def close(self) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
+import msgspec
+
 from providers.catalog import Catalog, Vendor, Wire, load_catalog
 from providers.echo.plugin import echo_plugin
 from providers.plugin import Plugin
@@ -74,7 +76,7 @@ def _of_row(name: str, row: Vendor) -> Plugin:
     """Return the plug-in of a row of the catalogue."""
     module, _, factory = _WIRES[row.wire].partition(":")
     plugin: Plugin = getattr(import_module(module), factory)(name, row)
-    return plugin
+    return msgspec.structs.replace(plugin, bills_after_disconnect=row.bills_after_disconnect)
 
 
 def _load_entry_point(point: EntryPoint) -> Plugin:

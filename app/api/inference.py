@@ -16,7 +16,7 @@ from app.api.errors import Header, headers_of, status_of
 from app.api.once import HEADER, hash_of, headers_of_who_served, replayed_headers, slot_of
 from app.gateway import Gateway
 from app.gateway.tally import Finished
-from app.guards.inference import requires_inference, requires_model
+from app.guards.inference import requires_inference, requires_model, within_fallbacks
 from app.kernel.errors import (
     GatewayError,
     InternalError,
@@ -29,22 +29,21 @@ from app.kernel.errors import (
 from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
 from app.pipeline.exchange import Answer, Asked, Exchange, Operation
+from app.pipeline.exchange import Call as Waited
 from app.pipeline.mentions import find_mentions
 from app.pipeline.once import Repeatable
 from app.pipeline.options import read_options
 from app.pipeline.references import find_references
 from app.pipeline.routed import client_error
-from app.routing.table import Route
-from app.routing.transform import transform_edits
-from app.routing.vocabulary import Vocabulary
+from app.routing.table import NO_FALLBACKS, Route
 from providers.errors import ProviderError
-from providers.types import Edits
 
 _LOG = logging.getLogger("gateway.http")
 _NS_PER_MS = 1_000_000
 _CLIENT_GONE = 499
 _NS_PER_S = 1_000_000_000
 _GATEWAY_FIELD = "gateway"
+_OURS = frozenset({_GATEWAY_FIELD})
 _REST = "{rest:path}"
 _SHOWN_NAMES, _SHOWN_NAME = 32, 64
 _LENGTH_DIGITS = 18
@@ -155,6 +154,8 @@ class InferenceEndpoint:
                 await self._refuse(context, exchange, downstream, error)
         finally:
             self._end(context, exchange, status=status, error=error)
+            # Its traceback holds this frame, and with it all that the request has read.
+            error = None
 
     # -- understanding ------------------------------------------------------------------------------------------------
 
@@ -189,7 +190,10 @@ class InferenceEndpoint:
         mentions = find_mentions(document)
         check_addresses(mentions)
         exchange.references = find_references(document, mentions)
-        exchange.edits = _edits(route, document, wire.operation.vocabulary)
+        if route.fallbacks is not NO_FALLBACKS or options.fallbacks is not None:
+            self._allow_fallbacks(exchange)
+        if route.transform is not None or _GATEWAY_FIELD in document:
+            exchange.edit(drop=_OURS.intersection(document))
         if wire.passes:
             exchange.passed_headers = _passed(context.headers, wire.passes)
         within_s = route.timeouts.total_s if options.timeout_s is None else options.timeout_s
@@ -198,6 +202,15 @@ class InferenceEndpoint:
         keeps_alive = asked.stream and wire.keeps_alive and asked.framing != "raw"
         downstream.expect(within_s=within_s, keeps_alive=keeps_alive, on_expiry=exchange.expire)
         return exchange
+
+    def _allow_fallbacks(self, exchange: Exchange) -> None:
+        """Let an exchange fall back to models that can do what it asks; a target of the caller's choice has none."""
+        asked = exchange.options.fallbacks
+        if asked is None and exchange.options.route is not None:
+            return
+        exchange.route, found = within_fallbacks(exchange.principal, self._gateway.routes, exchange.route, asked=asked)
+        able = ((name, able_for(route, exchange.operation)) for name, route in found.items())
+        exchange.alternatives = {name: route for name, route in able if route is not None}
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
@@ -326,10 +339,15 @@ class InferenceEndpoint:
             error.code if error is not None else None,
             clock.monotonic_ns() - context.started_ns,
         )
-        if exchange is not None and exchange.call is not None:
-            exchange.call.then(lambda: self._gateway.end(exchange, finished))
+        self._hand_over(finished)
+
+    def _hand_over(self, finished: Finished, waited: Waited | None = None) -> None:
+        """Have a request counted when nothing of it is under way any more; `waited` is what ended just now."""
+        call = finished.exchange.call if finished.exchange is not None else None
+        if call is None or call is waited:
+            self._gateway.end(finished)
         else:
-            self._gateway.end(exchange, finished)
+            call.then(lambda: self._hand_over(finished, call))
 
 
 def inference_handlers(wire: Wire, gateway: Gateway) -> list[Any]:
@@ -383,18 +401,18 @@ def _header_text(names: tuple[str, ...]) -> bytes:
 
 def narrowed(route: Route, operation: Operation) -> Route:
     """Return a route narrowed to the targets that can serve what no other wire has words for."""
+    able = able_for(route, operation)
+    if able is None:
+        message = f"the model {route.name[:100]!r} is served by no provider that has {operation.endpoint}"
+        raise InvalidRequest(message, code="unsupported_operation", param="model")
+    return able
+
+
+def able_for(route: Route, operation: Operation) -> Route | None:
+    """Return a route with those of its targets that can serve an operation; nothing if none can."""
     if operation.parse is not None or operation.estimate is not None:
         return route
     targets = tuple(target for target in route.targets if operation.relay in target.relays)
-    if not targets:
-        message = f"the model {route.name[:100]!r} is served by no provider that has {operation.endpoint}"
-        raise InvalidRequest(message, code="unsupported_operation", param="model")
-    return route if len(targets) == len(route.targets) else msgspec.structs.replace(route, targets=targets)
-
-
-def _edits(route: Route, document: Mapping[str, Any], vocabulary: Vocabulary) -> Edits:
-    """Return the changes that every relay of this body makes: the operator's, and our own field taken out."""
-    edits = transform_edits(route.transform, document, vocabulary) if route.transform is not None else Edits()
-    if _GATEWAY_FIELD not in document:
-        return edits
-    return msgspec.structs.replace(edits, drop=edits.drop | {_GATEWAY_FIELD})
+    if len(targets) == len(route.targets):
+        return route
+    return msgspec.structs.replace(route, targets=targets) if targets else None

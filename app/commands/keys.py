@@ -71,7 +71,7 @@ def revoke(config: Path | None, *, name: str, is_admin: bool) -> ApiKey | AdminK
     """End the key that `name` means, for good; it may be the id, the public id, or the whole key."""
 
     async def work(services: AdminServices) -> ApiKey | AdminKey:
-        key_id = await _find_id(services, name, is_admin=is_admin)
+        key_id = await find_id(services, name, is_admin=is_admin)
         async with services.auditor.transaction(COMMAND_LINE, request_id=uuid7_text()) as transaction:
             if is_admin:
                 return await services.admin_keys.revoke(transaction, key_id)
@@ -145,7 +145,8 @@ async def _every(services: AdminServices, *, is_admin: bool) -> AsyncIterator[Ap
             return
 
 
-async def _find_id(services: AdminServices, name: str, *, is_admin: bool) -> UUID:
+async def find_id(services: AdminServices, name: str, *, is_admin: bool) -> UUID:
+    """Return the id of the key that `name` means: its id, its public id, or the whole key."""
     try:
         return UUID(name)
     except ValueError:

@@ -20,6 +20,7 @@ from app.domain.usage.balances import known_events
 from app.domain.usage.dead_letters import park_event
 from app.domain.usage.repository import insert_events, orphans_among
 from app.domain.usage.schemas import UsageEvent
+from app.gateway.board import Board
 from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, InternalError
@@ -34,6 +35,7 @@ from app.limits.store_time import StoreTime
 from app.limits.sweeper import orphan_charge
 from app.limits.use import StoreReader
 from app.observability.metrics import LOOP_LAG, STORE_UP, Metrics
+from app.routing.health import Health
 from app.settings.model import Settings
 from app.stores.errors import StoreUnavailable
 from app.stores.opening import open_stores
@@ -100,6 +102,15 @@ class Core:
             metrics=metrics,
             clock=clock,
         )
+        self.health = Health()
+        self.board = Board(
+            self.health,
+            signals=self.stores.signals,
+            tasks=self.tasks,
+            metrics=metrics,
+            clock=clock,
+            speaks=serves_inference,
+        )
         self._reconciler = Reconciler(
             self.stores.accounts,
             self.database,
@@ -127,6 +138,7 @@ class Core:
         await self.prices.refresh()
         await self.directory.catch_up()
         self.directory.start()
+        self.board.start()
         await self._take_up_journal()
         self.writer.start()
         loop = asyncio.get_running_loop()
@@ -137,10 +149,12 @@ class Core:
     def reload(self, settings: Settings) -> None:
         """Say from now on that these settings hold."""
         self.settings = settings
+        self.board.let_all_in()
 
     async def aclose(self) -> None:
         """Settle, flush the ledger, close."""
         self._end_prices()
+        await self.board.stop()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -259,6 +273,8 @@ class Core:
     async def _watch_stores(self) -> None:
         state_up = self.metrics.number(STORE_UP, "state")
         database_up = self.metrics.number(STORE_UP, "database")
+        state_up.set(1.0)
+        database_up.set(1.0)
         while True:
             self._is_store_up = await self.stores.ping()
             self._is_skewed = await self._is_clock_skewed()

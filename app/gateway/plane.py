@@ -17,13 +17,16 @@ from app.kernel.errors import Unavailable
 from app.observability.logs import RequestLog
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
+from app.pipeline.drains import Drains
 from app.pipeline.exchange import Answer, Exchange, compose
 from app.pipeline.gate import Gate, Visit
+from app.pipeline.lanes import Lanes
 from app.pipeline.lines import Lines
 from app.pipeline.meter import Meter
 from app.pipeline.once import Once
 from app.pipeline.routed import Routed
 from app.pipeline.stored import Stored
+from app.pipeline.verdicts import Verdicts
 from app.routing.table import RouteTable, RouteTarget
 from app.settings.model import Settings
 from providers.errors import ProviderError
@@ -63,6 +66,7 @@ class Gateway:
         self._listed: dict[str, list[str]] = {}
         self.routes = self._build(core.settings)
         books = self.books = Books(core)
+        self.drains = Drains(core.tasks.spawn)
         self.pressure = Pressure(core.settings)
         self.gate = Gate(
             cap=core.settings.inflight,
@@ -79,6 +83,7 @@ class Gateway:
             estimator=books.estimator,
             clock=core.clock,
             supervisor=core.tasks,
+            drains=self.drains,
         )
         admit = Admit(
             books.accounts,
@@ -89,10 +94,13 @@ class Gateway:
             estimator=books.estimator,
             clock=core.clock,
         )
-        dispatch = Dispatch(self._prices, core.clock)
+        verdicts = Verdicts(core.health, clock=core.clock, changed=core.board.changed)
+        dispatch = Dispatch(self._prices, core.clock, verdicts=verdicts)
+        lanes = Lanes(core.health, prices=self._prices, clock=core.clock, trying=core.board.trying)
+        self.routed = Routed(dispatch, lanes=lanes, clock=core.clock)
         stored = Stored(core.responses, may_store=lambda: self.stores_responses)
         core.prices.on_change = self._reprice
-        self._answer = compose([meter, stored, admit], Routed(dispatch, core.clock))
+        self._answer = compose([meter, stored, admit], self.routed)
         self.once = Once(
             self.answer,
             answers=core.answers,
@@ -105,6 +113,11 @@ class Gateway:
     def stores_responses(self) -> bool:
         """Whether the operator lets responses be kept."""
         return self._configuration.privacy.store_responses
+
+    @property
+    def unattended(self) -> int:
+        """How many calls go on although none of their clients has stayed."""
+        return self.once.unattended + len(self.drains)
 
     async def answer(self, exchange: Exchange) -> Answer:
         """Answer a request that has been understood, when there is a place for it; `end` must follow in any case.
@@ -121,8 +134,9 @@ class Gateway:
         await self.gate.enter(visit)
         return await self._answer(exchange)
 
-    def end(self, exchange: Exchange | None, finished: Finished) -> None:
-        """Give back the place of a request that has been answered, or will not be, and count it."""
+    def end(self, finished: Finished) -> None:
+        """Give back the place of a request of which nothing is under way any more, and count it."""
+        exchange = finished.exchange
         if exchange is not None and exchange.visit is not None:
             self.gate.leave(exchange.visit)
         self.tally.add(finished)
@@ -170,6 +184,7 @@ class Gateway:
     async def aclose(self) -> None:
         """End the requests that are still open, close the transports, write what is in the log's buffer."""
         self.pressure.stop()
+        self.drains.close()
         for request in tuple(self.open_requests):
             request.shut_down()
         with contextlib.suppress(TimeoutError):

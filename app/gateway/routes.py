@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from app.domain.prices import Price, PriceOverlay, price_from_settings
-from app.routing.table import ProviderRoute, Route, RouteTable, RouteTarget
+from app.routing.table import NO_FALLBACKS, ProviderRoute, Route, RouteTable, RouteTarget
 from app.settings.model import PriceSettings, ProviderSettings, Settings, Transform
 from providers.plugin import Plugin
 from providers.protocol import Adapter, Answer, Sender
@@ -33,6 +33,12 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     A vendor whose addresses belong to its customers is at all of them.
     """
+
+    @property
+    def bills_after_disconnect(self) -> bool:
+        """Whether a call that is cut is billed whole: as the operator says, else as the vendor is known to do."""
+        said = self.settings.bills_after_disconnect
+        return self.is_vendors_own and self.plugin.bills_after_disconnect if said is None else said
 
 
 def ca_files(settings: Settings, registry: Registry) -> dict[str, str]:
@@ -157,6 +163,10 @@ class RouteBuilder:
             owned_by=targets[0].provider,
             retries=model.retries,
             balance=model.balance,
+            sticky=model.sticky,
+            fallbacks=NO_FALLBACKS if model.fallbacks == NO_FALLBACKS else model.fallbacks,
+            breaker=model.breaker,
+            hedge=model.hedge,
             timeouts=self._settings.timeouts_for(model=name),
             transform=None if model.transform == _NO_TRANSFORM else model.transform,
         )
@@ -245,8 +255,11 @@ class RouteBuilder:
             target=target,
             whole_target=whole,
             relays=provider.adapter.relays(target),
+            credentials=keys,
+            lane_model=upstream,
             vendor=(provider.plugin.catalog or "") if provider.is_vendors_own else "",
             weight=weight,
+            bills_after_disconnect=provider.bills_after_disconnect,
             dedicated_to=provider.settings.dedicated_to,
             price=self._price(provider, upstream, public=public),
         )

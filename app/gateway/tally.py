@@ -106,7 +106,7 @@ class Tally:
         return timings
 
     def _count_attempt(self, exchange: Exchange, attempt: Attempt) -> None:
-        usage, model, provider = attempt.usage, exchange.route.label, attempt.provider
+        usage, model, provider = attempt.usage, attempt.label, attempt.provider
         self._metrics.number(ATTEMPTS, provider, attempt.outcome or "cancelled").add()
         if attempt.usage_source == "estimated":
             self._metrics.number(USAGE_ANOMALIES, provider).add()

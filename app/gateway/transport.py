@@ -1,36 +1,64 @@
 """The connections to providers. Law: a transport is closed at the end only, so requests in flight end on theirs."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from app.gateway.routes import ca_files
 from app.settings.model import Settings
-from providers.http import Network, Pool
+from providers.http import Network, Pool, PublicOnly
+from providers.http.addresses import Address
 from providers.registry import Registry
 
 if TYPE_CHECKING:
     from providers.http.fallback import HttpxPool
 
+_LOG = logging.getLogger("gateway.security")
+
 
 class Transports:
-    """The transports of one process: another is opened only when the authorities to trust have changed."""
+    """The transports of one process: another is opened only when what it is made for has changed.
+
+    There are two kinds, since a pool trusts addresses alike for all that it calls: one for the providers that the
+    operator wrote down, which may be anywhere, and one for those that were made through the API, which may not.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._opened: list[Pool | HttpxPool] = []
+        self._current: Pool | HttpxPool | None = None
         self._authorities: dict[str, str] = {}
+        self._guarded: Pool | None = None
+        self._cidrs: tuple[str, ...] = ()
 
     def current(self, settings: Settings) -> "Pool | HttpxPool":
-        """Return the transport for a configuration."""
+        """Return the transport for the providers of a configuration."""
         authorities = ca_files(settings, self._registry)
-        if not self._opened or authorities != self._authorities:
-            self._opened.append(_open(settings, authorities))
+        if self._current is None or authorities != self._authorities:
+            self._current = _open(settings, authorities)
+            self._opened.append(self._current)
             self._authorities = authorities
-        return self._opened[-1]
+        return self._current
+
+    def guarded(self, settings: Settings) -> Pool:
+        """Return the transport for providers of others: to public addresses, and to what the operator has opened.
+
+        It is our own in any case, for no other asks which address it is about to connect to.
+        """
+        cidrs = settings.network.allowed_private_cidrs
+        if self._guarded is None or cidrs != self._cidrs:
+            self._guarded = Pool(network=Network(allow=PublicOnly(cidrs), on_blocked=_warn_of))
+            self._opened.append(self._guarded)
+            self._cidrs = cidrs
+        return self._guarded
 
     async def aclose(self) -> None:
         """Close every connection."""
         for transport in self._opened:
             await transport.aclose()
+
+
+def _warn_of(host: str, address: Address) -> None:
+    _LOG.warning("not connected to %s: its address %s is not one that providers may have", host, address)
 
 
 def _open(settings: Settings, authorities: dict[str, str]) -> "Pool | HttpxPool":

@@ -37,6 +37,11 @@ def requires_role(role: Role) -> Guard:
     return requires
 
 
+async def requires_installation(connection: Connection, _handler: BaseRouteHandler) -> None:
+    """Refuse callers whose scope is a single organisation."""
+    principal_of(connection).require_installation()
+
+
 async def within_known_parameters(connection: Connection, handler: BaseRouteHandler) -> None:
     """Refuse query parameters that the handler does not take, and repeated ones: silence would be a wrong answer."""
     known = _names_of(handler)

@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+import msgspec
+
 from app.domain.keys.directory import KeyDirectory
 from app.domain.keys.principal import Principal
 from app.kernel.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
 from app.routing.table import Route, RouteTable
+from app.settings.model import Fallbacks
 
 _BEARER = b"bearer "
+_FALLBACKS = "x-gateway-fallbacks"
 
 
 class Tokens(Protocol):
@@ -74,6 +78,41 @@ def requires_model(
     if narrowed.targets[0] not in route.targets and not principal.may_use(label):
         raise Forbidden(f"this key may not use {label[:100]!r}", code="model_not_allowed", param="x-gateway-route")
     return narrowed
+
+
+def within_fallbacks(
+    principal: Principal, routes: RouteTable, route: Route, *, asked: tuple[str, ...] | None
+) -> tuple[Route, Mapping[str, Route]]:
+    """Return a route, and by name those that it, or what it falls back to, may fall back to.
+
+    `asked` are the caller's own fallbacks in place of the operator's: it must have all of them, and be allowed to use
+    them. Of the operator's, those that the caller may not use are left out.
+    """
+    if asked is not None:
+        for name in asked:
+            _check_fallback(principal, routes, name)
+        route = msgspec.structs.replace(route, fallbacks=Fallbacks(any=asked))
+    found: dict[str, Route] = {}
+    waiting = list(_names(route))
+    while waiting:
+        name = waiting.pop()
+        other = _open(routes.find(name), principal) if name not in found and principal.may_use(name) else None
+        if other is not None:
+            found[name] = other
+            waiting += _names(other)
+    return route, found
+
+
+def _names(route: Route) -> tuple[str, ...]:
+    fallbacks = route.fallbacks
+    return (*fallbacks.any, *fallbacks.context_length, *fallbacks.content_policy)
+
+
+def _check_fallback(principal: Principal, routes: RouteTable, name: str) -> None:
+    if _open(routes.find(name), principal) is None:
+        raise NotFound(f"the model {name[:100]!r} does not exist", code="model_not_found", param=_FALLBACKS)
+    if not principal.may_use(name):
+        raise Forbidden(f"this key may not use the model {name[:100]!r}", code="model_not_allowed", param=_FALLBACKS)
 
 
 def _open(route: Route | None, principal: Principal) -> Route | None:

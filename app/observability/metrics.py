@@ -54,6 +54,13 @@ LEDGER_LAG = Family(
     "gateway_ledger_lag_seconds", "Age of the oldest usage event not yet in the ledger.", (), "gauge", "live_max"
 )
 STORE_UP = Family("gateway_store_up", "Whether a store answers.", ("store",), "gauge", "live_min")
+BREAKER_STATE = Family(
+    "gateway_breaker_state",
+    "Whether a target is called: 0 closed (called), 1 half open (one call tries), 2 open (left alone).",
+    ("provider", "model", "credential"),
+    "gauge",
+    "live_max",
+)
 LOOP_LAG = Family("gateway_loop_lag_seconds", "Delay of the event loop.", (), "gauge", "live_max")
 USAGE_ANOMALIES = Family(
     "gateway_usage_anomalies_total", "Answers whose token counts were missing or absurd.", ("provider",)
@@ -82,6 +89,7 @@ FAMILIES = (
     INFLIGHT,
     LEDGER_LAG,
     STORE_UP,
+    BREAKER_STATE,
     LOOP_LAG,
     USAGE_ANOMALIES,
     DEGRADED,
@@ -167,6 +175,10 @@ class Metrics:
         registry.register(_Snapshot(self._rows(names)))
         return generate_latest(registry)
 
+    def values(self, family: Family, *, kinds: frozenset[str]) -> dict[tuple[str, ...], float]:
+        """Return the counters or gauges of a family by their label values, merged over all processes of these kinds."""
+        return {key[1]: value for key, value in _merged(self._rows(kinds)).items() if key[0] == family.name}
+
     def _rows(self, names: frozenset[str]) -> Iterable[tuple[int, Key, float]]:
         if self._directory is None:
             return [(1, key, value) for key, value in self._cells.read()]
@@ -182,12 +194,7 @@ class _Snapshot(Collector):
     """The merged numbers of one scrape, as Prometheus' client library wants them."""
 
     def __init__(self, rows: Iterable[tuple[int, Key, float]]) -> None:
-        merged: dict[Key, float] = {}
-        for pid, key, value in rows:
-            family = _BY_NAME.get(key[0])
-            if family is not None and not (pid == 0 and family.merge != "sum"):
-                merged[key] = value if key not in merged else _merge(family.merge, merged[key], value)
-        self._merged = merged
+        self._merged = _merged(rows)
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: names are known only at the scrape."""
@@ -200,6 +207,15 @@ class _Snapshot(Collector):
             series.setdefault(name, {}).setdefault(labels, {})[part] = value
         for family in FAMILIES:
             yield _metric(family, series.get(family.name, {}))
+
+
+def _merged(rows: Iterable[tuple[int, Key, float]]) -> dict[Key, float]:
+    merged: dict[Key, float] = {}
+    for pid, key, value in rows:
+        family = _BY_NAME.get(key[0])
+        if family is not None and not (pid == 0 and family.merge != "sum"):
+            merged[key] = value if key not in merged else _merge(family.merge, merged[key], value)
+    return merged
 
 
 def _merge(how: Merge, one: float, other: float) -> float:

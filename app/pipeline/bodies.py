@@ -1,5 +1,6 @@
 """The live answers of an attempt: bytes that pass through, or events said in the client's dialect."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
@@ -38,9 +39,13 @@ class Settler(Protocol):
 class RelayedBody:
     """A live answer whose bytes pass through."""
 
-    __slots__ = ("_attempt", "_exchange", "_held", "_last", "_settler", "is_finished", "stream")
+    __slots__ = ("_attempt", "_bills_on", "_exchange", "_held", "_last", "_settler", "is_finished", "stream")
 
-    def __init__(self, settler: Settler, exchange: Exchange, attempt: Attempt, stream: RelayStream) -> None:
+    def __init__(
+        self, settler: Settler, exchange: Exchange, attempt: Attempt, stream: RelayStream, *, bills_on: bool = False
+    ) -> None:
+        """Take an answer over; `bills_on` is whether the provider bills it whole even if it is cut."""
+        self._bills_on = bills_on
         self._settler = settler
         self._exchange = exchange
         self._attempt = attempt
@@ -53,6 +58,11 @@ class RelayedBody:
     def tokens_seen(self) -> int:
         """Roughly how many output tokens were delivered."""
         return self.stream.inspector.output_tokens_seen
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether the provider bills what is still to come."""
+        return self._bills_on and self._attempt.outcome is None
 
     async def open(self) -> None:
         """Read until there is content."""
@@ -101,6 +111,7 @@ class TranslatedBody:
 
     __slots__ = (
         "_attempt",
+        "_bills_on",
         "_events",
         "_exchange",
         "_has_said",
@@ -114,8 +125,17 @@ class TranslatedBody:
     )
 
     def __init__(
-        self, settler: Settler, exchange: Exchange, attempt: Attempt, stream: ChatStream, renderer: StreamRenderer
+        self,
+        settler: Settler,
+        exchange: Exchange,
+        attempt: Attempt,
+        stream: ChatStream,
+        renderer: StreamRenderer,
+        *,
+        bills_on: bool = False,
     ) -> None:
+        """Take an answer over; `bills_on` is whether the provider bills it whole even if it is cut."""
+        self._bills_on = bills_on
         self._settler = settler
         self._exchange = exchange
         self._attempt = attempt
@@ -132,6 +152,11 @@ class TranslatedBody:
     def tokens_seen(self) -> int:
         """Roughly how many output tokens were delivered."""
         return self._tokens_seen
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether the provider bills what is still to come."""
+        return self._bills_on and self._attempt.outcome is None
 
     async def open(self) -> None:
         """Read until there is content that the client's dialect has words for, or a whole answer without any."""
@@ -164,6 +189,10 @@ class TranslatedBody:
             event = await anext(self._events)
         except StopAsyncIteration:
             return None
+        except asyncio.CancelledError:
+            # A generator is over with its first error; the stream goes on where it was, for whoever reads its rest.
+            self._events = self.stream.__aiter__()
+            raise
         if isinstance(event, _CONTENT):
             self._tokens_seen += 1
             said = self._renderer.feed(event)

@@ -11,7 +11,10 @@ from app.domain.prices import PriceBook, cost
 from app.kernel.clock import Clock
 from app.limits.estimate import guess_tokens
 from app.pipeline.bodies import RelayedBody, TranslatedBody
+from app.pipeline.drains import unbroken
 from app.pipeline.exchange import Answer, Attempt, Exchange, Operation, Outcome
+from app.pipeline.verdicts import Verdicts
+from app.routing.health import Lane
 from app.routing.table import RouteTarget
 from app.routing.transform import apply_edits
 from providers.errors import (
@@ -48,22 +51,37 @@ _STREAM_TYPES = {
 class Dispatch:
     """Makes attempts. Every attempt ends with an outcome, whatever happens to it."""
 
-    def __init__(self, prices: PriceBook, clock: Clock) -> None:
+    def __init__(self, prices: PriceBook, clock: Clock, *, verdicts: Verdicts) -> None:
+        """Make it; `verdicts` are told how each attempt ended."""
         self._prices = prices
         self._clock = clock
+        self._verdicts = verdicts
 
-    async def attempt(self, exchange: Exchange, choice: RouteTarget) -> Answer:
-        """Call one target; raises `ProviderError`. A live answer has its first content when this returns."""
-        clock = self._clock
+    def begin(self, exchange: Exchange, choice: RouteTarget, lane: Lane) -> Attempt:
+        """Return the next attempt of a request, which begins now; whoever asked for it opens it."""
         attempt = Attempt(
             len(exchange.attempts) + 1,
-            provider=choice.provider,
-            upstream_model=choice.target.model,
+            route=exchange.route,
+            choice=choice,
             price=choice.price or self._prices.find(choice.vendor, choice.target.model),
             price_vendor=choice.vendor if choice.price is None else None,
-            started_ns=clock.monotonic_ns(),
+            started_ns=self._clock.monotonic_ns(),
+            lane=lane,
         )
         exchange.attempts.append(attempt)
+        lane.begin()
+        return attempt
+
+    async def open(self, exchange: Exchange, attempt: Attempt) -> Answer:
+        """Call the target of an attempt; raises `ProviderError`. A live answer has its first content when this returns.
+
+        What the answer says of itself is in the attempt, for the exchange to adopt.
+        """
+        made = self._make(exchange, attempt.choice, attempt)
+        return await (unbroken(made, exchange) if attempt.choice.bills_after_disconnect else made)
+
+    async def _make(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:
+        """Make an attempt, and note how it ended if that was before its answer."""
         try:
             if _is_relayed(exchange, choice):
                 return await self._relay(exchange, choice, attempt)
@@ -71,13 +89,11 @@ class Dispatch:
         except ProviderError as error:
             if error.param is not None:
                 error.param = exchange.operation.vocabulary.path(error.param)
-            self.end_badly(exchange, attempt, error)
+            self.end_badly(exchange, attempt, error, is_billed=choice.bills_after_disconnect and _has_begun(error))
             raise
-        except asyncio.CancelledError:
+        except BaseException:
             self.cancel(exchange, attempt)
             raise
-        finally:
-            exchange.upstream_ns += clock.monotonic_ns() - attempt.started_ns
 
     async def _relay(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:
         request = RelayRequest(
@@ -97,9 +113,9 @@ class Dispatch:
             target = choice.whole_target if operation.is_media else choice.target
             stream = await choice.adapter.relay(request, target)
             attempt.status = stream.status
-            body = RelayedBody(self, exchange, attempt, stream)
-            exchange.say_failure = None if operation.say_break is None else partial(body.fail, operation.say_break)
-            await self._until_content(exchange, body, target, attempt)
+            body = RelayedBody(self, exchange, attempt, stream, bills_on=choice.bills_after_disconnect)
+            attempt.say_failure = None if operation.say_break is None else partial(body.fail, operation.say_break)
+            await self._until_content(body, target, attempt)
             return Answer(live=body, content_type=_type_of(stream, operation, _STREAM_TYPES[exchange.asked.framing]))
         stream = await choice.adapter.relay(request, choice.whole_target)
         attempt.status = stream.status
@@ -108,7 +124,7 @@ class Dispatch:
         finally:
             stream.close()
         inspector = stream.inspector
-        exchange.issued += inspector.issued
+        attempt.issued = inspector.issued
         seen = inspector.output_tokens_seen if operation.generates else 0
         self.end_well(exchange, attempt, inspector.usage, seen)
         return Answer(body=whole, content_type=_type_of(stream, operation, _JSON_TYPE))
@@ -123,7 +139,7 @@ class Dispatch:
         request = operation.parse(apply_edits(exchange.document, exchange.edits), exchange.asked)
         if isinstance(request, EmbeddingRequest):
             vectors = await choice.adapter.embed(request, choice.whole_target)
-            exchange.note_dropped(vectors.dropped)
+            attempt.dropped = exchange.in_its_words(vectors.dropped)
             self.end_well(exchange, attempt, vectors.usage, 0)
             return Answer(body=renderer.whole(exchange, vectors))
         if exchange.output_cap is not None:
@@ -131,12 +147,15 @@ class Dispatch:
         target = choice.target if exchange.stream else choice.whole_target
         stream = await choice.adapter.chat(request, target)
         attempt.status = 200
-        exchange.note_dropped(stream.dropped)
+        attempt.dropped = exchange.in_its_words(stream.dropped)
         if not exchange.stream:
             completion = await self._gather(exchange, attempt, stream)
             return Answer(body=renderer.whole(exchange, completion))
-        body = TranslatedBody(self, exchange, attempt, stream, renderer.stream(exchange))
-        await self._until_content(exchange, body, target, attempt)
+        exchange.say_failure = None
+        bills_on = choice.bills_after_disconnect
+        body = TranslatedBody(self, exchange, attempt, stream, renderer.stream(exchange), bills_on=bills_on)
+        attempt.say_failure = exchange.say_failure
+        await self._until_content(body, target, attempt)
         return Answer(live=body, content_type=_STREAM_TYPES[exchange.asked.framing])
 
     def _estimate(self, exchange: Exchange, attempt: Attempt, estimate: Callable[[Mapping[str, Any]], bytes]) -> Answer:
@@ -161,9 +180,7 @@ class Dispatch:
         self.end_well(exchange, attempt, completion.usage, 0)
         return completion
 
-    async def _until_content(
-        self, exchange: Exchange, body: RelayedBody | TranslatedBody, target: Target, attempt: Attempt
-    ) -> None:
+    async def _until_content(self, body: RelayedBody | TranslatedBody, target: Target, attempt: Attempt) -> None:
         """Hold lifecycle frames back until the first content; closes the call if none comes."""
         used_s = (self._clock.monotonic_ns() - attempt.started_ns) / _NS_PER_S
         left_s = target.timeouts.first_token_s - used_s
@@ -177,7 +194,7 @@ class Dispatch:
             body.stream.close()
             raise
         attempt.first_ns = self._clock.monotonic_ns()
-        exchange.live = body
+        attempt.live = body
 
     def end_well(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
         """Note that an attempt is complete; missing usage is estimated."""
@@ -186,19 +203,34 @@ class Dispatch:
         if attempt.first_ns is None:
             attempt.first_ns = attempt.ended_ns
         self._charge(exchange, attempt, usage, tokens_seen)
+        if attempt.lane is not None:
+            self._verdicts.went_well(attempt, attempt.lane, is_streamed=exchange.stream)
 
-    def end_badly(self, exchange: Exchange, attempt: Attempt, error: ProviderError, tokens_seen: int = 0) -> None:
-        """Note that an attempt failed; what was delivered before is estimated, what was not costs nothing."""
+    def end_badly(
+        self,
+        exchange: Exchange,
+        attempt: Attempt,
+        error: ProviderError,
+        tokens_seen: int = 0,
+        *,
+        is_billed: bool = False,
+    ) -> None:
+        """Note that an attempt failed; what was delivered before is estimated, what was not costs nothing.
+
+        Unless `is_billed`: then the prompt is charged in any case.
+        """
         if attempt.outcome is not None:
             return
         attempt.outcome = outcome_of(error)
         attempt.error_code = error.code
         attempt.status = error.status or attempt.status
         attempt.ended_ns = self._clock.monotonic_ns()
-        if tokens_seen:
+        if tokens_seen or is_billed:
             self._charge(exchange, attempt, None, tokens_seen)
         else:
             attempt.cost_nusd = 0
+        if attempt.lane is not None:
+            self._verdicts.went_badly(attempt, attempt.lane, error)
 
     def cancel(self, exchange: Exchange, attempt: Attempt, *, usage: Usage | None = None, tokens_seen: int = 0) -> None:
         """Note that the caller left or its time ran out: the provider has the prompt, so that is charged.
@@ -214,6 +246,8 @@ class Dispatch:
         if usage is not None and usage.output_tokens < max(tokens_seen - 1, min(tokens_seen, 1)):
             usage = msgspec.structs.replace(usage, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)
         self._charge(exchange, attempt, usage, tokens_seen)
+        if attempt.lane is not None:
+            self._verdicts.was_left(attempt.lane)
 
     def _charge(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
         """Note what an attempt used, estimated where the provider did not say or said nonsense, and what that costs.
@@ -251,6 +285,11 @@ def _is_relayed(exchange: Exchange, choice: RouteTarget) -> bool:
     if exchange.is_kept and operation.stores not in relays:
         return False
     return not (operation.unseals and holds_seal(exchange.body))
+
+
+def _has_begun(error: ProviderError) -> bool:
+    """Whether a call was under way when it was given up for its slowness."""
+    return isinstance(error, ProviderTimedOut) and error.phase != "connect"
 
 
 def outcome_of(error: ProviderError) -> Outcome:

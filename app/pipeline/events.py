@@ -31,11 +31,8 @@ _NO_DETAILS: dict[str, int] = {}
 
 def events_of(exchange: Exchange, *, at_ms: int, now_ns: int) -> list[UsageEvent]:
     """Return the event of every attempt of a request admitted at a moment of the store's time."""
-    at, last = datetime.fromtimestamp(at_ms / _MS_PER_S, UTC), len(exchange.attempts) - 1
-    return [
-        _event(exchange, attempt, at=at, now_ns=now_ns, is_final=position == last)
-        for position, attempt in enumerate(exchange.attempts)
-    ]
+    at, final = datetime.fromtimestamp(at_ms / _MS_PER_S, UTC), exchange.last_attempt
+    return [_event(exchange, attempt, at=at, now_ns=now_ns, is_final=attempt is final) for attempt in exchange.attempts]
 
 
 def amounts_of(events: list[UsageEvent]) -> Amounts:
@@ -75,13 +72,17 @@ def so_far(exchange: Exchange, *, at_ms: int, now_ns: int) -> list[UsageEvent]:
     An attempt under way is charged for its input and what was delivered.
     """
     at = datetime.fromtimestamp(at_ms / _MS_PER_S, UTC)
-    events, last = [], len(exchange.attempts) - 1
-    for position, attempt in enumerate(exchange.attempts):
-        if attempt.outcome is None:
-            events.append(_under_way(exchange, attempt, at=at, now_ns=now_ns))
-        else:
-            events.append(_event(exchange, attempt, at=at, now_ns=now_ns, is_final=position == last))
-    return events
+    final = exchange.last_attempt
+    return [
+        _event(
+            exchange,
+            _as_if_ended(exchange, attempt) if attempt.outcome is None else attempt,
+            at=at,
+            now_ns=now_ns,
+            is_final=attempt is final,
+        )
+        for attempt in exchange.attempts
+    ]
 
 
 def _event(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: int, is_final: bool) -> UsageEvent:
@@ -98,7 +99,7 @@ def _event(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: int, i
         operation=exchange.operation.name,
         dialect=exchange.operation.dialect,
         provider=attempt.provider,
-        model=exchange.route.name,
+        model=attempt.model,
         upstream_model=attempt.upstream_model,
         outcome=attempt.outcome or "cancelled",
         status=attempt.status,
@@ -120,12 +121,12 @@ def _event(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: int, i
     )
 
 
-def _under_way(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: int) -> UsageEvent:
-    """Return the event of an attempt that is being answered."""
-    seen = exchange.live.tokens_seen if exchange.live is not None else 0
+def _as_if_ended(exchange: Exchange, attempt: Attempt) -> Attempt:
+    """Return an attempt that is being answered as it would be if this process died now."""
+    seen = attempt.live.tokens_seen if attempt.live is not None else 0
     ended = attempt.estimated(guess_tokens(exchange.measured()), min(max(seen, 0), MAX_TOKENS))
     ended.usage_source, ended.outcome, ended.error_code = "orphan", "interrupted", GATEWAY_DIED
-    return _event(exchange, ended, at=at, now_ns=now_ns, is_final=True)
+    return ended
 
 
 def corrections(events: list[UsageEvent], orphan: bytes) -> list[UsageEntry]:

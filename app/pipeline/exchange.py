@@ -1,6 +1,6 @@
 """One inference request on its way through the layers, and the answer on its way back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
@@ -17,8 +17,9 @@ from app.limits.estimate import Prompt, measure
 from app.pipeline.gate import Visit
 from app.pipeline.options import NO_OPTIONS
 from app.pipeline.references import Reference
-from app.routing.table import Route
-from app.routing.transform import NO_EDITS
+from app.routing.health import Lane
+from app.routing.table import NO_ROUTES, Route, RouteTarget
+from app.routing.transform import NO_EDITS, edits_for
 from app.routing.vocabulary import CHAT, Vocabulary
 from providers.types import ChatRequest, EmbeddingRequest, Usage
 
@@ -28,19 +29,30 @@ Outcome = Literal["ok", "refused", "rate_limited", "error", "timeout", "interrup
 class Attempt:
     """One upstream call, from its start to its usage event. Times are monotonic nanoseconds.
 
-    `price_vendor` is whose price in the catalogue `price` is; absent where the operator wrote it.
+    `model` is the public name that was called, `label` what metrics call it; `choice` is the target, `lane` how that
+    fares. `price_vendor` is whose price in the catalogue `price` is; absent where the operator wrote it. What an
+    attempt brings forth (`live`, `say_failure`, `dropped`, `issued`) is the exchange's only if it is what serves.
     """
 
     __slots__ = (
+        "choice",
         "cost_nusd",
+        "dropped",
         "ended_ns",
         "error_code",
         "first_ns",
+        "issued",
+        "label",
+        "lane",
+        "live",
+        "model",
         "number",
         "outcome",
         "price",
         "price_vendor",
         "provider",
+        "route",
+        "say_failure",
         "started_ns",
         "status",
         "upstream_model",
@@ -52,15 +64,25 @@ class Attempt:
         self,
         number: int,
         *,
-        provider: str,
-        upstream_model: str,
+        route: Route,
+        choice: RouteTarget,
         price: Price | None,
         started_ns: int,
         price_vendor: str | None = None,
+        lane: Lane | None = None,
     ) -> None:
         self.number = number
-        self.provider = provider
-        self.upstream_model = upstream_model
+        self.route = route
+        self.choice = choice
+        self.model = route.name
+        self.label = route.label
+        self.provider = choice.provider
+        self.upstream_model = choice.target.model
+        self.lane = lane
+        self.live: Progress | None = None
+        self.say_failure: Callable[[GatewayError], bytes] | None = None
+        self.dropped: tuple[str, ...] = ()
+        self.issued: list[str] = []
         self.price = price
         self.price_vendor = price_vendor
         self.started_ns = started_ns
@@ -77,8 +99,8 @@ class Attempt:
         """Return the attempt as if it had ended now with so many tokens, estimated."""
         copy = Attempt(
             self.number,
-            provider=self.provider,
-            upstream_model=self.upstream_model,
+            route=self.route,
+            choice=self.choice,
             price=self.price,
             started_ns=self.started_ns,
         )
@@ -160,6 +182,23 @@ class Progress(Protocol):
         """Roughly how many output tokens were delivered."""
         ...
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether the provider bills what is still to come, whoever reads it."""
+        ...
+
+
+class Rest(Protocol):
+    """What is still to come of an upstream call that nobody waits for."""
+
+    async def read_out(self) -> None:
+        """Read it to its end, whatever that is. A cancelled call may be followed by `cut`."""
+        ...
+
+    async def cut(self) -> None:
+        """Let go of the upstream call; does nothing after its end."""
+        ...
+
 
 class Call(Protocol):
     """A call that goes on whatever its client does."""
@@ -174,18 +213,22 @@ class Exchange:
 
     `body` is what the client sent, of the type `content_type`, `document` the same decoded, and `text_bytes` how much
     of it a model may read as text, media included; `prompt` tells these apart, once somebody had to know. `grant` is
-    what was reserved for it, and `limit_headers` what its client is told of its limits. `live` is the answer that is
-    being streamed. `edits` are the operator's changes to it. `passed_headers` are the client's that go
-    on to a provider of its own dialect. `dropped` names, in the client's words, what the provider that served was not
-    told. `issued` are ids of what that provider now keeps. `references` are those that the body makes, less what the
-    gateway has written out itself. `is_kept` is whether the client may come back to the answer; what the gateway keeps
-    of it is `produced`, and it goes on from `previous_id` with `new_input`, where that was written out. `say_failure`
-    ends a stream that breaks, where the words for that depend on what it has said already. `call` is what answers it
-    if that does not end with its client. `visit` is its stay behind the worker's gate.
+    what was reserved for it, and `limit_headers` what its client is told of its limits. `route` is that of the model
+    that is being tried, `alternatives` are those that it may fall back to, by name. `edits` are the operator's changes
+    to the body, and ours. `passed_headers` are the client's that go on to a provider of its own dialect. `served` is
+    the attempt whose answer the client gets. `dropped` names, in the client's words, what the provider that served was
+    not told. `issued` are ids of what that provider now keeps. `references` are those that the body makes, less what
+    the gateway has written out itself. `is_kept` is whether the client may come back to the answer; what the gateway
+    keeps of it is `produced`, and it goes on from `previous_id` with `new_input`, where that was written out.
+    `say_failure` ends a stream that breaks, where the words for that depend on what it has said already. `call` is what
+    answers it if that does not end with its client. `unheard` are upstream calls that go on although nobody waits for
+    them. `visit` is its stay behind the worker's gate.
     """
 
     __slots__ = (
+        "_own_edits",
         "_request_uuid",
+        "alternatives",
         "asked",
         "attempts",
         "body",
@@ -201,7 +244,6 @@ class Exchange:
         "is_settled",
         "issued",
         "limit_headers",
-        "live",
         "new_input",
         "operation",
         "options",
@@ -216,8 +258,10 @@ class Exchange:
         "request_id",
         "route",
         "say_failure",
+        "served",
         "started_ns",
         "text_bytes",
+        "unheard",
         "upstream_ns",
         "visit",
     )
@@ -255,16 +299,18 @@ class Exchange:
         self.produced: KeptResponse | None = None
         self.previous_id: str | None = None
         self.new_input: list[dict[str, Any]] | None = None
-        self.edits = NO_EDITS
+        self.alternatives: Mapping[str, Route] = NO_ROUTES
+        self.edits = self._own_edits = NO_EDITS
         self.output_cap: int | None = None
         self.attempts: list[Attempt] = []
         self.deadline_ns: int | None = None
         self.is_expired = False
         self.grant: Grant | None = None
         self.limit_headers: tuple[tuple[bytes, bytes], ...] = ()
-        self.live: Progress | None = None
+        self.served: Attempt | None = None
         self.is_settled = False
         self.call: Call | None = None
+        self.unheard: list[Rest] = []
         self.visit: Visit | None = None
         self.upstream_ns = 0
         self.overhead_ns = 0
@@ -301,9 +347,35 @@ class Exchange:
         """When the request came, in seconds since the Unix epoch; its id, a UUIDv7, says so."""
         return (self.request_uuid.int >> 80) // 1_000
 
-    def note_dropped(self, names: tuple[str, ...]) -> None:
-        """Note which fields the provider is not told, by their names in OpenAI's chat completions."""
-        self.dropped = tuple(self.operation.vocabulary.path(name) for name in names) if names else ()
+    def enter(self, route: Route) -> None:
+        """Go on with a route, and its operator's changes to the body."""
+        self.route = route
+        self.edits = edits_for(
+            route.transform, self.document, vocabulary=self.operation.vocabulary, own=self._own_edits
+        )
+
+    def every_target(self) -> Iterator[RouteTarget]:
+        """Iterate over all targets that may serve it."""
+        yield from self.route.targets
+        for route in self.alternatives.values():
+            yield from route.targets
+
+    def edit(self, *, put: Mapping[str, bytes] = NO_EDITS.put, drop: frozenset[str] = NO_EDITS.drop) -> None:
+        """Change the body, whichever route it takes."""
+        own = self._own_edits
+        self._own_edits = msgspec.structs.replace(own, put={**own.put, **put}, drop=own.drop | drop)
+        self.enter(self.route)
+
+    def in_its_words(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what the client calls fields that are named as in OpenAI's chat completions."""
+        return tuple(self.operation.vocabulary.path(name) for name in names) if names else ()
+
+    def adopt(self, attempt: Attempt) -> None:
+        """Answer the client with what an attempt has brought."""
+        self.served = attempt
+        self.say_failure = attempt.say_failure
+        self.dropped = attempt.dropped
+        self.issued += attempt.issued
 
     def forget_body(self) -> None:
         """Let go of what the client sent; only for an exchange at its end."""
@@ -316,7 +388,9 @@ class Exchange:
 
     @property
     def last_attempt(self) -> Attempt | None:
-        """The attempt that served, or the last that tried."""
+        """The attempt that serves, or the last that tried."""
+        if self.served is not None:
+            return self.served
         return self.attempts[-1] if self.attempts else None
 
     @property

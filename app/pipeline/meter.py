@@ -1,7 +1,7 @@
 """The outermost layer: every attempt that was made leaves one usage event, settled before the last byte.
 
 Whoever leaves early (a client that hangs up, a clock that runs out) hands the exchange to a supervised task, so
-settlement never depends on a response being finished.
+settlement never depends on a response being finished. What a provider bills in any case is first read to its end.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from app.kernel.money import format_usd
 from app.limits.accounts import NOTHING, Accounts, Grant
 from app.limits.estimate import Estimator
 from app.limits.holds import Holds
+from app.pipeline.drains import Drains, RestOfBody, cut_all
 from app.pipeline.events import amounts_of, corrections, events_of
 from app.pipeline.exchange import Answer, Exchange, LiveBody, Next
 from app.pipeline.lines import Lines
@@ -49,6 +50,7 @@ class Meter:
         estimator: Estimator,
         clock: Clock,
         supervisor: Supervisor,
+        drains: Drains,
     ) -> None:
         self._accounts = accounts
         self._lines = lines
@@ -56,6 +58,7 @@ class Meter:
         self._estimator = estimator
         self._clock = clock
         self._supervisor = supervisor
+        self._drains = drains
 
     async def __call__(self, exchange: Exchange, following: Next) -> Answer:
         """Answer; a whole answer is settled here, a live one by the time its last bytes are read."""
@@ -76,8 +79,19 @@ class Meter:
 
     def abandon(self, exchange: Exchange) -> None:
         """Settle what was attempted, or give back what was held for it, in a task of its own."""
-        if (exchange.attempts or exchange.grant is not None) and not exchange.is_settled:
+        if exchange.is_settled or not (exchange.attempts or exchange.grant is not None):
+            return
+        if not (exchange.unheard and self._drains.take(exchange, settle=self.settle)):
             self._supervisor.spawn(self.settle(exchange))
+
+    def leave(self, exchange: Exchange, live: LiveBody) -> None:
+        """Let go of a live answer and settle what was delivered; or read its rest first, if that is billed too."""
+        progress = exchange.served.live if exchange.served is not None else None
+        if progress is not None and progress.is_owed:
+            exchange.unheard.append(RestOfBody(live))
+        else:
+            live.close()
+        self.abandon(exchange)
 
     async def settle(self, exchange: Exchange) -> None:
         """Release what was held and hand the event of every attempt to the ledger, once.
@@ -97,6 +111,8 @@ class Meter:
             raise
 
     async def _settle(self, exchange: Exchange, grant: Grant | None) -> None:
+        if exchange.unheard:
+            await cut_all(exchange)
         accounts = self._accounts
         if not exchange.attempts:
             if grant is not None:
@@ -146,12 +162,13 @@ class Meter:
 class _MeteredBody:
     """A live answer that is settled before its last bytes are given away."""
 
-    __slots__ = ("_exchange", "_inner", "_meter", "is_finished")
+    __slots__ = ("_exchange", "_inner", "_is_left", "_meter", "is_finished")
 
     def __init__(self, inner: LiveBody, meter: Meter, exchange: Exchange) -> None:
         self._inner = inner
         self._meter = meter
         self._exchange = exchange
+        self._is_left = False
         self.is_finished = False
 
     async def read(self) -> bytes:
@@ -168,8 +185,9 @@ class _MeteredBody:
 
     def close(self) -> None:
         """Let go of the upstream call and settle what was delivered."""
-        self._inner.close()
-        self._meter.abandon(self._exchange)
+        if not self._is_left:
+            self._is_left = True
+            self._meter.leave(self._exchange, self._inner)
 
 
 class NotedBody:

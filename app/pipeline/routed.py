@@ -1,8 +1,12 @@
-"""Tries targets until one answers: retries stop at the first content that the client could have seen."""
+"""The innermost layer: tries targets, and the models fallen back to, until one answers.
+
+Law: all of it ends at the first content that the client could have seen. What is tried where is decided by pure
+functions over what is known (`app.routing`); here it is done.
+"""
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from app.kernel.clock import Clock
 from app.kernel.errors import (
@@ -15,62 +19,126 @@ from app.kernel.errors import (
 )
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Answer, Exchange
-from app.routing.order import order_targets
-from providers.errors import ContextTooLong, ProviderError, ProviderRateLimited, ProviderTimedOut, RequestRefused
+from app.pipeline.hedging import Hedging
+from app.pipeline.lanes import Lanes, Step
+from app.routing.retrying import LONGEST_PAUSE_S, pause_s
+from app.routing.table import Route
+from providers.errors import (
+    ContentBlocked,
+    ContextTooLong,
+    CredentialRefused,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderTimedOut,
+    RequestRefused,
+)
 
-_FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 2.0
 _NS_PER_S = 1_000_000_000
 _MAX_RETRY_AFTER_S = 60.0
 _NOT_FOUND = 404
 
 
 class Routed:
-    """The layer that chooses targets."""
+    """The layer that chooses targets. One for each worker."""
 
-    def __init__(self, dispatch: Dispatch, clock: Clock, *, draw: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self, dispatch: Dispatch, *, lanes: Lanes, clock: Clock, draw: Callable[[], float] = random.random
+    ) -> None:
         """Make it; `draw` returns uniform numbers over [0, 1)."""
-        self._dispatch = dispatch
+        self.lanes = lanes
+        self._hedging = Hedging(dispatch, lanes=lanes, clock=clock)
         self._clock = clock
         self._draw = draw
 
     async def __call__(self, exchange: Exchange) -> Answer:
         """Answer from the first target that can; raises what the last one said, as a `GatewayError`."""
-        route = exchange.route
-        if len(route.targets) == 1 and route.retries == 0:
-            return await self._only(exchange)
-        order = order_targets(route.targets, balance=route.balance, draw=self._draw())
-        for extra in range(route.retries + 1):
-            choice = order[extra % len(order)]
-            try:
-                return await self._dispatch.attempt(exchange, choice)
-            except ProviderError as error:
-                if extra == route.retries or not error.retryable:
-                    raise client_error(error) from error
-                again = order[(extra + 1) % len(order)].provider == choice.provider
-                await self._pause(exchange, extra if again else 0, error if again else None)
-        raise AssertionError("unreachable")  # pragma: no cover - the loop returns or raises
-
-    async def _only(self, exchange: Exchange) -> Answer:
+        began_ns = self._clock.monotonic_ns()
         try:
-            return await self._dispatch.attempt(exchange, exchange.route.targets[0])
+            return await self._answer(exchange, exchange.route, tried=set())
         except ProviderError as error:
             raise client_error(error) from error
+        finally:
+            exchange.upstream_ns += self._clock.monotonic_ns() - began_ns
 
-    async def _pause(self, exchange: Exchange, extra: int, error: ProviderError | None) -> None:
+    async def _answer(self, exchange: Exchange, route: Route, *, tried: set[str]) -> Answer:
+        """Answer from a route, or from those that it falls back to, each of which may fall back itself."""
+        tried.add(route.name)
+        try:
+            return await self._serve(exchange, route)
+        except ProviderError as error:
+            failure = error
+        for name in fallbacks_of(route, failure):
+            other = exchange.alternatives.get(name)
+            if other is None or name in tried or self._is_past(exchange, 0.0):
+                continue
+            exchange.enter(other)
+            try:
+                return await self._answer(exchange, other, tried=tried)
+            except ProviderError as error:
+                failure = error
+        raise failure
+
+    async def _serve(self, exchange: Exchange, route: Route) -> Answer:
+        """Answer from a route's targets: one attempt and its retries, in the balancer's order, wrapping."""
+        order = self.lanes.order(exchange, route)
+        others = sum(max(1, len(target.credentials)) for target in order) - 1
+        turn = extra = 0
+        called: set[str] = set()
+        failure: ProviderError | None = None
+        last: Step | None = None
+        while (
+            found := self.lanes.next_step(
+                order, turn, called=called, is_retry=last is not None, leaves_alone=route.breaker
+            )
+        ) is not None:
+            turn, step = found
+            if failure is not None and last is not None:
+                await self._pause(exchange, step, last=last, failure=failure, extra=extra - 1)
+            self.lanes.note_call(step, called)
+            try:
+                return await self._hedging.attempt(exchange, step, order=order, called=called)
+            except ProviderError as error:
+                failure, last = error, step
+            # That a credential is refused takes it out; finding that out is nobody's turn while there is another.
+            if isinstance(failure, CredentialRefused) and others:
+                others -= 1
+            else:
+                extra += 1
+            if extra > route.retries or not failure.retryable:
+                break
+            turn += 1
+        if failure is None:
+            raise ProviderRateLimited(retry_after_s=self.lanes.cooled_s(order))
+        raise failure
+
+    async def _pause(self, exchange: Exchange, step: Step, *, last: Step, failure: ProviderError, extra: int) -> None:
         """Wait before another call to the same provider, as long as it asks or with jitter; never past the deadline."""
-        if error is None:
+        if step.choice.provider != last.choice.provider:
             return
-        pause_s: float = min(_FIRST_PAUSE_S * 2**extra, _LONGEST_PAUSE_S) * (0.5 + self._draw() / 2)
-        if error.retry_after_s is not None:
-            pause_s = max(pause_s, error.retry_after_s)
-        if pause_s > _LONGEST_PAUSE_S or self._is_past(exchange, pause_s):
-            raise client_error(error) from error
-        await asyncio.sleep(pause_s)
+        if step.lane is not last.lane and isinstance(failure, ProviderRateLimited | CredentialRefused):
+            return
+        wait_s = pause_s(max(extra, 0), draw=self._draw(), asked_s=failure.retry_after_s)
+        if wait_s > LONGEST_PAUSE_S or self._is_past(exchange, wait_s):
+            raise failure
+        await asyncio.sleep(wait_s)
 
     def _is_past(self, exchange: Exchange, pause_s: float) -> bool:
         deadline_ns = exchange.deadline_ns
         return deadline_ns is not None and self._clock.monotonic_ns() + int(pause_s * _NS_PER_S) >= deadline_ns
+
+
+def fallbacks_of(route: Route, failure: ProviderError) -> Sequence[str]:
+    """Return the names of the models that a failure makes a route fall back to.
+
+    A request that is wrong is wrong everywhere; one that is too long, or whose content is refused, may not be: for
+    these there are lists of their own, and without such a list the general one.
+    """
+    fallbacks = route.fallbacks
+    if isinstance(failure, ContextTooLong):
+        return fallbacks.context_length or fallbacks.any
+    if isinstance(failure, ContentBlocked):
+        return fallbacks.content_policy or fallbacks.any
+    return fallbacks.any if failure.retryable else ()
 
 
 def client_error(error: ProviderError) -> GatewayError:

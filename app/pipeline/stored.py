@@ -15,7 +15,7 @@ from app.domain.responses.schemas import Issued, KeptResponse
 from app.kernel.errors import GatewayError, InvalidRequest, NotFound
 from app.pipeline.exchange import Answer, Exchange, LiveBody, Next
 from app.pipeline.references import ITEM, ITEM_REFERENCE, Reference
-from app.routing.table import RouteTarget
+from app.routing.table import NO_ROUTES, RouteTarget
 
 _LOG = logging.getLogger("gateway.stored")
 _PREVIOUS = "previous_response_id"
@@ -77,8 +77,7 @@ class Stored:
         if exchange.operation.stores and not self._may_store():
             if asked:
                 raise InvalidRequest("responses are not stored by this gateway: send store: false", param="store")
-            edits = exchange.edits
-            exchange.edits = msgspec.structs.replace(edits, put={**edits.put, "store": b"false"})
+            exchange.edit(put={"store": b"false"})
             asked = False
         exchange.is_kept = exchange.operation.stores is not None and asked is not False
 
@@ -195,7 +194,7 @@ def _narrow(exchange: Exchange, provider: str, reference: Reference) -> None:
             f"{reference.path} names what another provider keeps than those of {exchange.route.name!r}",
             param=reference.path,
         )
-    exchange.route = msgspec.structs.replace(exchange.route, targets=kept)
+    exchange.route, exchange.alternatives = msgspec.structs.replace(exchange.route, targets=kept), NO_ROUTES
 
 
 class _KeptBody:

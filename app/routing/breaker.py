@@ -6,104 +6,108 @@ finds out the others are told.
 
 from typing import Literal
 
+from app.routing.rolling import Rolling
+
 State = Literal["closed", "open", "half_open"]
 
-WINDOW_S = 10
 MIN_VOLUME = 20
-FAILED_SHARE = 0.5
 IN_A_ROW = 5
 FIRST_OPEN_S = 5
 LONGEST_OPEN_S = 60
-PROBE_S = 30
-"""How long a call that tries keeps others from trying; one whose end is never heard of blocks nobody for longer."""
+TRY_S = 30
+"""How long a call that tries keeps others from trying: whoever never says how it ended blocks nobody for longer."""
 _NS_PER_S = 1_000_000_000
 
 
 class Breaker:
-    """Opens after five failures in a row, or when half of at least twenty calls within ten seconds fail.
+    """Opens after five failures in a row, or when half or more of at least twenty calls within ten seconds fail.
 
-    After five seconds one call may try; while it fails, the pause doubles, up to a minute.
+    After five seconds one call may try; while it fails, the pause doubles, up to a minute. How calls end that began
+    before it opened says nothing of how the lane is now.
     """
 
-    __slots__ = ("_calls", "_failed", "_in_a_row", "_pause_s", "_probe_until_ns", "_second", "opened_until_ns")
+    __slots__ = ("_calls", "_failures", "_in_a_row", "_opened_ns", "_pause_s", "_tried_until_ns", "open_until_ns")
 
     def __init__(self) -> None:
-        self._calls = [0] * WINDOW_S
-        self._failed = [0] * WINDOW_S
-        self._second = 0
+        self._calls = Rolling()
+        self._failures = Rolling()
         self._in_a_row = 0
+        self._opened_ns = 0
         self._pause_s = FIRST_OPEN_S
-        self._probe_until_ns = 0
-        self.opened_until_ns = 0
+        self._tried_until_ns = 0
+        self.open_until_ns = 0
         """Until when nobody tries; 0 while it is closed."""
 
     def state(self, now_ns: int) -> State:
         """Return its state: `half_open` is when it may be tried, or is being tried."""
-        if not self.opened_until_ns:
+        if not self.open_until_ns:
             return "closed"
-        return "open" if now_ns < self.opened_until_ns else "half_open"
+        return "open" if now_ns < self.open_until_ns else "half_open"
 
     def may_try(self, now_ns: int) -> bool:
         """Whether a call may be made to see whether all is well again."""
-        return 0 < self.opened_until_ns <= now_ns and now_ns >= self._probe_until_ns
+        return 0 < self.open_until_ns <= now_ns and now_ns >= self._tried_until_ns
 
     def begin_try(self, now_ns: int) -> None:
-        """Note that a call tries now."""
-        self._probe_until_ns = now_ns + PROBE_S * _NS_PER_S
+        """Note that a call tries now, of this worker or of another."""
+        self._tried_until_ns = now_ns + TRY_S * _NS_PER_S
 
     def end_try(self) -> None:
         """Note that a call that tried has ended without a verdict."""
-        self._probe_until_ns = 0
+        self._tried_until_ns = 0
 
-    def succeeded(self, now_ns: int) -> bool:
-        """Note a call that went well; returns whether that has closed it."""
+    def succeeded(self, now_ns: int, *, began_ns: int | None = None) -> bool:
+        """Note a call that went well, begun when it says or just now; returns whether that has closed it.
+
+        One that was made although it is open, as there was nobody else to ask, is as good as one that tries.
+        """
         self._in_a_row = 0
-        if self.opened_until_ns:
-            if now_ns < self.opened_until_ns:
-                return False  # it began before all went wrong
-            self.close()
-            return True
-        self._calls[self._bucket(now_ns)] += 1
-        return False
+        if not self.open_until_ns:
+            self._calls.add(now_ns)
+            return False
+        if began_ns is not None and began_ns < self._opened_ns:
+            return False
+        self.close()
+        return True
 
-    def failed(self, now_ns: int) -> bool:
-        """Note a call that failed; returns whether that has opened it."""
-        if self.opened_until_ns:
-            if now_ns < self.opened_until_ns:
+    def failed(self, now_ns: int, *, began_ns: int | None = None) -> bool:
+        """Note a call that failed, begun when it says or just now; returns whether that has opened it."""
+        if self.open_until_ns:
+            if now_ns < self.open_until_ns or (began_ns is not None and began_ns < self._opened_ns):
                 return False
             self._pause_s = min(self._pause_s * 2, LONGEST_OPEN_S)
-            self.open(now_ns + self._pause_s * _NS_PER_S)
+            self._open(now_ns + self._pause_s * _NS_PER_S, now_ns)
             return True
         self._in_a_row += 1
-        bucket = self._bucket(now_ns)
-        self._calls[bucket] += 1
-        self._failed[bucket] += 1
-        calls = sum(self._calls)
-        is_bad = calls >= MIN_VOLUME and sum(self._failed) >= calls * FAILED_SHARE
+        self._calls.add(now_ns)
+        self._failures.add(now_ns)
+        calls = self._calls.total(now_ns)
+        is_bad = calls >= MIN_VOLUME and self._failures.total(now_ns) * 2 >= calls
         if is_bad or self._in_a_row >= IN_A_ROW:
-            self.open(now_ns + self._pause_s * _NS_PER_S)
+            self._open(now_ns + self._pause_s * _NS_PER_S, now_ns)
             return True
         return False
 
-    def open(self, until_ns: int) -> None:
-        """Open it until a moment, also because another worker says so."""
-        self.opened_until_ns = max(self.opened_until_ns, until_ns)
-        self._probe_until_ns = 0
+    def told_open(self, until_ns: int, now_ns: int) -> None:
+        """Open it because another worker says so, whose pause goes on from there: all of them double the same one.
+
+        A moment that is past says that it may be tried; that is news only where it is closed.
+        """
+        if until_ns <= now_ns:
+            if not self.open_until_ns:
+                self._open(now_ns, now_ns)
+        elif until_ns > self.open_until_ns:
+            self._pause_s = min(max(self._pause_s, -(-(until_ns - now_ns) // _NS_PER_S)), LONGEST_OPEN_S)
+            self._open(until_ns, self._opened_ns if self.open_until_ns else now_ns)
+
+    def _open(self, until_ns: int, since_ns: int) -> None:
+        self._opened_ns = since_ns
+        self.open_until_ns = until_ns
+        self._tried_until_ns = 0
 
     def close(self) -> None:
         """Close it and forget what was."""
-        self._calls = [0] * WINDOW_S
-        self._failed = [0] * WINDOW_S
-        self._in_a_row = self.opened_until_ns = self._probe_until_ns = 0
+        self._calls.clear()
+        self._failures.clear()
+        self._in_a_row = self.open_until_ns = self._opened_ns = self._tried_until_ns = 0
         self._pause_s = FIRST_OPEN_S
-
-    def _bucket(self, now_ns: int) -> int:
-        """Return where a moment is counted, having forgotten what is older than the window."""
-        second = now_ns // _NS_PER_S
-        gone = second - self._second
-        if gone > 0:
-            for offset in range(1, min(gone, WINDOW_S) + 1):
-                at = (self._second + offset) % WINDOW_S
-                self._calls[at] = self._failed[at] = 0
-            self._second = second
-        return second % WINDOW_S

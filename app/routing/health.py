@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from app.routing.breaker import Breaker
+from app.routing.retrying import RetryBudget
 
 _KEPT_SAMPLES = 128
 _GRAIN = 0.2
@@ -77,7 +78,7 @@ class Lane:
     """How one lane fares. Times are monotonic nanoseconds.
 
     `first` is the time to the first content of streams, `whole` that of answers that are not streamed, `per_token` the
-    pace after the first. `is_closed_until_ns` is until when its provider asked to be left alone.
+    pace after the first. `closed_until_ns` is until when its provider asked to be left alone.
     """
 
     __slots__ = (
@@ -119,9 +120,18 @@ class Lane:
         self.closed_until_ns = max(self.closed_until_ns, until_ns)
 
     def lock_out(self, now_ns: int) -> None:
-        """Take its credential out: its provider refuses it. It is tried again now and then, ever more rarely."""
+        """Take its credential out: its provider refuses it. It is tried again now and then, ever more rarely.
+
+        That calls which were under way meanwhile are refused as well is the same finding, not another.
+        """
+        if self.is_locked_out(now_ns):
+            return
         self.locked_out_until_ns = now_ns + self.locked_out_s * _NS_PER_S
         self.locked_out_s = min(self.locked_out_s * 2, _LONGEST_LOCKED_OUT_S)
+
+    def told_locked_out(self, until_ns: int) -> None:
+        """Take its credential out until a moment, because another worker says so."""
+        self.locked_out_until_ns = max(self.locked_out_until_ns, until_ns)
 
     def let_in(self) -> None:
         """Note that its credential was taken."""
@@ -129,8 +139,21 @@ class Lane:
             self.locked_out_until_ns = 0
             self.locked_out_s = _LOCKED_OUT_S
 
+    def is_well(self, now_ns: int) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.breaker.open_until_ns and not self.left_alone_s(now_ns)
+
+    def is_locked_out(self, now_ns: int) -> bool:
+        """Whether its credential is not to be used."""
+        return now_ns < self.locked_out_until_ns
+
     def cooled_s(self, now_ns: int) -> float:
-        """Return for how many seconds it is still to be left alone."""
+        """Return for how many seconds its provider asked to be left alone still."""
+        left_ns = self.closed_until_ns - now_ns
+        return left_ns / _NS_PER_S if left_ns > 0 else 0.0
+
+    def left_alone_s(self, now_ns: int) -> float:
+        """Return for how many seconds it is not to be used still, for whichever reason but its breaker."""
         left_ns = max(self.closed_until_ns, self.locked_out_until_ns) - now_ns
         return left_ns / _NS_PER_S if left_ns > 0 else 0.0
 
@@ -139,18 +162,39 @@ class Health:
     """All lanes that were ever used. One for each worker."""
 
     def __init__(self) -> None:
-        self._lanes: dict[LaneName, Lane] = {}
+        self._lanes: dict[tuple[str, str, int], Lane] = {}
+        self._budgets: dict[str, RetryBudget] = {}
 
-    def lane(self, name: LaneName) -> Lane:
+    def lane(self, provider: str, model: str, credential: int = 0) -> Lane:
         """Return a lane; a new one is well."""
-        found = self._lanes.get(name)
+        found = self._lanes.get((provider, model, credential))
         if found is None:
             if len(self._lanes) >= _LANES_MAX:
                 self._lanes = {each.name: each for each in self._lanes.values() if each.inflight}
+            name = LaneName(provider, model, credential)
             found = self._lanes[name] = Lane(name)
         return found
 
-    def forget_lockouts(self) -> None:
+    def budget(self, provider: str) -> RetryBudget:
+        """Return how much a provider may be asked again; there are as many as are configured."""
+        found = self._budgets.get(provider)
+        if found is None:
+            found = self._budgets[provider] = RetryBudget()
+        return found
+
+    def lock_out(self, lane: Lane, now_ns: int, *, is_everywhere: bool) -> list[Lane]:
+        """Take a lane's credential out, for all models if its provider does not know it at all; returns those lanes."""
+        provider, _, credential = lane.name
+        found = [
+            each
+            for each in (self._lanes.values() if is_everywhere else (lane,))
+            if each.name.provider == provider and each.name.credential == credential
+        ]
+        for each in found:
+            each.lock_out(now_ns)
+        return found
+
+    def let_all_in(self) -> None:
         """Let every credential in: they may have been changed."""
         for lane in self._lanes.values():
             lane.let_in()

@@ -6,9 +6,11 @@ from uuid import UUID
 import msgspec
 
 from app.domain.prices import Price
-from app.settings.model import Transform
+from app.settings.model import Fallbacks, Hedge, Transform
 from providers.protocol import Adapter
-from providers.types import Target, Timeouts
+from providers.types import Secret, Target, Timeouts
+
+NO_FALLBACKS = Fallbacks()
 
 
 class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,7 +20,9 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     `target` has the clocks for streams, `whole_target` those for answers that are not streamed: a provider sends the
     head of such an answer when it has finished, so the clock for the first token runs there only if the operator set
     it.
-    `relays` are the operations whose bytes it gets unchanged.
+    `relays` are the operations whose bytes it gets unchanged. `credentials` are all that its provider has, of which the
+    first is that of `target`; `lane_model` is how its health is told from that of others: its model, or `*` for names
+    that callers make up.
     `dedicated_to` is the id of the one organisation that may use the provider's account, if there is one.
     """
 
@@ -27,11 +31,29 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     target: Target
     whole_target: Target
     relays: frozenset[str] = frozenset()
+    credentials: tuple[Secret, ...] = ()
+    lane_model: str = ""
     vendor: str = ""
     weight: int = 1
     price: Price | None = None
     bills_after_disconnect: bool = False
     dedicated_to: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What an operator calls it: `provider/model`."""
+        return f"{self.provider}/{self.target.model}"
+
+    def with_credential(self, number: int) -> "RouteTarget":
+        """Return the target as it is called with another of its provider's credentials, counted from 0."""
+        if number == 0:
+            return self
+        credential = self.credentials[number]
+        return msgspec.structs.replace(
+            self,
+            target=msgspec.structs.replace(self.target, credential=credential),
+            whole_target=msgspec.structs.replace(self.whole_target, credential=credential),
+        )
 
     def is_dedicated_to(self, organization_id: UUID) -> bool:
         """Whether the account is the organisation's alone, with all that is stored in it."""
@@ -52,6 +74,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = "chat"
     retries: int = 2
     balance: str = "weighted"
+    sticky: str = "none"
+    fallbacks: Fallbacks = NO_FALLBACKS
+    breaker: bool = True
+    hedge: Hedge | None = None
     timeouts: Timeouts = Timeouts()
     transform: Transform | None = None
 
@@ -61,6 +87,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
             return self
         kept = tuple(t for t in self.targets if t.dedicated_to is None or t.is_dedicated_to(organization_id))
         return msgspec.structs.replace(self, targets=kept) if kept else None
+
+
+NO_ROUTES: Mapping[str, Route] = {}
 
 
 class RouteTable:

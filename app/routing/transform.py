@@ -35,6 +35,16 @@ def transform_edits(transform: Transform, document: Mapping[str, Any], vocabular
     return Edits(put=put, drop=drop, rename={old: new for old, new in rename.items() if old not in drop})
 
 
+def edits_for(transform: Transform | None, document: Mapping[str, Any], *, vocabulary: Vocabulary, own: Edits) -> Edits:
+    """Return an operator's edits for one body, with our `own` after them."""
+    if transform is None:
+        return own
+    edits = transform_edits(transform, document, vocabulary)
+    if own is NO_EDITS:
+        return edits
+    return msgspec.structs.replace(edits, put={**edits.put, **own.put}, drop=edits.drop | own.drop)
+
+
 def _is_said(document: Mapping[str, Any], path: str, present: set[str]) -> bool:
     return path in present or ("." in path and member(document, path) is not None)
 

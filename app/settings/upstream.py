@@ -151,7 +151,9 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     retries: Annotated[
         int, Meta(description="Extra attempts over the targets, in the balancer's order, wrapping.", ge=0, le=10)
     ] = 2
-    breaker: Annotated[bool, Meta(description="Whether a target that keeps failing is left alone for a while.")] = True
+    breaker: Annotated[
+        bool, Meta(description="Whether a target that keeps failing, or asks for it, is left alone for a while.")
+    ] = True
     hedge: Annotated[Hedge | None, off_or("Send a second call when the first is slow; false: never.")] = None
     timeouts: Annotated[TimeoutSettings, Meta(description="Clocks for its calls.")] = TimeoutSettings()
     transform: Annotated[Transform, Meta(description="Changes to the request body.")] = Transform()

@@ -9,6 +9,7 @@ from providers.http.answer import DEFAULT_LIMIT_BYTES, Answer
 from providers.http.network import Network
 from providers.http.origin import OriginStats
 from providers.http.pool import Pool, PoolLimits, PoolStats
+from providers.http.urls import UrlRefused, check_public_url
 
 __all__ = [
     "DEFAULT_LIMIT_BYTES",
@@ -21,5 +22,7 @@ __all__ = [
     "PoolLimits",
     "PoolStats",
     "PublicOnly",
+    "UrlRefused",
     "anything",
+    "check_public_url",
 ]

@@ -129,7 +129,7 @@ class HttpChatStream:
         self.dropped = dropped
 
     async def __aiter__(self) -> AsyncIterator[ChatEvent]:
-        """Yield the events of the answer. Raises `ProviderError`."""
+        """Yield the events of the answer; what a cancelled step waited for is the next's. Raises `ProviderError`."""
         decoder = self._decoder
         with _hiding(self._key):
             while not decoder.is_finished and (data := await self._answer.read()):

@@ -77,12 +77,13 @@ class Answer:
             if len(data) > limit_bytes:
                 raise _too_large(limit_bytes)
             return data
-        pieces = []
+        pieces: list[bytes] = []
         size_bytes = 0
         while piece := await self.read():
             size_bytes += len(piece)
             if size_bytes > limit_bytes:
                 self.close()
+                pieces.clear()  # or they would live as long as the error, whose traceback holds them
                 raise _too_large(limit_bytes)
             pieces.append(piece)
         return b"".join(pieces)

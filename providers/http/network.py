@@ -32,18 +32,20 @@ def _system_context() -> ssl.SSLContext:
 class Network:
     """Opens connections. Make one per pool, inside the running loop.
 
-    `allow` judges every resolved address. `ca_files` maps a base URL to a PEM file of authorities that replaces the
-    system's for that origin.
+    `allow` judges every resolved address; `on_blocked` is told of a host and of an address of its that was refused.
+    `ca_files` maps a base URL to a PEM file of authorities that replaces the system's for that origin.
     """
 
     def __init__(
         self,
         *,
         allow: AddressPolicy = anything,
+        on_blocked: Callable[[str, Address], None] | None = None,
         ca_files: Mapping[str, str] | None = None,
         resolver: Resolver | None = None,
     ) -> None:
         self._allow = allow
+        self._on_blocked = on_blocked
         self._ca_files = {origin_of(url): path for url, path in (ca_files or {}).items()}
         self._resolver = resolver or Resolver()
         self._contexts: dict[str | None, ssl.SSLContext] = {}
@@ -69,7 +71,10 @@ class Network:
     async def _allowed(self, host: str) -> tuple[Address, ...]:
         """Return the addresses of `host`; raises `ConnectFailed` if a single one is not allowed."""
         addresses = await self._resolver.addresses(host)
-        if not all(map(self._allow, addresses)):
+        refused = next((address for address in addresses if not self._allow(address)), None)
+        if refused is not None:
+            if self._on_blocked is not None:
+                self._on_blocked(host, refused)
             raise ConnectFailed("The provider's address is not one that the gateway may connect to.", code=_BLOCKED)
         return addresses
 

@@ -282,6 +282,12 @@ class HttpAdapterContract(AdapterContract):
             alone = self._events(case.request, _answer_of(case, [case.answer]))
             assert asyncio.run(self._read_two_in_turn(case)) == [alone, alone], case.name
 
+    def test_a_step_that_is_cancelled_loses_nothing(self) -> None:
+        """A stream whose reader has left goes on for whoever reads its rest, by an iterator of his own."""
+        for case in self._streamed():
+            whole = self._events(case.request, _answer_of(case, [case.answer]))
+            assert asyncio.run(self._read_haltingly(case)) == whole, case.name
+
     def test_the_credential_goes_in_a_header_only(self) -> None:
         """It is in no URL and no body, where logs and proxies would keep it."""
         for request in self._all_asked():
@@ -386,6 +392,22 @@ class HttpAdapterContract(AdapterContract):
                     del running[at]
         return events
 
+    async def _read_haltingly(self, case: Case) -> list[ChatEvent]:
+        """Cancel every step that waits for bytes, once, and return all events."""
+        adapter, sender = self._adapter(None)
+        sender.answer = _HaltingAnswer(
+            _answer_of(case, [case.answer[at : at + 50] for at in range(0, len(case.answer), 50)])
+        )
+        stream = await adapter.chat(case.request, self.target())
+        iterator, events = aiter(stream), list[ChatEvent]()
+        while True:
+            try:
+                events.append(await anext(iterator))
+            except asyncio.CancelledError:
+                iterator = aiter(stream)
+            except StopAsyncIteration:
+                return events
+
     def _asked(self, request: ChatRequest) -> UpstreamRequest:
         """Return what goes to the vendor for one chat request."""
         adapter, sender = self._adapter(ConnectFailed())
@@ -409,6 +431,22 @@ class HttpAdapterContract(AdapterContract):
         with pytest.raises(ProviderError) as caught:
             asyncio.run(_finish(call(adapter, self.target())))
         return caught.value
+
+
+class _HaltingAnswer(ScriptedAnswer):
+    """An answer of which every second read is cancelled."""
+
+    def __init__(self, inner: ScriptedAnswer) -> None:
+        super().__init__(status=inner.status, headers=inner.headers)
+        self._inner = inner
+        self._halts = False
+
+    async def read(self) -> bytes:
+        """Return the next piece, or be cancelled while waiting for it."""
+        self._halts = not self._halts
+        if self._halts:
+            raise asyncio.CancelledError
+        return await self._inner.read()
 
 
 _Call = Callable[[Adapter, Target], Awaitable[object]]

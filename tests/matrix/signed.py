@@ -5,9 +5,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from accounting.attempts import begun
 
 from app.domain.keys.principal import Principal
-from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.exchange import Exchange
 from app.routing.table import Route
 from matrix.cells import Cell, Client, Provider, call_of, dialect_of, parsed, target_of
 from matrix.features import QUESTION, SIGNATURE, WEATHER, Feature, call, request_of
@@ -41,7 +42,7 @@ def said(client: Client, document: dict[str, Any], completion: Completion) -> di
         started_ns=0,
         asked=client.wire.read(document, call_of(client)),
     )
-    exchange.attempts.append(Attempt(1, provider="p", upstream_model="m", price=None, started_ns=0))
+    begun(exchange, "p")
     renderer = client.wire.operation.renderer
     assert renderer is not None
     answer: dict[str, Any] = msgspec.json.decode(renderer.whole(exchange, completion))

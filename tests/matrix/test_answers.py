@@ -11,13 +11,14 @@ from typing import Any
 import anthropic.types as anthropic_types
 import msgspec
 import pytest
+from accounting.attempts import begun
 from google.genai import types as google_types
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from app.domain.keys.principal import Principal
-from app.pipeline.exchange import Asked, Attempt, Exchange
+from app.pipeline.exchange import Asked, Exchange
 from app.routing.table import Route
 from matrix.cells import CLIENTS, Client
 from matrix.sse import events_of
@@ -76,9 +77,7 @@ def exchange_of(client: Client, *, stream: bool) -> Exchange:
         started_ns=0,
         asked=Asked(model="m", stream=stream, keep_usage=True),
     )
-    attempt = Attempt(1, provider="p", upstream_model="up", price=None, started_ns=0)
-    attempt.usage = Usage()
-    made.attempts.append(attempt)
+    begun(made, "p").usage = Usage()
     return made
 
 

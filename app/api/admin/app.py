@@ -12,6 +12,7 @@ from app.api.admin.admin_keys import AdminKeyController
 from app.api.admin.audit import AuditController
 from app.api.admin.bodies import MAX_BYTES, refuse_missing_body
 from app.api.admin.budgets import BudgetController
+from app.api.admin.health import Examine, HealthController
 from app.api.admin.keys import KeyController
 from app.api.admin.limits import LimitController
 from app.api.admin.organizations import OrganizationController
@@ -49,12 +50,16 @@ _TAGS = [
     Tag(name="Limits", description="How much may be asked for, and how much of that is used now."),
     Tag(name="Budgets", description="How much may be spent, and how much is."),
     Tag(name="Prices", description="What models cost. Those of the file win; these win over the catalogue's."),
+    Tag(name="Health", description="Providers, breakers, stores, and how far the ledger is behind."),
     Tag(name="Audit", description="Who changed what."),
 ]
 
 
-def admin_router(services: AdminServices, *, authenticate: Authenticate) -> Router:
+def admin_router(services: AdminServices, *, authenticate: Authenticate, examine: Examine) -> Router:
     """Return the router under `/admin/v1`; its application must take `EXCEPTION_HANDLERS` too."""
+
+    def provide_examine() -> Examine:
+        return examine
 
     def provide_services() -> AdminServices:
         return services
@@ -88,6 +93,7 @@ def admin_router(services: AdminServices, *, authenticate: Authenticate) -> Rout
             LimitController,
             BudgetController,
             PriceController,
+            HealthController,
             AuditController,
         ],
         middleware=[with_authentication],
@@ -95,6 +101,7 @@ def admin_router(services: AdminServices, *, authenticate: Authenticate) -> Rout
         dependencies={
             "services": Provide(provide_services, sync_to_thread=False),
             "principal": Provide(provide_principal, sync_to_thread=False),
+            "examine": Provide(provide_examine, sync_to_thread=False),
             "write": Provide(provide_write, sync_to_thread=False),
         },
         before_request=refuse_missing_body,
@@ -109,7 +116,8 @@ def admin_openapi(version: str, **kwargs: Any) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="LLM gateway: administration",
         version=version,
-        description="Tenants, keys, limits, budgets, prices, usage and audit. Errors are RFC 9457 problem details.",
+        description="Tenants, keys, limits, budgets, prices, usage, health and audit. "
+        "Errors are RFC 9457 problem details.",
         components=_COMPONENTS,
         tags=_TAGS,
         operation_id_creator=_operation_id,

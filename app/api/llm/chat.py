@@ -88,7 +88,7 @@ def render_answer(exchange: Exchange, completion: Completion) -> dict[str, Any]:
 
 
 def _served(exchange: Exchange) -> Attempt:
-    return exchange.attempts[-1]
+    return exchange.last_attempt or exchange.attempts[-1]
 
 
 def write_usage(usage: Usage) -> dict[str, int]:

@@ -74,14 +74,15 @@ def _check_balance(findings: Findings, path: str, model: ModelSettings) -> None:
         for field in ("balance", "sticky"):
             if findings.is_set(below(path, field)):
                 findings.warn(below(path, field), "has no effect: there is only one target")
-    elif model.balance != "weighted":
+    elif model.balance == "priority" and model.sticky == "none":
         _warn_of_weights(findings, path, model)
 
 
 def _warn_of_weights(findings: Findings, path: str, model: ModelSettings) -> None:
-    for index in range(len(model.targets)):
+    """Warn of weights that no order asks for; 0, only when the others fail, holds in every one."""
+    for index, target in enumerate(model.targets):
         where = f"{below(path, 'targets')}[{index}].weight"
-        if findings.is_set(where):
+        if target.weight and findings.is_set(where):
             findings.warn(where, f"has no effect with `balance: {model.balance}`", suggestion="set `balance: weighted`")
 
 

@@ -7,17 +7,25 @@ from typing import Any, NamedTuple
 
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_TYPES = {400: "invalid_request_error", 429: "rate_limit_error", 502: "upstream_error", 504: "upstream_error"}
+_TYPES = {
+    400: "invalid_request_error",
+    429: "rate_limit_error",
+    502: "upstream_error",
+    503: "server_error",
+    504: "upstream_error",
+}
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     429: "rate_limit_error",
     502: "api_error",
+    503: "overloaded_error",
     504: "timeout_error",
 }
 _GOOGLE_STATUSES = {
     400: "INVALID_ARGUMENT",
     429: "RESOURCE_EXHAUSTED",
     502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
 

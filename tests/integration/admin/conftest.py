@@ -20,6 +20,7 @@ from app.domain.audit.principal import Principal
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.secrets import derive_pepper
 from app.domain.services import AdminServices
+from app.gateway.vitals import InstallationHealth, LedgerHealth
 from app.kernel.clock import ManualClock
 from app.settings.model import Settings
 from providers.types import Secret
@@ -30,6 +31,7 @@ _DEFAULT_ORGANIZATION = """
     INSERT INTO organizations (id, name, status, created_at, updated_at, version)
     VALUES ('00000000-0000-7000-8000-000000000001', 'default', 'active', now(), now(), 1)
 """
+HEALTH = InstallationHealth(status="ok", providers=[], stores=[], ledger=LedgerHealth(lag_s=0.25, queue_depth=None))
 ROLES = ("viewer", "admin", "owner")
 
 
@@ -87,6 +89,9 @@ class Current:
         for part in fields(services):
             object.__setattr__(self.services, part.name, getattr(services, part.name))
 
+    async def examine(self) -> InstallationHealth:
+        return HEALTH
+
     async def identify(self, token: bytes) -> Principal:
         return await self.authenticate(token)
 
@@ -99,7 +104,7 @@ def current() -> Current:
 @pytest.fixture(scope="session")
 def app(current: Current) -> Litestar:
     return Litestar(
-        [admin_router(current.services, authenticate=current.identify)],
+        [admin_router(current.services, authenticate=current.identify, examine=current.examine)],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=admin_openapi("1.0"),
         logging_config=None,

@@ -7,15 +7,20 @@ from litestar import Litestar
 
 from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
 from app.domain.audit.principal import COMMAND_LINE, Principal
+from app.gateway.vitals import InstallationHealth
 
 
 async def nobody(_token: bytes) -> Principal:
     return COMMAND_LINE
 
 
+async def healthy() -> InstallationHealth:
+    raise AssertionError("nothing is called")
+
+
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
-    router = admin_router(None, authenticate=nobody)  # type: ignore[arg-type] # nothing is called
+    router = admin_router(None, authenticate=nobody, examine=healthy)  # type: ignore[arg-type] # nothing is called
     app = Litestar([router], exception_handlers=EXCEPTION_HANDLERS, openapi_config=admin_openapi("1.0"))
     return app.openapi_schema.to_schema()
 
@@ -28,7 +33,7 @@ def operations(description: dict[str, Any]) -> list[tuple[str, str, dict[str, An
 
 def test_every_operation_is_described(description: dict[str, Any]) -> None:
     found = operations(description)
-    assert len(found) == 37
+    assert len(found) == 38
     for method, path, operation in found:
         assert path.startswith("/admin/v1/")
         assert operation["summary"]
@@ -54,6 +59,7 @@ def test_operation_ids_are_plain_and_unique(description: dict[str, Any]) -> None
         "put_limits",
         "read_budget",
         "create_price",
+        "read_health",
     } <= set(ids)
 
 

@@ -83,7 +83,7 @@ class FakeGateway:
             await asyncio.Event().wait()
         return self._answer
 
-    def end(self, exchange, finished):
+    def end(self, finished):
         self.lines.append(line_of(finished))
         self.counts.append((finished.endpoint, finished.status))
 

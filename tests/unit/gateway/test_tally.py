@@ -2,13 +2,14 @@ import asyncio
 from uuid import UUID
 
 import pytest
+from accounting.attempts import begun
 
 from app.domain.keys.principal import Principal
 from app.gateway import tally as tally_module
 from app.gateway.tally import Finished, Tally, line_of
 from app.observability.logs import RequestLog
 from app.observability.metrics import Metrics
-from app.pipeline.exchange import Asked, Attempt, Exchange
+from app.pipeline.exchange import Asked, Exchange
 from app.routing.table import Route
 from providers.types import Usage
 
@@ -39,9 +40,8 @@ def exchange(*, stream: bool = False, attempts: int = 1) -> Exchange:
         asked=Asked(model="m", stream=stream),
     )
     for number in range(1, attempts + 1):
-        attempt = Attempt(number, provider=f"p{number}", upstream_model="u", price=None, started_ns=0)
+        attempt = begun(made, f"p{number}", upstream_model="u")
         attempt.outcome = "ok" if number == attempts else "error"
-        made.attempts.append(attempt)
     last = made.attempts[-1]
     last.usage, last.usage_source, last.cost_nusd = Usage(input_tokens=3, output_tokens=5), "provider", 2_000_000_000
     last.first_ns = 20_000_000

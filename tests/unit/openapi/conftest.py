@@ -6,11 +6,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from accounting.attempts import begun
 
 from app.api.inference import Call, Wire
 from app.api.inference_openapi import inference_document
 from app.domain.keys.principal import Principal
-from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.exchange import Exchange
 from app.routing.table import Route
 from providers.types import Usage
 
@@ -37,12 +38,11 @@ def serve() -> Serve:
             started_ns=0,
             asked=wire.read(body, call),
         )
-        first = Attempt(1, provider="a", upstream_model="up", price=None, started_ns=0)
+        first = begun(exchange, "a")
         first.outcome, first.status, first.ended_ns, first.cost_nusd = "rate_limited", 429, 5, 0
-        second = Attempt(2, provider="b", upstream_model="up", price=None, started_ns=10)
+        second = begun(exchange, "b", started_ns=10)
         second.outcome, second.status, second.first_ns, second.ended_ns = "ok", 200, 2_000_010, 9_000_010
         second.usage, second.cost_nusd = Usage(input_tokens=3, output_tokens=2, cache_read_tokens=1), 1_500
-        exchange.attempts = [first, second]
         return exchange
 
     return made

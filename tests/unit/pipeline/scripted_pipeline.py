@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import deque
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from msgspec import structs
@@ -24,12 +25,16 @@ from app.limits.store_time import StoreTime
 from app.observability.metrics import Metrics
 from app.pipeline.admit import Admit
 from app.pipeline.dispatch import Dispatch
+from app.pipeline.drains import Drains
 from app.pipeline.exchange import Asked, Exchange, compose
 from app.pipeline.gate import Gate
+from app.pipeline.lanes import Lanes
 from app.pipeline.lines import Lines
 from app.pipeline.meter import Meter
 from app.pipeline.options import Options
 from app.pipeline.routed import Routed
+from app.pipeline.verdicts import Verdicts
+from app.routing.health import Health
 from app.routing.table import Route, RouteTarget
 from app.settings.model import PriceSettings
 from app.stores.accounts import AccountScope, Charged, Granted, Reservation
@@ -98,7 +103,7 @@ class Events(ReplayStream):
 
     def __init__(self, script):
         super().__init__(())
-        self.script = script
+        self.script = iter(script)
         self.is_closed = False
 
     async def __aiter__(self):
@@ -113,8 +118,15 @@ class Events(ReplayStream):
         self.is_closed = True
 
 
+class Held(NamedTuple):
+    """A script that is played when its gate opens."""
+
+    gate: asyncio.Event
+    script: Any
+
+
 class FakeAdapter:
-    """Plays one script a call: an error to raise at once, `HANG`, or what the answer consists of."""
+    """Plays one script a call: an error to raise at once, `HANG`, `Held`, or what the answer consists of."""
 
     def __init__(self, *scripts, relays=()):
         self._relays = frozenset(relays)
@@ -128,6 +140,9 @@ class FakeAdapter:
     async def _next(self, request, target):
         self.calls.append((request, target))
         script = self.scripts.popleft()
+        if isinstance(script, Held):
+            await script.gate.wait()
+            script = script.script
         if isinstance(script, ProviderError):
             raise script
         if script is HANG:
@@ -246,6 +261,7 @@ class Pipeline:
         self.holds, estimator = Holds(clock=self.clock), Estimator()
         self.gate = Gate(cap=10, queue_s=0, metrics=Metrics(), clock=self.clock)
         self.lines = Lines(self.gate, clock=self.clock)
+        self.drains = Drains(self.tasks.spawn, most=2)
         self.meter = Meter(
             self.accounts,
             lines=self.lines,
@@ -253,6 +269,7 @@ class Pipeline:
             estimator=estimator,
             clock=self.clock,
             supervisor=self.tasks,
+            drains=self.drains,
         )
         self.admit = Admit(
             self.accounts,
@@ -263,12 +280,23 @@ class Pipeline:
             estimator=estimator,
             clock=self.clock,
         )
-        dispatch = Dispatch(prices, self.clock)
-        self.call = compose([self.meter, self.admit], Routed(dispatch, self.clock, draw=lambda: 0.0))
+        self.health = Health()
+        self.changed = []
+        self.verdicts = Verdicts(self.health, clock=self.clock, changed=self.changed.append)
+        self.dispatch = Dispatch(prices, self.clock, verdicts=self.verdicts)
+        self.tried = []
+        lanes = Lanes(self.health, prices=prices, clock=self.clock, trying=self.tried.append, draw=lambda: 0.0)
+        self.routed = Routed(self.dispatch, lanes=lanes, clock=self.clock, draw=lambda: 0.0)
+        self.call = compose([self.meter, self.admit], self.routed)
 
     @property
     def events(self):
         return self.accounts.events
+
+    async def attempt(self, exchange, choice):
+        """Call one target, past all that chooses."""
+        attempt = self.dispatch.begin(exchange, choice, self.health.lane(choice.provider, choice.lane_model))
+        return await self.dispatch.open(exchange, attempt)
 
     async def settled(self):
         """Wait for supervised work and return the events."""
@@ -287,6 +315,8 @@ class Pipeline:
         price=PRICE,
         document=None,
         timeouts=None,
+        route=None,
+        bills_on=False,
         **options,
     ):
         fields = {
@@ -296,10 +326,10 @@ class Pipeline:
         }
         fields |= document or {}
         targets = tuple(
-            self.target(adapter, f"p{position}", price, timeouts or Timeouts())
+            self.target(adapter, f"p{position}", price, timeouts or Timeouts(), bills_on=bills_on)
             for position, adapter in enumerate(adapters)
         )
-        route = Route(
+        found = Route(
             name="public", label="public", targets=targets, owned_by="p0", retries=retries, balance="priority"
         )
         made = Exchange(
@@ -308,7 +338,7 @@ class Pipeline:
                 key_id=UUID(int=1), organization_id=UUID(int=2), team_id=UUID(int=3), tags={"by": "key"}
             ),
             operation=operation,
-            route=route,
+            route=structs.replace(found, **(route or {})),
             body=json.dumps(fields).encode(),
             document=fields,
             started_ns=self.clock.monotonic_ns(),
@@ -317,7 +347,7 @@ class Pipeline:
         made.options = Options(**options)
         return made
 
-    def target(self, adapter, provider, price, timeouts):
+    def target(self, adapter, provider, price, timeouts, *, bills_on=False):
         where = Target(provider=provider, model="up", base_url="http://x", timeouts=timeouts)
         return RouteTarget(
             provider=provider,
@@ -325,7 +355,9 @@ class Pipeline:
             target=where,
             whole_target=where,
             relays=adapter.relays(where),
+            lane_model=where.model,
             price=price,
+            bills_after_disconnect=bills_on,
         )
 
 

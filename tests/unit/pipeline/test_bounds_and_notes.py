@@ -29,7 +29,7 @@ from app.kernel.money import format_usd
 from app.limits.accounts import Amounts
 from app.limits.estimate import Prompt, guess_tokens
 from app.limits.policy import Policy
-from app.pipeline.admit import DEFAULT_OUTPUT_CAP, MIN_OUTPUT_TOKENS, Admit
+from app.pipeline.demand import DEFAULT_OUTPUT_CAP, MIN_OUTPUT_TOKENS, Demands
 from app.pipeline.exchange import compose
 from app.pipeline.meter import add_note, add_note_to_element
 from app.pipeline.references import Reference
@@ -177,7 +177,7 @@ def test_the_cap_is_the_largest_that_is_affordable(most, tokens_in, choices):
     def worst_of(out):
         return bound(PRICE, input_tokens=tokens_in, output_tokens=out * choices)
 
-    cap = Admit._affordable(worst_of, most)
+    cap = Demands._affordable(worst_of, most)
     assert MIN_OUTPUT_TOKENS <= cap <= DEFAULT_OUTPUT_CAP
     worst = [worst_of(cap), worst_of(cap + 1)]
     assert worst[0] <= most or cap == MIN_OUTPUT_TOKENS

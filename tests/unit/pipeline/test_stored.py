@@ -5,13 +5,14 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from accounting.attempts import begun
 from scripted_pipeline import ANSWER, FakeAdapter
 
 from app.api.openai.paths import CHAT_WIRE
 from app.domain.responses.schemas import Issued, KeptResponse
 from app.kernel.errors import InvalidRequest, NotFound, Unavailable
 from app.pipeline.dispatch import _is_relayed
-from app.pipeline.exchange import Answer, Attempt, Operation
+from app.pipeline.exchange import Answer, Operation
 from app.pipeline.mentions import find_mentions
 from app.pipeline.references import find_references
 from app.pipeline.stored import Stored
@@ -217,7 +218,7 @@ async def test_an_answer_is_kept_before_its_last_bytes(pipeline):
 
 async def test_ids_that_a_provider_issued_are_remembered_with_it(pipeline):
     store, exchange = Store(), asking(pipeline, MESSAGES)
-    exchange.attempts.append(Attempt(1, provider="claude", upstream_model="up", price=None, started_ns=0))
+    begun(exchange, "claude")
     await served(exchange, store, Below(issued=["container_1"]))
     assert store.remembered == [(["container_1"], "claude")]
     assert not exchange.is_kept

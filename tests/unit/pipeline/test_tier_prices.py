@@ -55,7 +55,9 @@ async def _attempted(pipeline, book, tier, *, relays, stream, price=None):
     choice = msgspec.structs.replace(
         exchange.route.targets[0], vendor="openai", target=where, whole_target=where, price=price
     )
-    answer = await Dispatch(book, pipeline.clock).attempt(exchange, choice)
+    dispatch = Dispatch(book, pipeline.clock, verdicts=pipeline.verdicts)
+    attempt = dispatch.begin(exchange, choice, pipeline.health.lane("p0", MODEL))
+    answer = await dispatch.open(exchange, attempt)
     if stream:
         await read_out(answer)
     return exchange.attempts[0]

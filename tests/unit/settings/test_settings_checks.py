@@ -300,9 +300,9 @@ WARNINGS = [
     (model("balance: latency", TARGET), "models.m.balance", "only one target"),
     (model("sticky: session", TARGET), "models.m.sticky", "only one target"),
     (
-        model("balance: cost", "targets: [{provider: openai, model: x, weight: 2}, {provider: azure, model: y}]"),
+        model("balance: priority", "targets: [{provider: openai, model: x, weight: 2}, {provider: azure, model: y}]"),
         "models.m.targets[0].weight",
-        "no effect with `balance: cost`",
+        "no effect with `balance: priority`",
     ),
     (model("timeouts: {first_token_s: 30, total_s: 10}"), "models.m.timeouts.first_token_s", "never reached"),
     (model("transform: {set: {a: 1}, default: {a: 2}}"), "models.m.transform.default", "`set` writes it"),
@@ -327,6 +327,15 @@ def test_a_setting_that_does_nothing_is_a_warning_and_no_error(text, path, said,
     warning = warnings_of(text)[path]
     assert said in warning.message
     assert warning.line is not None
+
+
+@pytest.mark.parametrize(
+    ("order", "weight"),
+    [("least_busy", 2), ("latency", 2), ("cost", 2), ("priority, sticky: session", 2), ("priority", 0)],
+)
+def test_a_weight_that_does_something_is_no_warning(order, weight, warnings_of):
+    targets = f"targets: [{{provider: openai, model: x, weight: {weight}}}, {{provider: azure, model: y}}]"
+    assert warnings_of(model(f"balance: {order}", targets)) == {}
 
 
 def test_a_forgotten_credential_is_a_warning_and_an_unneeded_one_is_not(warnings_of):

@@ -1,10 +1,5 @@
-from collections import Counter
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from app.routing.order import order_targets
 from app.routing.table import ProviderRoute, Route, RouteTable, RouteTarget
 from providers.echo.adapter import EchoAdapter
 from providers.types import Target
@@ -17,29 +12,6 @@ def target(provider="p", model="m", weight=1):
 
 def route(name="m", *targets, label=None):
     return Route(name=name, label=label or name, targets=targets or (target(),), owned_by="p")
-
-
-weights = st.lists(st.integers(0, 5), min_size=1, max_size=6)
-draws = st.floats(0, 1, exclude_max=True)
-
-
-@given(weights, draws, st.sampled_from(["weighted", "priority", "latency"]))
-def test_an_order_holds_every_target_once(weights, draw, balance):
-    targets = [target(model=str(position), weight=weight) for position, weight in enumerate(weights)]
-    order = order_targets(targets, balance=balance, draw=draw)
-    assert Counter(map(id, order)) == Counter(map(id, targets))
-    if balance == "priority":
-        assert order == targets
-    elif any(weights):
-        assert order[0].weight > 0
-        after = [each.weight > 0 for each in order]
-        assert after == sorted(after, reverse=True)
-
-
-def test_the_first_is_drawn_by_weight():
-    targets = [target(model="a", weight=3), target(model="b", weight=0), target(model="c", weight=1)]
-    firsts = Counter(order_targets(targets, balance="weighted", draw=n / 400)[0].target.model for n in range(400))
-    assert firsts == {"a": 300, "c": 100}
 
 
 def open_table(**routes):

@@ -1,0 +1,184 @@
+"""What a request may use and cost, told before it goes on. Law: pure; a refusal names the field at fault."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from app.domain.prices import Price, PriceBook, bound, bound_parts
+from app.kernel.errors import InvalidRequest, ModelNotPriced
+from app.kernel.money import format_usd, round_up
+from app.limits.estimate import Demand, Estimator, guess_tokens
+from app.limits.plan import Plan
+from app.pipeline.exchange import Exchange
+from app.pipeline.hosted import find_hosted_tool
+from app.routing.table import RouteTarget
+
+DEFAULT_OUTPUT_CAP = 4_096
+"""The output, in tokens, that is allowed for where neither the client nor anybody else says how much."""
+MIN_OUTPUT_TOKENS = 16
+_MEDIA_IMAGES = 10
+"""How many pictures a request may ask for that does not say how many; no vendor makes more at once."""
+
+
+class Demands:
+    """Tells what requests ask for."""
+
+    def __init__(self, prices: PriceBook, *, estimator: Estimator) -> None:
+        self._prices = prices
+        self._estimator = estimator
+
+    @staticmethod
+    def cap_of(exchange: Exchange, plan: Plan) -> int:
+        """Return the output that is allowed for, in tokens of each answer, before any budget has its say."""
+        cap = asked_cap(exchange) or DEFAULT_OUTPUT_CAP
+        for other in (plan.policy.output_cap, exchange.output_cap):
+            if other is not None and other < cap:
+                cap = other
+        return cap
+
+    def of(self, exchange: Exchange, plan: Plan) -> Demand:
+        """Return what a request asks for; raises `InvalidRequest` where a budget could not bound it."""
+        asked = asked_cap(exchange)
+        operation, document = exchange.operation, exchange.document
+        prompt, label = exchange.measured(), exchange.route.label
+        tokens_in = self._estimator.input_tokens(label, prompt)
+        choices = operation.vocabulary.asked_choices(document) if operation.generates else 0
+        cap = self.cap_of(exchange, plan)
+        guessed = min(asked or self._estimator.output_tokens(label), cap) * choices
+        name = exchange.route.name
+        if not plan.counts_money:
+            return Demand(name, tokens_in, guessed, choices=choices or 1)
+        parts = []
+        is_media = operation.is_media
+        has_media = is_media or bool(prompt.images or prompt.media_bytes)
+        images = _asked_images(document) if is_media else 0
+        most, likely_nusd = prompt.tokens_at_most, 0
+        self._leave_out_unpriced(exchange)
+        for target in exchange.every_target():
+            price = self.price_of(exchange, target)
+            if price is None:
+                return Demand(name, tokens_in, guessed, is_priced=False, choices=choices or 1)
+            parts.append(bound_parts(price, input_tokens=most, has_media=has_media, images=images))
+            likely_nusd = max(likely_nusd, round_up(tokens_in * price.rates.input_nusd))
+        fixed_nusd, rate_nusd = parts[0] if len(parts) == 1 else (max(p[0] for p in parts), max(p[1] for p in parts))
+        if exchange.route.hedge is not None:
+            fixed_nusd *= 2  # the second call's prompt; what it says is cut off at its first content
+        if not operation.generates:
+            rate_nusd = 0
+        elif plan.budgets and operation.vocabulary.caps and (fixed_nusd or rate_nusd):
+            self._refuse_uncapped(exchange)
+        return Demand(
+            name,
+            tokens_in,
+            guessed,
+            fixed_nusd=fixed_nusd,
+            rate_nusd=rate_nusd,
+            cap=cap * choices,
+            choices=choices or 1,
+            likely_nusd=likely_nusd,
+        )
+
+    def _leave_out_unpriced(self, exchange: Exchange) -> None:
+        """Fall back, where money is counted, to no model of which nobody knows what it costs."""
+        if exchange.alternatives:
+            exchange.alternatives = {
+                name: route
+                for name, route in exchange.alternatives.items()
+                if all(self.price_of(exchange, target) is not None for target in route.targets)
+            }
+
+    @staticmethod
+    def _refuse_uncapped(exchange: Exchange) -> None:
+        """Refuse a cap that a server may take for none, where a budget must hold."""
+        vocabulary, document = exchange.operation.vocabulary, exchange.document
+        if odd := vocabulary.odd_cap(document):
+            raise InvalidRequest(f"{odd} must be more than 0 where a budget applies", param=odd)
+        if rival := vocabulary.rival_cap(document):
+            raise InvalidRequest(f"{rival} cannot be sent where a budget applies", param=rival)
+
+    def price_of(self, exchange: Exchange, target: RouteTarget) -> Price | None:
+        """Return the price that a target may be charged at: that of the service tier, if the client asks for one."""
+        if target.price is not None:
+            return target.price
+        tier = exchange.document.get("service_tier")
+        if isinstance(tier, str) and (
+            dearer := self._prices.find_tier(target.vendor, target.target.model, service_tier=tier)
+        ):
+            return dearer
+        return self._prices.find(target.vendor, target.target.model)
+
+    def bound_cost(self, exchange: Exchange, most: int) -> None:
+        """Refuse a request whose dearest candidate could cost more than `most`, or cap its output so that none can."""
+        worst_of = self._worst_cost(exchange)
+        self._refuse_unbounded(exchange)
+        vocabulary = exchange.operation.vocabulary
+        choices = vocabulary.asked_choices(exchange.document)
+        if exchange.operation.generates and not vocabulary.caps:
+            what = exchange.operation.endpoint
+            raise InvalidRequest(f"the cost of {what} cannot be bounded beforehand", param="x-gateway-max-cost")
+        if not exchange.operation.generates:
+            worst = worst_of(0)
+        else:
+            if odd := vocabulary.odd_cap(exchange.document):
+                raise InvalidRequest(f"{odd} must be more than 0 where the cost is to be bounded", param=odd)
+            if rival := vocabulary.rival_cap(exchange.document):
+                raise InvalidRequest(f"{rival} cannot be sent where the cost is to be bounded", param=rival)
+            cap = vocabulary.asked_cap(exchange.document)
+            if cap is None:
+                cap = exchange.output_cap = self._affordable(lambda cap: worst_of(cap * choices), most)
+            worst = worst_of(cap * choices)
+        if worst > most:
+            raise InvalidRequest(
+                f"this request may cost up to {format_usd(worst)} USD, more than the allowed {format_usd(most)}",
+                code="max_cost_exceeded",
+                param="x-gateway-max-cost",
+            )
+
+    @staticmethod
+    def _refuse_unbounded(exchange: Exchange) -> None:
+        """Refuse what brings more into the conversation than the body shows."""
+        path = exchange.references[0].path if exchange.references else find_hosted_tool(exchange.document)
+        if path is not None:
+            raise InvalidRequest(f"the cost of what {path} brings along cannot be bounded beforehand", param=path)
+
+    def _worst_cost(self, exchange: Exchange) -> Callable[[int], int]:
+        """Return what tells the most that so much output can cost at any target; raises `ModelNotPriced`."""
+        prices = []
+        self._leave_out_unpriced(exchange)
+        for target in exchange.every_target():
+            price = self.price_of(exchange, target)
+            if price is None:
+                raise ModelNotPriced(f"the model {exchange.route.name!r} has no price, so its cost cannot be bounded")
+            prices.append(price)
+        prompt = exchange.measured()
+        tokens_in = guess_tokens(prompt)
+        is_media = exchange.operation.is_media
+        has_media = is_media or bool(prompt.images or prompt.media_bytes)
+        images = _asked_images(exchange.document) if is_media else 0
+
+        def worst(output_tokens: int) -> int:
+            return max(
+                bound(price, input_tokens=tokens_in, output_tokens=output_tokens, has_media=has_media, images=images)
+                for price in prices
+            )
+
+        return worst
+
+    @staticmethod
+    def _affordable(worst: Callable[[int], int], most: int) -> int:
+        """Return the largest output cap, up to the default, whose worst cost is within `most`; at least 16."""
+        low, high = MIN_OUTPUT_TOKENS, DEFAULT_OUTPUT_CAP
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if worst(middle) <= most else (low, middle - 1)
+        return low
+
+
+def asked_cap(exchange: Exchange) -> int | None:
+    """Return the output cap that the client asks for, where there is one to ask for."""
+    operation = exchange.operation
+    return operation.vocabulary.asked_cap(exchange.document) if operation.generates else None
+
+
+def _asked_images(document: Mapping[str, Any]) -> int:
+    asked = document.get("n")
+    return asked if isinstance(asked, int) and 0 < asked <= _MEDIA_IMAGES else _MEDIA_IMAGES if asked is not None else 1
