@@ -49,12 +49,13 @@ class Books:
         self.recovery = Recovery(
             stores.accounts,
             core.opener,
+            spool=self.spool.take,
             is_written=lambda: self.spool.is_empty,
             on_corrected=self._on_corrected,
         )
         backing = Backing(
             opener=core.opener,
-            fallback=self.spool.take,
+            fallback=self.recovery.take,
             missed=self.recovery.missed,
             spawn=core.tasks.spawn,
             local=MemoryAccountStore(MemoryUsageQueue(clock=core.clock), clock=core.clock),

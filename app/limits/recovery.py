@@ -1,20 +1,22 @@
 """What the store must still be told once it answers again, and the accounts that were spent from without it.
 
-Law: a charge that the store missed releases its hold there; an account that anything was missed of is made anew from
-the ledger, when the ledger has it all.
+Law: a charge that the store missed releases its hold there; an account that anything may have been missed of is made
+anew from the ledger, when the ledger has it all.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
+from app.domain.usage.entries import Scopes
 from app.kernel.errors import GatewayError
-from app.limits.accounts import Grant, Opener
-from app.limits.policy import BudgetRule
+from app.limits.accounts import Fallback, Grant, Opener
+from app.limits.policy import BudgetRule, rule_of_account
 from app.stores.accounts import AccountStore, BudgetAccount, Charge
+from app.stores.entries import UsageEntry
 from app.stores.errors import StoreUnavailable
 
 _LOOK_S = 0.5
@@ -30,26 +32,37 @@ class Recovery:
         store: AccountStore,
         opener: Opener,
         *,
+        spool: Fallback,
         is_written: Callable[[], bool],
         on_corrected: Callable[[str], None],
     ) -> None:
         """Begin with nothing missed.
 
-        `is_written` is whether all that took the slow way is in the ledger; `on_corrected` is told of each account that
-        is right again, by its key.
+        `spool` takes entries the slow way, and `is_written` is whether all that took it is in the ledger;
+        `on_corrected` is told of each account that is right again, by its key.
         """
+        self._spool = spool
         self._store = store
         self._opener = opener
         self._is_written = is_written
         self._on_corrected = on_corrected
         self._missed: deque[Charge] = deque(maxlen=_MAX_MISSED)
         self._wrong: dict[str, tuple[BudgetRule, BudgetAccount, int]] = {}
+        self._uncounted: set[tuple[int, Scopes]] = set()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def is_complete(self) -> bool:
         """Whether the store knows everything."""
-        return not self._missed and not self._wrong
+        return not (self._missed or self._wrong or self._uncounted)
+
+    async def take(self, entries: Sequence[UsageEntry]) -> None:
+        """Take entries that the store could not, durably.
+
+        Some accounts of their scopes learn of them from the ledger, and others from nobody: all are made anew.
+        """
+        await self._spool(entries)
+        self._uncounted.update((entry.partition, entry.scopes) for entry in entries)
 
     def missed(self, grant: Grant, charge: Charge | None) -> None:
         """Take note of a grant whose charge the store did not take, or that was made without the store."""
@@ -104,6 +117,22 @@ class Recovery:
         if not self._is_written():
             return
         for key, (budget, account, partition) in list(self._wrong.items()):
-            await self._opener.open(budget, account, partition=partition, force=True)
-            self._wrong.pop(key, None)
+            # Taken out first: what is missed meanwhile puts it back.
+            del self._wrong[key]
+            try:
+                await self._opener.open(budget, account, partition=partition, force=True)
+            except BaseException:
+                self._wrong.setdefault(key, (budget, account, partition))
+                raise
             self._on_corrected(key)
+        for partition, scopes in tuple(self._uncounted):
+            self._uncounted.discard((partition, scopes))
+            try:
+                await self._count_again(scopes, partition=partition)
+            except BaseException:
+                self._uncounted.add((partition, scopes))
+                raise
+
+    async def _count_again(self, scopes: Scopes, *, partition: int) -> None:
+        for account in await self._store.accounts_of(scopes, partition=partition):
+            await self._opener.open(rule_of_account(account), account, partition=partition, force=True)

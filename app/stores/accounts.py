@@ -251,6 +251,10 @@ class AccountStore(Protocol):
         """Return the state of accounts; `None` for those that the store does not have."""
         ...
 
+    async def accounts_of(self, scopes: tuple[str, str, str], *, partition: int) -> list[BudgetAccount]:
+        """Return the accounts that count the spending of any of these scopes, with limits of 0."""
+        ...
+
     async def uses(self, windows: Sequence[Window], *, partition: int) -> list[WindowUse]:
         """Return the state of windows."""
         ...

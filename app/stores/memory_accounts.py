@@ -335,6 +335,12 @@ class MemoryAccountStore:
         found = [self._budgets.get(account.key) for account in accounts]
         return [None if state is None else Balance(state.used_nusd, state.held_nusd) for state in found]
 
+    async def accounts_of(self, scopes: tuple[str, str, str], *, partition: int) -> list[BudgetAccount]:
+        """Return the accounts that count the spending of any of these scopes, with limits of 0."""
+        del partition
+        keys = {key for scope in enumerate(scopes) for key in self._accounts_of.get(scope, ())}
+        return [BudgetAccount(key, 0, self._budgets[key].start_ms, self._budgets[key].end_ms) for key in sorted(keys)]
+
     async def uses(self, windows: Sequence[Window], *, partition: int) -> list[WindowUse]:
         """Return the state of windows."""
         del partition

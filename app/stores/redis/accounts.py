@@ -252,6 +252,19 @@ class RedisAccountStore:
         found = cast("list[list[bytes | None]]", await asyncio.gather(*asked))
         return [None if used is None else Balance(int(used), int(held or 0)) for used, held in found]
 
+    async def accounts_of(self, scopes: tuple[str, str, str], *, partition: int) -> list[BudgetAccount]:
+        """Return the accounts that count the spending of any of these scopes, with limits of 0."""
+        name = PARTITION_NAMES[partition]
+        sets = await asyncio.gather(*[self._hot.call("SMEMBERS", key) for key in account_sets(name, scopes)])
+        keys = sorted({member.decode() for found in cast("list[list[bytes]]", sets) for member in found})
+        asked = [self._hot.call("HMGET", key, "start", "end") for key in keys]
+        bounds = cast("list[list[bytes | None]]", await asyncio.gather(*asked))
+        return [
+            BudgetAccount(key.removeprefix(name), 0, int(start), int(end or 0))
+            for key, (start, end) in zip(keys, bounds, strict=True)
+            if start is not None
+        ]
+
     async def uses(self, windows: Sequence[Window], *, partition: int) -> list[WindowUse]:
         """Return the state of windows."""
         name = PARTITION_NAMES[partition]

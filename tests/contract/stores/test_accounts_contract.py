@@ -24,6 +24,7 @@ from app.stores.entries import UsageEntry
 
 PARTITION = 7
 DAY_MS = 86_400_000
+FAR_MS = 4_000_000_000_000
 KEY = AccountScope(2, "k1")
 SCOPES = ("o1", "", "k1")
 
@@ -506,3 +507,17 @@ async def test_what_was_given_up_on_its_way_takes_nothing_when_it_arrives(accoun
     assert isinstance(await accounts.reserve(asked), OutOfPeriod)
     assert await balance(accounts, account) == Balance(0, 0)
     assert await used(accounts, ring(10, 4)) == 0
+
+
+async def test_the_accounts_of_scopes_are_those_that_were_made(accounts):
+    of_key, of_organization = budget(10, start_ms=5, end_ms=FAR_MS), budget(10, key=":b:o1")
+    await opened(accounts, of_key, budget(10, key=":b:k1:total"))
+    await opened(accounts, of_organization, scope=AccountScope(0, "o1"))
+    await opened(accounts, budget(10, key=":b:k2"), scope=AccountScope(2, "k2"))
+    found = await accounts.accounts_of(SCOPES, partition=PARTITION)
+    assert sorted(found, key=lambda each: each.key) == [
+        budget(0, start_ms=5, end_ms=FAR_MS),
+        budget(0, key=":b:k1:total"),
+        budget(0, key=":b:o1"),
+    ]
+    assert await accounts.accounts_of(("o9", "", "k9"), partition=PARTITION) == []

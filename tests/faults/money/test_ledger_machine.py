@@ -964,6 +964,26 @@ def test_an_account_learns_once_however_often_it_is_told(life: LedgerMachine, lo
     assert len(life.books.events) == 3
 
 
+def test_an_account_made_while_usage_goes_the_slow_way_counts_it_once(life: LedgerMachine) -> None:
+    life.amounts = dict.fromkeys(life.amounts)
+    hold = reserved(life, 0)
+    life.set_a_budget(scope="organization", amount=10**9)
+    life.settle_hold(hold, 0, ["request", "request"])
+    life.reserve_on_both(key=0, tokens=0, cap=1)
+    life.recover(0)
+    life.the_store_agrees()
+
+
+def test_an_account_made_before_usage_goes_the_slow_way_learns_of_it(life: LedgerMachine) -> None:
+    life.amounts = dict.fromkeys(life.amounts)
+    hold = reserved(life, 0)
+    life.set_a_budget(scope="organization", amount=10**9)
+    life.reserve(1, key=0, tokens=0, cap=1)
+    life.settle_hold(hold, 0, ["request", "request"])
+    life.recover(0)
+    life.the_store_agrees()
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
 def test_every_request_is_charged_once_on_redis_and_postgresql_in_many_lives(on_redis: Callable[[], World]) -> None:

@@ -228,13 +228,17 @@ class Worker:
         self.spool = Spool(world.folder / f"worker-{number}", self._spooled, adopt=self._spooled)
         self.corrected: list[str] = []
         self.recovery = Recovery(
-            self.store, self.opener, is_written=lambda: self.spool.is_empty, on_corrected=self._on_corrected
+            self.store,
+            self.opener,
+            spool=self.spool.take,
+            is_written=lambda: self.spool.is_empty,
+            on_corrected=self._on_corrected,
         )
         self._spawned: list[asyncio.Task[Any]] = []
         local = MemoryAccountStore(MemoryUsageQueue(clock=clock), clock=clock)
         backing = Backing(
             opener=self.opener,
-            fallback=self.spool.take,
+            fallback=self.recovery.take,
             missed=self.recovery.missed,
             spawn=lambda work: self._spawned.append(world.loop.create_task(work)),
             local=local,
