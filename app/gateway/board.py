@@ -134,7 +134,9 @@ class Board:
         if word.is_trying:
             lane.breaker.begin_try(now_ns)
         elif word.open_ms is None:
-            lane.breaker.close()
+            # Whoever only says that it is to be left alone may not have heard yet that it is broken as well.
+            if not word.cooled_ms and not word.locked_out_ms:
+                lane.breaker.close()
         elif word.open_ms:
             lane.breaker.open(now_ns + word.open_ms * _NS_PER_MS)
         lane.cool(now_ns + word.cooled_ms * _NS_PER_MS)

@@ -119,6 +119,8 @@ class Dispatch:
         finally:
             stream.close()
         inspector = stream.inspector
+        if operation.generates and not inspector.has_content:
+            raise BadAnswer("the provider's answer is empty")
         attempt.issued = inspector.issued
         seen = inspector.output_tokens_seen if operation.generates else 0
         self.end_well(exchange, attempt, inspector.usage, seen)
@@ -230,7 +232,7 @@ class Dispatch:
             usage = msgspec.structs.replace(usage, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)
         self._charge(exchange, attempt, usage, tokens_seen)
         if attempt.lane is not None:
-            self._verdicts.was_left(attempt, attempt.lane, is_expired=exchange.is_expired)
+            self._verdicts.was_left(attempt, attempt.lane, is_expired=exchange.is_expired and not _is_hurried(exchange))
 
     def _charge(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
         """Note what an attempt used, estimated where the provider did not say or said nonsense, and what that costs.
@@ -249,6 +251,12 @@ class Dispatch:
             price = self._prices.find_tier(vendor, attempt.upstream_model, service_tier=tier)
             attempt.price = price or attempt.price
         attempt.cost_nusd = None if attempt.price is None else cost(attempt.price, usage)
+
+
+def _is_hurried(exchange: Exchange) -> bool:
+    """Whether the caller gave less time than the operator: then that it ran out is no fault of a provider's."""
+    asked_s = exchange.options.timeout_s
+    return asked_s is not None and asked_s < exchange.route.timeouts.total_s
 
 
 def _type_of(stream: RelayStream, operation: Operation, usual: bytes) -> bytes:

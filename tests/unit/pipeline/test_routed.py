@@ -112,6 +112,20 @@ async def test_whoever_asked_to_be_left_alone_is_left_alone(pipeline):
     assert outcomes(last) == [("p0", "ok")]
 
 
+async def test_a_retry_waits_for_a_provider_that_asked_somebody_else_to_wait(pipeline):
+    lane = pipeline.health.lane("p1", "up")
+    lane.cool(pipeline.clock.monotonic_ns() + S_NS // 10)
+    began = asyncio.get_running_loop().time()
+    await pipeline.call(pipeline.exchange(CHAT, relaying(BROKEN), relaying([WHOLE]), retries=1))
+    assert asyncio.get_running_loop().time() - began >= 0.09
+
+
+async def test_an_empty_answer_is_no_answer(pipeline):
+    exchange = pipeline.exchange(CHAT, relaying([b'{"choices": []}']), relaying([WHOLE]), retries=1)
+    assert (await pipeline.call(exchange)).body == WHOLE
+    assert outcomes(exchange) == [("p0", "error"), ("p1", "ok")]
+
+
 # -- credentials ------------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +206,19 @@ async def test_what_callers_do_wrong_opens_no_breaker(pipeline):
         with pytest.raises(UpstreamRefused):
             await pipeline.call(pipeline.exchange(CHAT, relaying(RequestRefused("no", status=400)), relaying()))
     assert not pipeline.changed
+
+
+@pytest.mark.parametrize(("timeout_s", "blames"), [(None, True), (600.0, True), (0.1, False)])
+async def test_a_caller_in_a_hurry_proves_nothing(pipeline, timeout_s, blames):
+    for _ in range(5):
+        adapter = relaying(HANG)
+        exchange = pipeline.exchange(CHAT, adapter, retries=0, timeout_s=timeout_s)
+        task = asyncio.ensure_future(pipeline.call(exchange))
+        await until(lambda adapter=adapter: adapter.calls)
+        exchange.expire()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert bool(pipeline.changed) == blames
 
 
 # -- fallbacks --------------------------------------------------------------------------------------------------------
