@@ -18,6 +18,11 @@ from app.stores.protocols import Signals, Unsubscribe
 
 TOPIC = "lanes"
 _AGAIN_S = 2.0
+_PRECEDENCE_MS = 250
+"""How much later than whoever opened a breaker the others may try: by then they have heard that it tries already.
+
+Where two open it at the same moment, the one whose id is the lesser goes first.
+"""
 _NS_PER_MS = 1_000_000
 _STATES = {"closed": 0.0, "half_open": 1.0, "open": 2.0}
 _LOG = logging.getLogger("gateway.routing")
@@ -137,8 +142,8 @@ class Board:
             # Whoever only says that it is to be left alone may not have heard yet that it is broken as well.
             if not word.cooled_ms and not word.locked_out_ms:
                 lane.breaker.close()
-        elif word.open_ms:
-            lane.breaker.open(now_ns + word.open_ms * _NS_PER_MS)
+        elif word.open_ms and (word.process < self._process or lane.breaker.state(now_ns) != "open"):
+            lane.breaker.open(now_ns + (word.open_ms + _PRECEDENCE_MS) * _NS_PER_MS)
         lane.cool(now_ns + word.cooled_ms * _NS_PER_MS)
         lane.locked_out_until_ns = max(lane.locked_out_until_ns, now_ns + word.locked_out_ms * _NS_PER_MS)
         self._show(lane)

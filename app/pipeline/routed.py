@@ -87,9 +87,10 @@ class Routed:
         last: Step | None = None
         while (found := self.lanes.next_step(order, turn, called=called, is_retry=last is not None)) is not None:
             turn, step = found
+            self.lanes.count(step, called)
             if failure is not None and last is not None:
                 await self._pause(exchange, step, last=last, failure=failure, extra=extra - 1)
-            self.lanes.note_call(step, called)
+            self.lanes.note_call(step)
             try:
                 return await self._hedging.attempt(exchange, step, order=order, called=called)
             except ProviderError as error:

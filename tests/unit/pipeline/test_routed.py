@@ -93,6 +93,13 @@ async def test_another_provider_is_asked_at_once_and_the_same_one_only_within_it
     assert len(again.attempts) == 2
 
 
+async def test_those_who_wait_to_retry_are_counted_already(pipeline):
+    adapter = relaying(*[BROKEN] * 80)
+    calls = [pipeline.call(pipeline.exchange(CHAT, adapter, retries=1)) for _ in range(40)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert len(adapter.calls) == 50, "ten retries, however many ask for one at the same moment"
+
+
 async def test_whoever_asked_to_be_left_alone_is_left_alone(pipeline):
     full = ProviderRateLimited(status=429, retry_after_s=30.0)
     first = pipeline.exchange(CHAT, relaying(full), relaying([WHOLE]), retries=2)
