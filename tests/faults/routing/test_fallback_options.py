@@ -1,4 +1,4 @@
-"""What callers and operators may say of fallbacks, and what bounds them: keys, budgets, deadlines, pins, stored state."""
+"""What may be said of fallbacks, and what bounds them: keys, budgets, deadlines, pinned targets, stored state."""
 
 import asyncio
 import json

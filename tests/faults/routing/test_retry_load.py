@@ -1,8 +1,8 @@
 """P13: retries of a provider that is down add little to its load, and whoever asks to be left alone is."""
 
+import asyncio
 import bisect
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -125,7 +125,7 @@ async def test_a_full_credential_gives_way_to_the_next(stage: Stage):
     with Caller(stage.gateway) as caller:
         first = await stage.ask(caller.key, "rotated")
         assert (first.status, first.attempts) == (200, 2)
-        time.sleep(HEARD_WITHIN_S)
+        await asyncio.sleep(HEARD_WITHIN_S)
         told = await stage.at_rate(40, seconds=0.5, one=lambda number: stage.ask(caller.key, "rotated"))
     assert {(each.status, each.attempts) for each in told} == {(200, 1)}
     full, *others = [entry.headers["authorization"] for entry in stage.calls("rotated")]
