@@ -231,7 +231,11 @@ class Dispatch:
         if usage is not None and usage.output_tokens < max(tokens_seen - 1, min(tokens_seen, 1)):
             usage = msgspec.structs.replace(usage, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)
         self._charge(exchange, attempt, usage, tokens_seen)
-        if attempt.lane is not None:
+        if attempt.lane is None:
+            return
+        if exchange.served is not None and attempt.number < exchange.served.number:
+            self._verdicts.was_beaten(attempt, attempt.lane, is_streamed=exchange.stream)
+        else:
             self._verdicts.was_left(attempt, attempt.lane, is_expired=exchange.is_expired and not _is_hurried(exchange))
 
     def _charge(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:

@@ -70,6 +70,15 @@ class Verdicts:
             _LOG.warning("%s does not answer in time: its breaker is open", lane.name)
             self._changed(lane)
 
+    def was_beaten(self, attempt: Attempt, lane: Lane, *, is_streamed: bool) -> None:
+        """Note an attempt that a later one beat: it takes at least as long as it has had, which is all that is known.
+
+        If it was to find out whether the lane is well, that is still to be found out, but not by everybody at once.
+        """
+        now_ns = self._clock.monotonic_ns()
+        lane.end()
+        (lane.first if is_streamed else lane.whole).add(now_ns - attempt.started_ns, now_ns)
+
     def _cool(self, lane: Lane, error: ProviderError, now_ns: int) -> None:
         lane.breaker.end_try()
         if error.retry_after_s is None:

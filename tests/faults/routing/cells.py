@@ -25,7 +25,7 @@ _SPOKEN = {
 }
 """The wires that each client's answers come from: its own, where a provider takes its bytes unchanged, and another."""
 _CALM = {"connect_s": 8, "first_token_s": 12, "idle_s": 12, "total_s": 60}
-_QUICK = {"connect_s": 1, "first_token_s": 1, "idle_s": 1, "total_s": 60}
+_QUICK = {"connect_s": 1.5, "first_token_s": 1.5, "idle_s": 1.5, "total_s": 60}
 _FALLBACKS = {"any": ["spare"], "context_length": ["spare-long"], "content_policy": ["spare-lax"]}
 _BY_KIND = {Kind.TOO_LONG: "spare-long", Kind.BLOCKED: "spare-lax"}
 

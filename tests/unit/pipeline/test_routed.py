@@ -331,6 +331,29 @@ async def test_the_first_wins_if_the_second_fails(pipeline):
     assert outcomes(exchange) == [("p0", "ok"), ("p1", "error")]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_that_was_beaten_is_known_to_be_slow(pipeline, stream):
+    script = STREAM if stream else [WHOLE]
+    await pipeline.call(hedged(pipeline, relaying([HANG]), relaying(script), stream=stream))
+    beaten = pipeline.health.lane("p0", "up")
+    assert (beaten.first.count, beaten.whole.count) == ((1, 0) if stream else (0, 1))
+    await pipeline.call(hedged(pipeline, translating_slowly(0.02), relaying([HANG]), stream=stream))
+    other = pipeline.health.lane("p1", "up")
+    assert other.first.count + other.whole.count == (0 if stream else 1), "of one that began later nothing is known"
+
+
+async def test_a_try_that_was_beaten_is_not_made_by_everybody(pipeline):
+    lane = pipeline.health.lane("p0", "up")
+    lane.breaker.open(pipeline.clock.monotonic_ns() + 1)
+    pipeline.clock.advance(1)
+    await pipeline.call(hedged(pipeline, relaying([HANG]), relaying([WHOLE])))
+    assert pipeline.tried == [lane]
+    beside = hedged(pipeline, relaying(), relaying([WHOLE]))
+    await pipeline.call(beside)
+    assert outcomes(beside) == [("p1", "ok")]
+    assert lane.inflight == 0
+
+
 async def test_second_calls_are_within_their_budget(pipeline):
     calls = 40
     seconds = 0
