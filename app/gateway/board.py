@@ -25,6 +25,8 @@ _TAKEN_OVER_S = 3 * _AGAIN_S
 """After so long a silence another worker tells what it heard: whoever found it out may be dead."""
 _FORGOTTEN_S = 5 * _AGAIN_S
 """After so long a silence a process that makes no calls takes it that all is well: nobody says otherwise."""
+_PRECEDENCE_NS = 250_000_000
+"""How much later than whoever opened a breaker the others may try: by then they have heard that it tries already."""
 _DEAF_S = 5.0
 """How long after a reload nobody is believed that a credential is refused: others may not have reloaded yet."""
 _NS_PER_MS, _NS_PER_S = 1_000_000, 1_000_000_000
@@ -194,10 +196,23 @@ class Board:
         if word.says == "closed":
             lane.breaker.close()
         elif word.open_ms is not None:
-            lane.breaker.told_open(now_ns + word.open_ms * _NS_PER_MS, now_ns)
+            self._open_after(word.process, lane, now_ns + word.open_ms * _NS_PER_MS, now_ns)
         if word.says == "trying":
             lane.breaker.begin_try(now_ns)
         lane.cool(now_ns + word.cooled_ms * _NS_PER_MS)
         if now_ns >= self._deaf_until_ns:
             lane.told_locked_out(now_ns + word.locked_out_ms * _NS_PER_MS)
         self._note(lane)
+
+    def _open_after(self, process: str, lane: Lane, until_ns: int, now_ns: int) -> None:
+        """Open a breaker as another process did, which tries first.
+
+        Of two that opened it at about the same moment the one whose id is the lesser goes first: it does not wait for
+        the other, who says no more than that it does.
+        """
+        open_until_ns = lane.breaker.open_until_ns
+        is_first = self._process < process and now_ns < open_until_ns
+        if until_ns <= now_ns:
+            lane.breaker.told_open(until_ns, now_ns)
+        elif not is_first or until_ns > open_until_ns + 2 * _PRECEDENCE_NS:
+            lane.breaker.told_open(until_ns + _PRECEDENCE_NS, now_ns)

@@ -60,8 +60,10 @@ class Demands:
             parts.append(bound_parts(price, input_tokens=most, has_media=has_media, images=images))
             likely_nusd = max(likely_nusd, round_up(tokens_in * price.rates.input_nusd))
         fixed_nusd, rate_nusd = parts[0] if len(parts) == 1 else (max(p[0] for p in parts), max(p[1] for p in parts))
-        if exchange.route.hedge is not None:
-            fixed_nusd *= 2  # the second call's prompt; what it says is cut off at its first content
+        if _is_hedged(exchange):
+            fixed_nusd *= 2  # the second call's prompt
+            if not exchange.stream:
+                rate_nusd *= 2  # the loser is cut off at its first content, but a whole answer comes all at once
         if not operation.generates:
             rate_nusd = 0
         elif plan.budgets and operation.vocabulary.caps and (fixed_nusd or rate_nusd):
@@ -161,7 +163,10 @@ class Demands:
                 for price in prices
             )
 
-        return worst
+        if not _is_hedged(exchange):
+            return worst
+        is_streamed = exchange.stream
+        return lambda output_tokens: worst(output_tokens) + worst(0 if is_streamed else output_tokens)
 
     @staticmethod
     def _affordable(worst: Callable[[int], int], most: int) -> int:
@@ -171,6 +176,11 @@ class Demands:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if worst(middle) <= most else (low, middle - 1)
         return low
+
+
+def _is_hedged(exchange: Exchange) -> bool:
+    """Whether any of the models that may serve sends a second call when the first is slow."""
+    return any(route.hedge is not None for route in (exchange.route, *exchange.alternatives.values()))
 
 
 def asked_cap(exchange: Exchange) -> int | None:

@@ -124,6 +124,8 @@ class Dispatch:
         finally:
             stream.close()
         inspector = stream.inspector
+        if operation.generates and not inspector.has_content:
+            raise BadAnswer("the provider's answer is empty")
         attempt.issued = inspector.issued
         seen = inspector.output_tokens_seen if operation.generates else 0
         self.end_well(exchange, attempt, inspector.usage, seen)
@@ -246,8 +248,12 @@ class Dispatch:
         if usage is not None and usage.output_tokens < max(tokens_seen - 1, min(tokens_seen, 1)):
             usage = msgspec.structs.replace(usage, output_tokens=min(max(tokens_seen, 0), MAX_TOKENS), estimated=True)
         self._charge(exchange, attempt, usage, tokens_seen)
-        if attempt.lane is not None:
-            self._verdicts.was_left(attempt.lane)
+        if attempt.lane is None:
+            return
+        if exchange.served is not None and attempt.number < exchange.served.number:
+            self._verdicts.was_beaten(attempt, attempt.lane, is_streamed=exchange.stream)
+        else:
+            self._verdicts.was_left(attempt, attempt.lane, is_overdue=_is_overdue(exchange, attempt))
 
     def _charge(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
         """Note what an attempt used, estimated where the provider did not say or said nonsense, and what that costs.
@@ -266,6 +272,17 @@ class Dispatch:
             price = self._prices.find_tier(vendor, attempt.upstream_model, service_tier=tier)
             attempt.price = price or attempt.price
         attempt.cost_nusd = None if attempt.price is None else cost(attempt.price, usage)
+
+
+def _is_overdue(exchange: Exchange, attempt: Attempt) -> bool:
+    """Whether the operator's time ran out before any content, most of it in this attempt: then its target is at fault.
+
+    A caller who gives less time than the operator proves nothing.
+    """
+    total_s, asked_s = exchange.route.timeouts.total_s, exchange.options.timeout_s
+    if not exchange.is_expired or attempt.first_ns is not None or (asked_s is not None and asked_s < total_s):
+        return False
+    return ((attempt.ended_ns or 0) - attempt.started_ns) * 2 >= total_s * _NS_PER_S
 
 
 def _type_of(stream: RelayStream, operation: Operation, usual: bytes) -> bytes:

@@ -70,7 +70,8 @@ class Hedging:
                 )
                 if other is not None:
                     share.hedges.add(self._clock.monotonic_ns())
-                    self._lanes.note_call(other, called)
+                    self._lanes.count(other, called)
+                    self._lanes.note_call(other)
                     race.start(other)
             return await race.result()
         finally:

@@ -166,8 +166,11 @@ class Lanes:
     def _step(target: RouteTarget, lane: Lane) -> Step:
         return Step(target.with_credential(lane.name.credential), lane)
 
-    def note_call(self, step: Step, called: set[str]) -> None:
-        """Note that a lane is called now; `called` are the providers that the request has asked already."""
+    def count(self, step: Step, called: set[str]) -> None:
+        """Count a call that is going to be made; `called` are the providers that the request has asked already.
+
+        It is counted as soon as that is decided: whoever waits before it must not let others think there is room.
+        """
         provider, now_ns = step.choice.provider, self._clock.monotonic_ns()
         budget = self._health.budget(provider)
         if provider in called:
@@ -175,6 +178,10 @@ class Lanes:
         else:
             budget.called(now_ns)
             called.add(provider)
+
+    def note_call(self, step: Step) -> None:
+        """Note that a lane is called now."""
+        now_ns = self._clock.monotonic_ns()
         if step.lane.breaker.may_try(now_ns):
             step.lane.breaker.begin_try(now_ns)
             self._trying(step.lane)

@@ -92,9 +92,10 @@ class Routed:
             )
         ) is not None:
             turn, step = found
+            self.lanes.count(step, called)
             if failure is not None and last is not None:
                 await self._pause(exchange, step, last=last, failure=failure, extra=extra - 1)
-            self.lanes.note_call(step, called)
+            self.lanes.note_call(step)
             try:
                 return await self._hedging.attempt(exchange, step, order=order, called=called)
             except ProviderError as error:
@@ -112,12 +113,16 @@ class Routed:
         raise failure
 
     async def _pause(self, exchange: Exchange, step: Step, *, last: Step, failure: ProviderError, extra: int) -> None:
-        """Wait before another call to the same provider, as long as it asks or with jitter; never past the deadline."""
-        if step.choice.provider != last.choice.provider:
+        """Wait before another call to the same provider, as long as it asks or with jitter; never past the deadline.
+
+        Whoever asked somebody else to be left alone is left alone too.
+        """
+        wait_s = step.lane.cooled_s(self._clock.monotonic_ns())
+        is_rotated = step.lane is not last.lane and isinstance(failure, ProviderRateLimited | CredentialRefused)
+        if step.choice.provider == last.choice.provider and not is_rotated:
+            wait_s = max(wait_s, pause_s(max(extra, 0), draw=self._draw(), asked_s=failure.retry_after_s))
+        if not wait_s:
             return
-        if step.lane is not last.lane and isinstance(failure, ProviderRateLimited | CredentialRefused):
-            return
-        wait_s = pause_s(max(extra, 0), draw=self._draw(), asked_s=failure.retry_after_s)
         if wait_s > LONGEST_PAUSE_S or self._is_past(exchange, wait_s):
             raise failure
         await asyncio.sleep(wait_s)

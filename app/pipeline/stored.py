@@ -92,6 +92,7 @@ class Stored:
         is_own = all(target.is_dedicated_to(organization_id) for target in exchange.route.targets)
         if not self._may_store():
             if is_own:
+                exchange.alternatives = NO_ROUTES
                 return
             self._refuse_stored(references)
         ids = [reference.id for reference in references if reference.id is not None]
@@ -106,6 +107,9 @@ class Stored:
         for provider in {known.provider for _, known in found if known.provider is not None}:
             _narrow(exchange, provider, found[0][0])
         written = {reference for reference, known in found if known.provider is None}
+        if len(written) < len(references):
+            # What is not written out means something else in another account: perhaps somebody else's.
+            exchange.alternatives = NO_ROUTES
         exchange.references = [one for one in references if one.kind != ITEM and one not in written]
         if written:
             await self._write_out(exchange, found)

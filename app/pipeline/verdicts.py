@@ -61,10 +61,27 @@ class Verdicts:
             _LOG.warning("%s keeps failing (%s): its breaker is open", lane.name, attempt.error_code)
             self._changed(lane)
 
-    def was_left(self, lane: Lane) -> None:
-        """Note an attempt that nobody waited for any longer: callers choose their patience, so it proves nothing."""
+    def was_left(self, attempt: Attempt, lane: Lane, *, is_overdue: bool) -> None:
+        """Note an attempt that nobody waited for any longer: callers choose their patience, so it proves nothing.
+
+        Unless `is_overdue`: it took all the time that the operator gives.
+        """
+        now_ns = self._clock.monotonic_ns()
         lane.end()
-        lane.breaker.end_try()
+        if not is_overdue:
+            lane.breaker.end_try()
+        elif _opens(attempt, lane, now_ns):
+            _LOG.warning("%s does not answer in time: its breaker is open", lane.name)
+            self._changed(lane)
+
+    def was_beaten(self, attempt: Attempt, lane: Lane, *, is_streamed: bool) -> None:
+        """Note an attempt that a later one beat: it takes at least as long as it has had, which is all that is known.
+
+        If it was to find out whether the lane is well, that is still to be found out, but not by everybody at once.
+        """
+        now_ns = self._clock.monotonic_ns()
+        lane.end()
+        (lane.first if is_streamed else lane.whole).add(now_ns - attempt.started_ns, now_ns)
 
     def _cool(self, lane: Lane, error: ProviderError, now_ns: int) -> None:
         lane.breaker.end_try()

@@ -11,6 +11,7 @@ ONE_IN = 10
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 _SPREAD = 0.1
+_WINDOW_S = 10
 
 
 class RetryBudget:
@@ -19,8 +20,9 @@ class RetryBudget:
     __slots__ = ("_calls", "_retries")
 
     def __init__(self) -> None:
-        self._calls = Rolling()
-        self._retries = Rolling()
+        self._calls = Rolling(_WINDOW_S)
+        # Counted to the second, the last ten of them are a little less than ten seconds.
+        self._retries = Rolling(_WINDOW_S + 1)
 
     def called(self, now_ns: int) -> None:
         """Note a call that is the first of its request to the provider."""

@@ -27,6 +27,8 @@ from app.kernel.clock import SystemClock
 from app.kernel.ids import uuid7_text
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Answer, Exchange
+from app.pipeline.verdicts import Verdicts
+from app.routing.health import Health
 from app.routing.table import Route, RouteTarget
 from providers.catalog import Catalog
 from providers.framing import eventstream
@@ -278,7 +280,9 @@ class Bench:
         self._registry = Registry()
         clock = SystemClock()
         self._clock = clock
-        self._dispatch = Dispatch(PriceBook(Catalog({}), clock=clock), clock)
+        self._health = Health()
+        verdicts = Verdicts(self._health, clock=clock, changed=lambda _: None)
+        self._dispatch = Dispatch(PriceBook(Catalog({}), clock=clock), clock, verdicts=verdicts)
 
     def cost_us(self, source: Source, client: Client, *, relays: bool) -> float:
         """Return the CPU time of one chunk, in microseconds."""
@@ -320,7 +324,8 @@ class Bench:
             started_ns=self._clock.monotonic_ns(),
             asked=client.wire.read(client.document, client.call),
         )
-        return await self._dispatch.attempt(exchange, choice)
+        attempt = self._dispatch.begin(exchange, choice, self._health.lane(where.provider, where.model))
+        return await self._dispatch.open(exchange, attempt)
 
 
 def main() -> int:

@@ -36,6 +36,8 @@ def read_message(body: bytes) -> Completion:
     blocks = message.get("content")
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise BadAnswer("the provider's answer has no content")
+    if not blocks and message.get("stop_reason") is None:
+        raise BadAnswer("the provider's answer is empty")
     content = [part for block in blocks for part in _read_block(block)]
     calls = any(isinstance(part, ToolCallPart) for part in content)
     reason, extras = read_ending(message, has_calls=calls)

@@ -38,7 +38,9 @@ class WholeInspector(Watch):
             raise error_in_stream(message.get("error"))
         self.usage = usage_of(message.get("usage"))
         self.issued += _issued(message, has_thread=self._has_thread)
-        self.has_content = self.is_finished = True
+        self.is_finished = True
+        # A model that has nothing to say stops with no content at all.
+        self.has_content = bool(message.get("content") or message.get("stop_reason"))
         self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         return data
 

@@ -43,6 +43,8 @@ class _Chunk(msgspec.Struct, rename="camel"):
 
 
 class _UsageOnly(msgspec.Struct, rename="camel"):
+    candidates: list[msgspec.Raw] | None = None
+    prompt_feedback: Any = None
     usage_metadata: WireUsage | None = None
     error: Any = None
 
@@ -61,15 +63,26 @@ class WholeInspector(Watch):
         try:
             answer = _decode_usage(data)
         except msgspec.ValidationError:
-            answer = _UsageOnly(error=read_object(data).get("error"))
+            answer = _odd_answer(read_object(data))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise _no_answer() from None
         if answer.error:
             raise error_in_stream(answer.error)
         self.usage = read_usage(answer.usage_metadata)
-        self.has_content = self.is_finished = True
+        self.is_finished = True
+        self.has_content = bool(answer.candidates or answer.prompt_feedback)
         self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         return data
+
+
+def _odd_answer(decoded: dict[str, Any]) -> _UsageOnly:
+    """Return an answer of which a field has another type than Google's, without its usage."""
+    candidates = decoded.get("candidates")
+    return _UsageOnly(
+        candidates=[msgspec.Raw()] * len(candidates) if isinstance(candidates, list) else None,
+        prompt_feedback=decoded.get("promptFeedback"),
+        error=decoded.get("error"),
+    )
 
 
 class StreamInspector(EventWatch):

@@ -40,7 +40,8 @@ class WholeInspector(Watch):
         if answer.error:
             raise error_in_stream(answer.error)
         self.usage = read_usage(answer.usage, tier=answer.service_tier)
-        self.has_content = self.is_finished = True
+        self.is_finished = True
+        self.has_content = bool(answer.choices)
         self.output_tokens_seen = len(data) // 4 if self.usage is None else self.usage.output_tokens
         return data
 
@@ -53,7 +54,9 @@ def _usage_of_odd_answer(data: bytes) -> UsageOnly:
         decoded = None
     if not isinstance(decoded, dict):
         raise BadAnswer("the provider's answer is not a JSON object")
-    return UsageOnly(error=decoded.get("error"))
+    choices = decoded.get("choices")
+    found = [msgspec.Raw()] * len(choices) if isinstance(choices, list) else None
+    return UsageOnly(choices=found, error=decoded.get("error"))
 
 
 class StreamInspector(EventWatch):

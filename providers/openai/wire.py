@@ -66,8 +66,9 @@ class WireUsage(msgspec.Struct):
 
 
 class UsageOnly(msgspec.Struct):
-    """An answer or a chunk of which only the usage matters, or that it is none but an error."""
+    """An answer or a chunk of which only the usage matters, whether it has choices, or that it is none but an error."""
 
+    choices: list[msgspec.Raw] | None = None
     usage: WireUsage | None = None
     service_tier: Any = None
     error: Any = None

@@ -3,10 +3,10 @@
 import asyncio
 import json
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from faults.dialects.asking import Cell, Said, ask
-from faults.dialects.clients import Failure
+from faults.dialects.clients import Client, Failure
 from faults.dialects.wires import CREDENTIAL
 from outside.caller import Caller
 from outside.ledger import Ledger
@@ -79,7 +79,16 @@ def check_refused(cell: Cell, said: Said, failure: Failure) -> None:
     cell.client.check_error(json.loads(said.body), failure)
 
 
-def check_broken(cell: Cell, said: Said, failure: Failure) -> list[Any]:
+class Heard(Protocol):
+    """A cell of any matrix, as far as it matters who heard an answer."""
+
+    @property
+    def client(self) -> Client:
+        """Whose dialect it is."""
+        ...
+
+
+def check_broken(cell: Heard, said: Said, failure: Failure) -> list[Any]:
     """The answer is a stream that ends with an error, and with nothing that could be taken for its end.
 
     Return what it said before.

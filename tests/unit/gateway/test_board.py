@@ -14,6 +14,7 @@ from app.stores.errors import StoreUnavailable
 from app.stores.memory import MemorySignals
 
 S_NS = 1_000_000_000
+AFTER_NS = 250_000_000
 
 
 class Counted(MemorySignals):
@@ -92,10 +93,26 @@ async def test_an_open_breaker_is_open_everywhere_for_as_long(processes, clock):
     one.break_down()
     await heard()
     assert [each.state for each in processes] == ["open"] * 3
-    assert other.lane.breaker.open_until_ns == one.lane.breaker.open_until_ns
+    assert other.lane.breaker.open_until_ns == one.lane.breaker.open_until_ns + AFTER_NS
     assert admin.shown == one.shown == {("p", "m", "2"): 2.0}
     clock.advance(5)
+    assert [each.state for each in processes] == ["half_open", "open", "open"], "who opened it tries first"
+    clock.advance(0.25)
     assert [each.state for each in processes] == ["half_open"] * 3
+
+
+async def test_of_two_that_open_it_at_once_one_tries_first(processes, clock):
+    one, other, _ = processes
+    one.break_down()
+    other.break_down()
+    for _ in range(3):
+        await heard()
+        await one.board.repeat()
+        await other.board.repeat()
+    clock.advance(5)
+    assert sorted((one.state, other.state)) == ["half_open", "open"]
+    clock.advance(0.25)
+    assert (one.state, other.state) == ("half_open", "half_open")
 
 
 async def test_a_breaker_that_closes_closes_everywhere(processes, clock):
@@ -133,7 +150,8 @@ async def test_a_failed_try_doubles_the_pause_everywhere(processes, clock):
     clock.advance(5)
     one.break_down()
     await heard()
-    assert other.lane.breaker.open_until_ns == one.lane.breaker.open_until_ns == clock.monotonic_ns() + 10 * S_NS
+    assert one.lane.breaker.open_until_ns == clock.monotonic_ns() + 10 * S_NS
+    assert other.lane.breaker.open_until_ns == one.lane.breaker.open_until_ns + AFTER_NS
 
 
 async def test_a_lane_that_is_full_or_locked_out_is_left_alone_everywhere(processes, clock):
@@ -176,7 +194,7 @@ async def test_what_holds_is_told_again_to_whoever_comes_later(processes, signal
     await one.board.repeat()
     await heard()
     assert late.state == "open"
-    assert late.lane.breaker.open_until_ns == one.lane.breaker.open_until_ns
+    assert late.lane.breaker.open_until_ns == one.lane.breaker.open_until_ns + AFTER_NS
     clock.advance(5)
     later = Process(signals, clock)
     await one.board.repeat()

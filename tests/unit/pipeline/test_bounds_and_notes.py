@@ -3,6 +3,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from scripted_pipeline import (
     ANSWER,
     BUDGETED,
@@ -33,6 +34,7 @@ from app.pipeline.demand import DEFAULT_OUTPUT_CAP, MIN_OUTPUT_TOKENS, Demands
 from app.pipeline.exchange import compose
 from app.pipeline.meter import add_note, add_note_to_element
 from app.pipeline.references import Reference
+from app.settings.model import Hedge
 from app.stores.accounts import Money, money_of
 from providers.errors import StreamInterrupted
 from providers.framing import sse
@@ -44,6 +46,23 @@ COST = format_usd(cost(PRICE, USAGE))
 
 def relaying(*scripts):
     return FakeAdapter(*scripts, relays=["openai.chat"])
+
+
+@pytest.mark.parametrize(("stream", "says"), [(True, 1), (False, 2)])
+@pytest.mark.parametrize("hedges_at", ["itself", "fallback"])
+async def test_two_calls_are_reserved_where_two_may_be_made(pipeline, stream, says, hedges_at):
+    pipeline.policies.policy = BUDGETED
+    hedge = {"hedge": Hedge(after_s=9.0)}
+    for route in ({}, hedge):
+        script = STREAM if stream else [WHOLE]
+        exchange = pipeline.exchange(
+            CHAT, relaying(script), stream=stream, route=route if hedges_at == "itself" else {}
+        )
+        if hedges_at == "fallback":
+            exchange.alternatives = {"other": structs.replace(exchange.route, name="other", **route)}
+        await pipeline.call(exchange)
+    alone, hedged = pipeline.accounts.demands
+    assert (hedged.fixed_nusd, hedged.rate_nusd) == (alone.fixed_nusd * 2, alone.rate_nusd * says)
 
 
 def note_of(frame):

@@ -93,6 +93,13 @@ async def test_another_provider_is_asked_at_once_and_the_same_one_only_within_it
     assert len(again.attempts) == 2
 
 
+async def test_those_who_wait_to_retry_are_counted_already(pipeline):
+    adapter = relaying(*[BROKEN] * 80)
+    calls = [pipeline.call(pipeline.exchange(CHAT, adapter, retries=1)) for _ in range(40)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert len(adapter.calls) == 50, "ten retries, however many ask for one at the same moment"
+
+
 async def test_whoever_asked_to_be_left_alone_is_left_alone(pipeline):
     full = ProviderRateLimited(status=429, retry_after_s=30.0)
     first = pipeline.exchange(CHAT, relaying(full), relaying([WHOLE]), retries=2)
@@ -110,6 +117,20 @@ async def test_whoever_asked_to_be_left_alone_is_left_alone(pipeline):
     last = pipeline.exchange(CHAT, relaying([WHOLE]), retries=0)
     await pipeline.call(last)
     assert outcomes(last) == [("p0", "ok")]
+
+
+async def test_a_retry_waits_for_a_provider_that_asked_somebody_else_to_wait(pipeline):
+    lane = pipeline.health.lane("p1", "up")
+    lane.cool(pipeline.clock.monotonic_ns() + S_NS // 10)
+    began = asyncio.get_running_loop().time()
+    await pipeline.call(pipeline.exchange(CHAT, relaying(BROKEN), relaying([WHOLE]), retries=1))
+    assert asyncio.get_running_loop().time() - began >= 0.09
+
+
+async def test_an_empty_answer_is_no_answer(pipeline):
+    exchange = pipeline.exchange(CHAT, relaying([b'{"choices": []}']), relaying([WHOLE]), retries=1)
+    assert (await pipeline.call(exchange)).body == WHOLE
+    assert outcomes(exchange) == [("p0", "error"), ("p1", "ok")]
 
 
 # -- credentials ------------------------------------------------------------------------------------------------------
@@ -207,6 +228,22 @@ async def test_what_callers_do_wrong_opens_no_breaker(pipeline):
         with pytest.raises(UpstreamRefused):
             await pipeline.call(pipeline.exchange(CHAT, relaying(RequestRefused("no", status=400)), relaying()))
     assert not pipeline.changed
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "after_s", "blames"), [(None, 600, True), (600.0, 600, True), (599.0, 599, False), (None, 200, False)]
+)
+async def test_only_whoever_takes_most_of_the_operators_time_is_at_fault(pipeline, timeout_s, after_s, blames):
+    for _ in range(5):
+        adapter = relaying(HANG)
+        exchange = pipeline.exchange(CHAT, adapter, retries=0, timeout_s=timeout_s)
+        task = asyncio.ensure_future(pipeline.call(exchange))
+        await until(lambda adapter=adapter: adapter.calls)
+        pipeline.clock.advance(after_s)
+        exchange.expire()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert bool(pipeline.changed) == blames
 
 
 # -- fallbacks --------------------------------------------------------------------------------------------------------
@@ -310,6 +347,29 @@ async def test_the_first_wins_if_the_second_fails(pipeline):
     exchange = hedged(pipeline, first, relaying(BROKEN), after_s=0.01)
     await pipeline.call(exchange)
     assert outcomes(exchange) == [("p0", "ok"), ("p1", "error")]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_that_was_beaten_is_known_to_be_slow(pipeline, stream):
+    script = STREAM if stream else [WHOLE]
+    await pipeline.call(hedged(pipeline, relaying([HANG]), relaying(script), stream=stream))
+    beaten = pipeline.health.lane("p0", "up")
+    assert (beaten.first.count, beaten.whole.count) == ((1, 0) if stream else (0, 1))
+    await pipeline.call(hedged(pipeline, translating_slowly(0.02), relaying([HANG]), stream=stream))
+    other = pipeline.health.lane("p1", "up")
+    assert other.first.count + other.whole.count == (0 if stream else 1), "of one that began later nothing is known"
+
+
+async def test_a_try_that_was_beaten_is_not_made_by_everybody(pipeline):
+    lane = pipeline.health.lane("p0", "up")
+    lane.breaker.told_open(pipeline.clock.monotonic_ns() + 1, pipeline.clock.monotonic_ns())
+    pipeline.clock.advance(1)
+    await pipeline.call(hedged(pipeline, relaying([HANG]), relaying([WHOLE])))
+    assert pipeline.tried == [lane]
+    beside = hedged(pipeline, relaying(), relaying([WHOLE]))
+    await pipeline.call(beside)
+    assert outcomes(beside) == [("p1", "ok")]
+    assert lane.inflight == 0
 
 
 async def test_second_calls_are_within_their_budget(pipeline):

@@ -136,6 +136,17 @@ async def test_an_account_of_the_organisations_own_takes_any_reference(pipeline,
         await served(exchange, Store())
 
 
+@pytest.mark.parametrize("may_store", [True, False])
+async def test_what_is_in_an_account_is_asked_of_no_other(pipeline, may_store):
+    exchange = asking(pipeline, container="cntr_1")
+    targets = tuple(msgspec.structs.replace(target, dedicated_to=str(US)) for target in exchange.route.targets)
+    shared, exchange.route = exchange.route, msgspec.structs.replace(exchange.route, targets=targets)
+    exchange.alternatives = {"shared": shared}
+    below = Below()
+    await Stored(Store(), may_store=lambda: may_store)(exchange, below)
+    assert not below.asked[0].alternatives
+
+
 async def test_an_earlier_response_is_written_out(pipeline):
     exchange = asking(pipeline, previous_response_id="resp_1", input="and now?")
     await served(exchange, Store(Issued(id="resp_1", response_id="resp_1"), kept=(KEPT,)))

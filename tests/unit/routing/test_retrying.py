@@ -36,14 +36,15 @@ def test_both_are_of_the_last_ten_seconds():
     budget = RetryBudget()
     for _ in range(FLOOR):
         budget.retried(0)
-    assert not budget.may_retry(9 * S_NS)
-    assert budget.may_retry(10 * S_NS)
-    for _ in range(200):
-        budget.called(10 * S_NS)
-    for _ in range(20):
-        budget.retried(10 * S_NS)
     assert not budget.may_retry(10 * S_NS)
-    assert budget.may_retry(20 * S_NS)
+    assert budget.may_retry(11 * S_NS)
+    for _ in range(200):
+        budget.called(11 * S_NS)
+    for _ in range(20):
+        budget.retried(11 * S_NS)
+    assert not budget.may_retry(20 * S_NS)
+    assert not budget.may_retry(21 * S_NS)
+    assert budget.may_retry(22 * S_NS)
 
 
 @given(extra=st.integers(0, 20), draw=DRAWS)

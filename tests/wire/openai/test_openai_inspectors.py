@@ -59,12 +59,20 @@ def test_counts_are_made_disjoint(case):
 
 @pytest.mark.parametrize("case", USAGE_CASES)
 def test_a_relayed_answer_is_counted_alike(case):
-    body = json.dumps({"choices": [], "usage": case["wire"]}).encode()
+    body = json.dumps({"choices": [{"index": 0}], "usage": case["wire"]}).encode()
     inspector = WholeInspector()
     assert inspector.feed(body) is body
     assert inspector.usage == msgspec.convert(case["usage"], Usage | None)
     assert inspector.is_finished
     assert inspector.has_content
+
+
+@pytest.mark.parametrize("body", [{}, {"choices": []}, {"choices": None}, {"choices": {}}, {"choices": [], "usage": 7}])
+def test_a_whole_answer_without_choices_says_nothing(body):
+    inspector = WholeInspector()
+    inspector.feed(json.dumps(body).encode())
+    assert inspector.is_finished
+    assert not inspector.has_content
 
 
 @pytest.mark.parametrize("case", USAGE_CASES)
