@@ -91,7 +91,7 @@ def test_what_one_worker_finds_out_all_know(guarded: GatewayProcess, fake_provid
         provider = frail(guarded)
         (lane,) = provider["lanes"]
         assert (provider["status"], lane["status"], lane["models"]) == ("down", "down", ["guarded"])
-        assert 0 <= lane["retry_s"] <= 5
+        assert 0 <= lane["retry_s"] <= 5.25, "the others try a quarter of a second later than whoever found it out"
 
         answers = scatter(guarded, caller.key, 24)
         assert {answer.status_code for answer in answers} == {200}
