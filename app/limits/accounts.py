@@ -195,7 +195,7 @@ class Accounts:
         money = Money(demand.fixed_nusd, demand.rate_nusd, demand.cap, MIN_OUTPUT_TOKENS)
         for _ in range(_TRIES):
             at_ms = self.time.now_ms()
-            accounts = tuple([budget.account(at_ms) for budget in budgets]) if budgets else ()
+            accounts = self._accounts_of(budgets)
             reservation = Reservation(
                 partition=plan.policy.partition,
                 id=seed.request_id,
@@ -207,11 +207,11 @@ class Accounts:
             )
             try:
                 verdict = await self._ask(reservation, plan, budgets)
-                if isinstance(verdict, Unknown):
+                self.time.heard(verdict.at_ms)
+                if isinstance(verdict, Unknown) and accounts == self._accounts_of(budgets):
                     await self._open(reservation, budgets, verdict.indexes)
             except StoreUnavailable:
                 return await self._reserve_here(reservation, plan, budgets=budgets, at_ms=at_ms)
-            self.time.heard(verdict.at_ms)
             if isinstance(verdict, Granted):
                 grant = Grant(reservation, verdict, plan=plan, budgets=budgets, keeper=self._store)
                 self._write_down(grant)
@@ -219,6 +219,13 @@ class Accounts:
             if isinstance(verdict, Denied):
                 raise self._refusal(verdict, plan, windows=windows)
         raise _uncountable()
+
+    def _accounts_of(self, budgets: tuple[BudgetRule, ...]) -> tuple[BudgetAccount, ...]:
+        """Return the accounts of the present periods, by the store's time as far as it is known."""
+        if not budgets:
+            return ()
+        at_ms = self.time.now_ms()
+        return tuple([budget.account(at_ms) for budget in budgets])
 
     async def _ask(self, reservation: Reservation, plan: Plan, budgets: tuple[BudgetRule, ...]) -> Any:
         """Ask the store; what it may have granted although nobody heard it is given back."""

@@ -984,6 +984,15 @@ def test_an_account_made_before_usage_goes_the_slow_way_learns_of_it(life: Ledge
     life.the_store_agrees()
 
 
+@pytest.mark.parametrize("days", [-40, 40])
+def test_a_worker_with_a_wrong_idea_of_the_time_needs_no_account_of_that_time(life: LedgerMachine, days: int) -> None:
+    life.reserve(1, key=0, tokens=0, cap=1)
+    life.world.workers[0].accounts.time.heard(life.world.now_ms + days * DAY_S * 1_000)
+    life.stop_the_database()
+    life.reserve(0, key=0, tokens=0, cap=1)
+    life.start_the_database()
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
 def test_every_request_is_charged_once_on_redis_and_postgresql_in_many_lives(on_redis: Callable[[], World]) -> None:
