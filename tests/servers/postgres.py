@@ -4,6 +4,7 @@ Law: TCP on 127.0.0.1 only; databases are cloned from a template, never shared.
 """
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import os
@@ -17,6 +18,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import psutil  # type: ignore[import-untyped]  # psutil ships no types
 
 from servers import binaries
 from servers.process import Account, ServerFailed, ServerProcess, Workspace, start_on_free_port, wait_until
@@ -185,7 +187,9 @@ class PostgresProcess(Postgres):
     def close(self) -> None:
         """Stop the server and remove its files."""
         for child in self._process.children():
-            child.resume()
+            # One that is not stopped may end at any moment.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.resume()
         self._process.terminate(_IMMEDIATE)
         self._workspace.close()
 
