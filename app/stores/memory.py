@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from app.kernel.clock import Clock
+from app.kernel.ids import uuid7_text
 from app.stores.entries import UsageEntry
 from app.stores.memory_accounts import MemoryAccountStore
+from app.stores.memory_cache import MemoryCacheStore
 from app.stores.protocols import REDELIVERED_AFTER_MS, REMEMBERED_S, Claimed, Unsubscribe
 from app.stores.subscriptions import Subscriptions
 
@@ -124,11 +126,13 @@ class MemorySignals:
 
     def __init__(self) -> None:
         """Make signals without subscribers."""
+        self.address = uuid7_text()
         self._subscriptions = Subscriptions()
 
-    async def publish(self, topic: str, payload: bytes) -> None:
+    async def publish(self, topic: str, payload: bytes, *, to: str | None = None) -> None:
         """Hand the payload to every subscriber in the next tick of the loop."""
-        self._subscriptions.deliver(topic, payload)
+        if to in (None, self.address):
+            self._subscriptions.deliver(topic, payload)
 
     def subscribe(
         self, topic: str, callback: Callable[[bytes], None], *, on_gap: Callable[[], None] | None = None
@@ -190,6 +194,7 @@ class MemoryStores:
         self.leases = MemoryLeases(clock=clock)
         self.presence = MemoryPresence()
         self.accounts = MemoryAccountStore(self.usage, clock=clock)
+        self.cache = MemoryCacheStore(clock=clock)
 
     async def start(self) -> None:
         """Do nothing: there is nothing to connect to."""
@@ -202,5 +207,6 @@ class MemoryStores:
         return True
 
     def sweep(self) -> None:
-        """Forget empty windows and the like."""
+        """Forget empty windows, answers past their time and the like."""
         self.accounts.sweep()
+        self.cache.sweep()

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from app.stores.accounts import AccountStore
+from app.stores.cache import CacheStore
 from app.stores.entries import UsageEntry
 from app.stores.redis.commands import Commands
 
@@ -69,8 +70,16 @@ class Signals(Protocol):
         """Whether a signal published now would reach this process."""
         ...
 
-    async def publish(self, topic: str, payload: bytes) -> None:
-        """Send to every subscriber of the topic, this process's own too. Raises `StoreUnavailable`."""
+    @property
+    def address(self) -> str:
+        """What this process is called where a signal is for it alone."""
+        ...
+
+    async def publish(self, topic: str, payload: bytes, *, to: str | None = None) -> None:
+        """Send to every subscriber of the topic, this process's own too, or only to those of the process at an address.
+
+        Raises `StoreUnavailable`. Nobody says so where there is no process at the address.
+        """
         ...
 
     def subscribe(
@@ -143,6 +152,11 @@ class Stores(Protocol):
     @property
     def accounts(self) -> AccountStore:
         """Limits, holds and budgets."""
+        ...
+
+    @property
+    def cache(self) -> CacheStore:
+        """Answers that may be given again."""
         ...
 
     @property

@@ -1,7 +1,8 @@
 """Signals on Redis pub/sub. Law: a listener that has not heard Redis for two seconds does not claim to be connected.
 
-A topic is the channel `gateway:<db>:<topic>`, as Redis's channels do not know databases. One task for each process
-hears them all, by pattern, through redis-py; subscriptions are local. The nodes of a cluster tell each other what is
+A topic is the channel `gateway:<db>:<topic>`, as Redis's channels do not know databases, and for one process alone
+`gateway@<db>:<address>:<topic>`. One task for each process hears them all, by pattern, through redis-py; subscriptions
+are local. The nodes of a cluster tell each other what is
 published, so any of them will do.
 """
 
@@ -16,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from app.kernel.ids import uuid7_text
 from app.stores.errors import StoreError, StoreUnavailable
 from app.stores.protocols import Unsubscribe
 from app.stores.redis.commands import Commands
@@ -40,7 +42,9 @@ class RedisSignals:
         self._silence_s = silence_s
         self._hot = hot
         self._locate = locate
+        self._db = db
         self._prefix = f"gateway:{db}:"
+        self.address = uuid7_text()
         self._subscriptions = Subscriptions()
         self._heard = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
@@ -69,9 +73,13 @@ class RedisSignals:
             with contextlib.suppress(asyncio.CancelledError):
                 await listener
 
-    async def publish(self, topic: str, payload: bytes) -> None:
-        """Send to every subscriber of the topic."""
-        await self._hot.call("PUBLISH", self._prefix + topic, payload)
+    async def publish(self, topic: str, payload: bytes, *, to: str | None = None) -> None:
+        """Send to every subscriber of the topic, or to those of one process."""
+        prefix = self._prefix if to is None else self._prefix_of(to)
+        await self._hot.call("PUBLISH", prefix + topic, payload)
+
+    def _prefix_of(self, address: str) -> str:
+        return f"gateway@{self._db}:{address}:"
 
     def subscribe(
         self, topic: str, callback: Callable[[bytes], None], *, on_gap: Callable[[], None] | None = None
@@ -97,7 +105,7 @@ class RedisSignals:
 
     async def _listen_once(self) -> None:
         async with _client(await self._locate()) as client, client.pubsub() as channels:
-            await channels.psubscribe(f"{self._prefix}*")
+            await channels.psubscribe(f"{self._prefix}*", f"{self._prefix_of(self.address)}*")
             await self._hear(channels)
 
     async def _hear(self, channels: PubSub) -> None:
@@ -113,7 +121,9 @@ class RedisSignals:
                 self._heard.set()
                 self._subscriptions.tell_gap()
             elif message["type"] == "pmessage":
-                self._subscriptions.deliver(message["channel"].decode().removeprefix(self._prefix), message["data"])
+                channel = message["channel"].decode()
+                topic = channel.removeprefix(self._prefix).removeprefix(self._prefix_of(self.address))
+                self._subscriptions.deliver(topic, message["data"])
             is_pinged = message is None
 
 

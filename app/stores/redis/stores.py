@@ -5,6 +5,7 @@ from typing import Literal, Self
 from app.kernel.clock import Clock
 from app.stores.protocols import PARTITIONS, REDELIVERED_AFTER_MS
 from app.stores.redis.accounts import RedisAccountStore
+from app.stores.redis.cache import RedisCacheStore
 from app.stores.redis.cluster import ClusterConnection
 from app.stores.redis.commands import Commands
 from app.stores.redis.connection import HotConnection
@@ -22,7 +23,7 @@ _HEARD_WITHIN_S = 1.0
 
 
 class RedisStores:
-    """The accounts, usage queue, signals and leases of one process, on one Redis or one cluster."""
+    """The accounts, usage queue, signals, leases and answers of one process, on one Redis or one cluster."""
 
     kind: Literal["memory", "redis"] = "redis"
 
@@ -56,6 +57,7 @@ class RedisStores:
         self.accounts = RedisAccountStore(hot, repetition=self.repetition, epochs=self._epochs)
         self.signals = RedisSignals(hot, locate, db=db)
         self.leases = RedisLeases(hot)
+        self.cache = RedisCacheStore(hot)
 
     @classmethod
     def on_server(
@@ -105,6 +107,30 @@ class RedisStores:
     async def ping(self) -> bool:
         """Return, within 250 ms, whether Redis answers."""
         return await self.hot.ping()
+
+    def sweep(self) -> None:
+        """Do nothing: Redis lets keys expire."""
+
+
+class RedisCacheStores:
+    """Answers on a Redis of their own, which keeps nothing else."""
+
+    def __init__(self, hot: Commands) -> None:
+        """Make a store of a connection, which it owns."""
+        self._hot = hot
+        self.cache = RedisCacheStore(hot)
+
+    async def start(self) -> None:
+        """Connect; raises `StoreUnavailable` at the first failure, and goes on trying."""
+        await self._hot.start()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._hot.aclose()
+
+    async def ping(self) -> bool:
+        """Return, within 250 ms, whether Redis answers."""
+        return await self._hot.ping()
 
     def sweep(self) -> None:
         """Do nothing: Redis lets keys expire."""

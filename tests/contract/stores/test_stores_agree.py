@@ -171,6 +171,9 @@ def _told(verdict, asked):
     return type(verdict)
 
 
+_MOMENT_S = 0.001
+
+
 def test_memory_and_redis_agree(loop: asyncio.AbstractEventLoop, redis_url: str) -> None:
     shared = open_stores(redis_url)
     shared.hot._timeout_s = 30.0
@@ -181,10 +184,14 @@ def test_memory_and_redis_agree(loop: asyncio.AbstractEventLoop, redis_url: str)
     def agree(steps):
         async def live():
             prefix = f"x{next(_PREFIXES)}"
-            lives = [Life(open_stores("memory://", clock=ManualClock()), prefix), Life(shared, prefix)]
+            clock = ManualClock()
+            lives = [Life(open_stores("memory://", clock=clock), prefix), Life(shared, prefix)]
             for life in lives:
                 await life.begin()
             for step in steps:
+                # A bucket gains something in every millisecond, so that one must pass for both.
+                clock.advance(_MOMENT_S)
+                await asyncio.sleep(_MOMENT_S)
                 answers = [await life.step(*step) for life in lives]
                 assert answers[0] == answers[1], step
             ends = [await life.end() for life in lives]

@@ -1,8 +1,9 @@
 import pytest
 
 from app.kernel.clock import ManualClock
+from app.stores.cache import Kept, Owner, Place
 from app.stores.errors import StoreUnavailable
-from app.stores.opening import open_stores
+from app.stores.opening import open_cache, open_stores
 from app.stores.protocols import UsageEntry
 
 
@@ -79,3 +80,46 @@ def test_putting_in_memory_never_suspends():
 
     with pytest.raises(StopIteration):
         step.send(None)
+
+
+@pytest.mark.parametrize("url_of", ["redis_url", "redis_cluster_url"])
+async def test_a_cache_of_its_own_is_shared_and_closed_like_any_store(request, url_of):
+    place, kept = Place(Owner(1, "o"), "organization", b"k" * 32), Kept(b"answer", "m", (), 1, 60_000)
+    url = request.getfixturevalue(url_of)
+    one, other = open_cache(url), open_cache(url)
+    await one.start()
+    assert await one.cache.put(place, kept, most_bytes=100_000)
+
+    assert await other.cache.find(place) == kept
+    assert await one.ping()
+    for stores in (one, other):
+        await stores.aclose()
+    assert not await one.ping()
+    for step in (one.cache.find(place), one.cache.put(place, kept, most_bytes=100_000), one.cache.purge(place.owner)):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await step
+
+
+async def test_a_cache_of_its_own_that_is_not_there_fails_the_start_and_counting_does_not():
+    stores = open_cache("redis://127.0.0.1:1/0")
+
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await stores.start()
+    stores.cache.count(Owner(1, "o"), {"hits": 1})
+    with pytest.raises(StoreUnavailable):
+        await stores.cache.counts(Owner(1, "o"))
+    await stores.aclose()
+
+
+async def test_a_cache_in_memory_is_each_opener_s_own_and_swept():
+    clock = ManualClock()
+    stores, place = open_cache("memory://", clock=clock), Place(Owner(1, "o"), "organization", b"k" * 32)
+    await stores.start()
+    assert await stores.ping()
+    await stores.cache.put(place, Kept(b"answer", "m", (), 1, 1_000), most_bytes=100_000)
+    assert await open_cache("memory://").cache.find(place) is None
+    clock.advance(1)
+    stores.sweep()
+
+    assert not stores.cache._shelves
+    await stores.aclose()
