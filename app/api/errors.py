@@ -37,10 +37,11 @@ TABLE: dict[type[errors.GatewayError], Spoken] = {
     errors.UpstreamRateLimited: Spoken(429, "rate_limit_error"),
     errors.UpstreamFailed: Spoken(502, "upstream_error"),
     errors.UpstreamTimedOut: Spoken(504, "upstream_error"),
+    errors.NotCached: Spoken(504, "invalid_request_error"),
     errors.Unavailable: Spoken(503, "server_error"),
     errors.InternalError: Spoken(500, "server_error"),
 }
-_NO_RETRY = (errors.QuotaExceeded, errors.Conflict)
+_NO_RETRY = (errors.QuotaExceeded, errors.Conflict, errors.NotCached)
 
 
 def spoken_of(error: errors.GatewayError) -> Spoken:

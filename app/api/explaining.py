@@ -1,4 +1,4 @@
-"""Explains what would become of a request: admission, limits, route, price. Law: it calls nobody and holds nothing.
+"""Explains what would become of a request: admission, cache, limits, route, price. Law: it calls and holds nothing.
 
 The same functions decide as for a real request; where these act, this tells.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from app.api.errors import status_of
-from app.api.inference import able_for, narrowed
+from app.api.inference import Call, able_for, narrowed
 from app.api.openai.paths import CHAT_WIRE
 from app.domain.keys.principal import Principal
 from app.domain.prices import Price, bound, cost
@@ -23,7 +23,7 @@ from app.limits.estimate import Prompt
 from app.limits.plan import Plan
 from app.limits.preview import InUse, Preview, foresee
 from app.pipeline.demand import Demands
-from app.pipeline.exchange import Asked, Exchange
+from app.pipeline.exchange import Exchange
 from app.pipeline.explanation import (
     ExplainedBudget,
     ExplainedConcurrency,
@@ -36,8 +36,11 @@ from app.pipeline.explanation import (
     ExplainedTarget,
     Explanation,
 )
+from app.pipeline.foresight import Foresight
 from app.pipeline.lanes import Lanes
-from app.pipeline.options import Options
+from app.pipeline.mentions import find_mentions
+from app.pipeline.options import read_options
+from app.pipeline.references import find_references
 from app.pipeline.routed import fallbacks_of
 from app.routing.breaker import State
 from app.routing.candidates import Candidate, Ranked
@@ -47,6 +50,8 @@ from providers.errors import ContentBlocked, ContextTooLong, ProviderError, Prov
 from providers.types import Usage
 
 _BYTES_PER_TOKEN = 4
+_TOKENS = 1_000
+"""Of an example that does not say how long it is."""
 _MS_PER_S = 1_000
 _FAILURES: Mapping[str, ProviderError] = {
     "any": ProviderOverloaded(),
@@ -56,37 +61,62 @@ _FAILURES: Mapping[str, ProviderError] = {
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that is made up: so many tokens of chat, and at most so many in answer."""
+    """A chat request that is made up: so many tokens, and at most so many in answer.
+
+    `prompt` is what its user says, `body` all of a request but its model; without either it has no text of its own, and
+    1,000 tokens unless `input_tokens` says otherwise.
+    """
 
     model: str
-    input_tokens: int = 1_000
+    input_tokens: int | None = None
+    prompt: str | None = None
+    body: dict[str, Any] | None = None
     max_tokens: int | None = None
     stream: bool = True
     session: str | None = None
 
+    @property
+    def has_text(self) -> bool:
+        """Whether it says what is asked."""
+        return self.prompt is not None or self.body is not None
 
-def exchange_of(example: Example, *, principal: Principal, route: Route, routes: RouteTable) -> Exchange:
-    """Return the chat request that an example stands for; raises `InvalidRequest` for a model that cannot chat."""
-    document: dict[str, Any] = {
-        "model": example.model,
-        "messages": [{"role": "user", "content": "an example"}],
-        "stream": example.stream,
-    }
+
+def _document_of(example: Example) -> dict[str, Any]:
+    text = "an example" if example.prompt is None else example.prompt
+    document: dict[str, Any] = {"messages": [{"role": "user", "content": text}], "stream": example.stream}
+    if example.body is not None:
+        document |= example.body
+        if example.prompt is not None:
+            document["messages"] = [{"role": "user", "content": text}]
     if example.max_tokens is not None:
         document["max_completion_tokens"] = example.max_tokens
+    return document | {"model": example.model}
+
+
+def exchange_of(example: Example, *, principal: Principal, route: Route, routes: RouteTable) -> Exchange:
+    """Return the chat request that an example stands for.
+
+    Raises `InvalidRequest` for a model that cannot chat, and for a body that is none of a chat.
+    """
+    document = _document_of(example)
     operation = CHAT_WIRE.operation
+    asked = CHAT_WIRE.read(document, Call("", ""))
     exchange = Exchange(
         request_id=uuid7_text(),
         principal=principal,
         operation=operation,
         route=narrowed(route, operation),
-        body=b"",
+        body=msgspec.json.encode(document),
         document=document,
         started_ns=0,
-        asked=Asked(model=example.model, stream=example.stream),
+        asked=asked,
     )
-    exchange.prompt = Prompt(example.input_tokens * _BYTES_PER_TOKEN)
-    exchange.options = Options(session=example.session)
+    if not example.has_text or example.input_tokens is not None:
+        exchange.prompt = Prompt((example.input_tokens or _TOKENS) * _BYTES_PER_TOKEN)
+    options = read_options({}, document.get("gateway"))
+    session = options.session if example.session is None else example.session
+    exchange.options = msgspec.structs.replace(options, session=session)
+    exchange.references = find_references(document, find_mentions(document))
     exchange.route, found = within_fallbacks(principal, routes, exchange.route, asked=None)
     able = ((name, able_for(other, operation)) for name, other in found.items())
     exchange.alternatives = {name: other for name, other in able if other is not None}
@@ -97,13 +127,21 @@ class Explainer:
     """Explains requests under one configuration."""
 
     def __init__(
-        self, routes: RouteTable, *, lanes: Lanes, demands: Demands, preview: Preview, knows_lanes: bool
+        self,
+        routes: RouteTable,
+        *,
+        lanes: Lanes,
+        demands: Demands,
+        preview: Preview,
+        foresight: Foresight,
+        knows_lanes: bool,
     ) -> None:
         """Make one; `knows_lanes` is whether `lanes` are those of a process that makes calls."""
         self._routes = routes
         self._lanes = lanes
         self._demands = demands
         self._preview = preview
+        self._foresight = foresight
         self._knows_lanes = knows_lanes
 
     async def __call__(
@@ -147,6 +185,7 @@ class Explainer:
             outcome="admitted" if refusal is None else "refused",
             refusal=None if refusal is None else _refusal(refusal),
             route=self._route(exchange, cap, allowed=allowed),
+            cache=await self._foresight(exchange),
             limits=_limits(plan, use, asked=asked),
             concurrency=_concurrency(plan, use),
             budgets=_budgets(plan, use),

@@ -28,11 +28,11 @@ from app.kernel.errors import (
 )
 from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
-from app.pipeline.exchange import Answer, Asked, Exchange, Operation
+from app.pipeline.exchange import Answer, Asked, Exchange, Hit, Operation
 from app.pipeline.exchange import Call as Waited
 from app.pipeline.mentions import find_mentions
 from app.pipeline.once import Repeatable
-from app.pipeline.options import read_options
+from app.pipeline.options import Options, read_options
 from app.pipeline.references import find_references
 from app.pipeline.routed import client_error
 from app.routing.table import NO_FALLBACKS, Route
@@ -72,7 +72,8 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     id too. A late error of `None` tears the stream, where nothing could be said in it. `say_late_element` says one
     behind the elements of an array that has begun; without it such an array is torn. `media_type` is that of the
     bodies. `passes` are the client's headers that go on to a provider of the same dialect. `id_headers` carry the
-    request's id back. `keeps_alive` is whether a quiet stream may be kept open with comments.
+    request's id back. `keeps_alive` is whether a quiet stream may be kept open with comments. `own_options` adds what
+    bodies of this wire ask of the gateway in fields of their own.
     """
 
     operation: Operation
@@ -86,6 +87,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     passes: tuple[bytes, ...] = ()
     id_headers: tuple[bytes, ...] = (b"x-request-id",)
     keeps_alive: bool = True
+    own_options: Callable[[Options, Mapping[str, Any]], Options] | None = None
 
     @property
     def route(self) -> str:
@@ -172,6 +174,8 @@ class InferenceEndpoint:
         document = read_form(body, content_type) if is_form else await self._json.read(body)
         asked = wire.read(document, call)
         options = read_options(context.headers, document.get(_GATEWAY_FIELD))
+        if wire.own_options is not None:
+            options = wire.own_options(options, document)
         route = requires_model(principal, gateway.routes, asked.model, pinned=options.route)
         exchange = Exchange(
             request_id=context.request_id,
@@ -313,12 +317,14 @@ class InferenceEndpoint:
         if exchange is None:
             return headers
         headers += exchange.limit_headers
-        attempt = exchange.last_attempt
-        if attempt is not None:
-            headers.append((b"x-gateway-provider", attempt.provider.encode()))
+        provider, hit = exchange.provider, exchange.hit
+        if provider is not None:
+            headers.append((b"x-gateway-provider", provider.encode()))
         headers.append((b"x-gateway-model", exchange.route.name.encode()))
         headers.append((b"x-gateway-attempts", b"%d" % len(exchange.attempts)))
-        headers.append((b"x-gateway-cache", b"off"))
+        headers.append((b"x-gateway-cache", exchange.cache_status.encode()))
+        if hit is not None:
+            headers += _headers_of_hit(hit)
         if exchange.dropped:
             headers.append((b"x-gateway-dropped-params", _header_text(exchange.dropped)))
         exchange.overhead_ns = self._gateway.clock.monotonic_ns() - context.started_ns - exchange.upstream_ns
@@ -386,6 +392,18 @@ def _call_of(scope: Any) -> Call:
     """Return what a request says beside its body."""
     rest = scope.get("path_params", {}).get("rest", "")
     return Call(str(rest).removeprefix("/"), scope.get("query_string", b"").decode("latin-1"))
+
+
+def _headers_of_hit(hit: Hit) -> list[Header]:
+    """Return what is told of an answer that was kept: which, how old, and how near its question was."""
+    headers: list[Header] = []
+    if hit.entry_id is not None:
+        headers.append((b"x-gateway-cache-id", hit.entry_id.encode()))
+    if hit.age_s is not None:
+        headers.append((b"age", b"%d" % hit.age_s))
+    if hit.similarity is not None:
+        headers.append((b"x-gateway-cache-similarity", b"%.4f" % hit.similarity))
+    return headers
 
 
 def _passed(headers: Mapping[bytes, bytes], names: tuple[bytes, ...]) -> tuple[tuple[str, str], ...]:

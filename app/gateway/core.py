@@ -38,7 +38,7 @@ from app.observability.metrics import LOOP_LAG, STORE_UP, Metrics
 from app.routing.health import Health
 from app.settings.model import Settings
 from app.stores.errors import StoreUnavailable
-from app.stores.opening import open_stores
+from app.stores.opening import open_cache, open_stores
 from app.stores.protocols import Stores
 
 CHANGES_TOPIC = "changes"
@@ -66,6 +66,10 @@ class Core:
         self.metrics = metrics
         self.tasks = TaskSupervisor()
         self.stores: Stores = open_stores(settings.state.reveal(), clock=clock)
+        apart = settings.cache.url
+        self._cache_stores = None if apart is None else open_cache(apart.reveal(), clock=clock)
+        self.cache = (self._cache_stores or self.stores).cache
+        self.is_cache_shared = apart is not None or self.stores.kind != "memory"
         self.database = Database(settings.database.reveal())
         self.opener = LedgerOpener(self.stores.accounts, self.database)
         self.services = AdminServices.over(
@@ -133,6 +137,7 @@ class Core:
     async def start(self) -> None:
         """Open everything. A store that does not answer is an error here, and only here."""
         await self.stores.start()
+        await self._start_cache()
         self.stores.signals.subscribe(CHANGES_TOPIC, self._on_change, on_gap=self.directory.forget_all)
         self._end_prices = self.stores.signals.subscribe(PRICES_TOPIC, self._on_price, on_gap=self._reread_prices)
         await self.prices.refresh()
@@ -145,6 +150,15 @@ class Core:
         self._is_store_up = self._is_database_up = True
         watches = (self._watch_stores(), self._watch_loop(), self._sweep_responses(), self._reconcile())
         self._background = [loop.create_task(watch) for watch in watches]
+
+    async def _start_cache(self) -> None:
+        """Connect to the cache's own store, if it has one. Without it every answer is made anew, which is no error."""
+        if self._cache_stores is None:
+            return
+        try:
+            await self._cache_stores.start()
+        except StoreUnavailable as error:
+            _LOG.warning("the cache's store does not answer yet: %s", error)
 
     def reload(self, settings: Settings) -> None:
         """Say from now on that these settings hold."""
@@ -164,6 +178,8 @@ class Core:
             await self.journal.aclose()
         await self.directory.stop()
         await self.stores.aclose()
+        if self._cache_stores is not None:
+            await self._cache_stores.aclose()
         await self.database.aclose()
         self.metrics.close()
 

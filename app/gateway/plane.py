@@ -6,6 +6,7 @@ from typing import Protocol
 
 from app.domain.prices import PriceBook
 from app.gateway.books import Books
+from app.gateway.caching import Caching
 from app.gateway.core import Core
 from app.gateway.pressure import Pressure
 from app.gateway.routes import RouteBuilder, open_providers
@@ -16,14 +17,17 @@ from app.kernel.clock import Clock
 from app.kernel.errors import Unavailable
 from app.observability.logs import RequestLog
 from app.pipeline.admit import Admit
+from app.pipeline.cached import Cached
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.drains import Drains
 from app.pipeline.exchange import Answer, Exchange, compose
+from app.pipeline.flights import Flights
 from app.pipeline.gate import Gate, Visit
 from app.pipeline.lanes import Lanes
 from app.pipeline.lines import Lines
 from app.pipeline.meter import Meter
 from app.pipeline.once import Once
+from app.pipeline.radio import Radio
 from app.pipeline.routed import Routed
 from app.pipeline.stored import Stored
 from app.pipeline.verdicts import Verdicts
@@ -98,9 +102,22 @@ class Gateway:
         dispatch = Dispatch(self._prices, core.clock, verdicts=verdicts)
         lanes = Lanes(core.health, prices=self._prices, clock=core.clock, trying=core.board.trying)
         self.routed = Routed(dispatch, lanes=lanes, clock=core.clock)
+        self.caching = Caching(core, tally=self.tally, prices=self._prices, target_of=self._target_of)
+        flights = Flights()
+        self.radio = Radio(self.caching.shelf, signals=core.stores.signals, flights=flights, supervisor=core.tasks)
+        cached = Cached(
+            self.caching.shelf,
+            likes=self.caching.likes,
+            flights=flights,
+            radio=self.radio,
+            wishes=self.caching.wishes,
+            free=admit,
+            clock=core.clock,
+            supervisor=core.tasks,
+        )
         stored = Stored(core.responses, may_store=lambda: self.stores_responses)
         core.prices.on_change = self._reprice
-        self._answer = compose([meter, stored, admit], self.routed)
+        self._answer = compose([meter, stored, cached, admit], self.routed)
         self.once = Once(
             self.answer,
             answers=core.answers,
@@ -147,6 +164,7 @@ class Gateway:
         self.body_limit_bytes = settings.body_limit_bytes
         self.request_log.is_enabled = _logs_requests(settings)
         self.books.policies.replace(settings)
+        self.caching.replace(settings)
         self.gate.resize(cap=settings.inflight, queue_s=settings.queue_s)
         self.pressure.replace(settings)
 
@@ -165,6 +183,11 @@ class Gateway:
         """Return what makes the routes of all that is known now."""
         prices = self.core.prices.current
         return RouteBuilder(self._configuration, self._providers, self._registry, listed=self._listed, prices=prices)
+
+    def _target_of(self, name: str) -> RouteTarget | None:
+        """Return the first target of a model."""
+        route = self.routes.find(name)
+        return None if route is None else route.targets[0]
 
     def _reprice(self) -> None:
         """Serve with the prices of the admin API from the next request on; those in flight keep theirs."""
@@ -191,6 +214,8 @@ class Gateway:
             async with asyncio.timeout(_FAREWELL_S):
                 while self.open_requests:  # noqa: ASYNC110 - at most a few looks, at the very end
                     await asyncio.sleep(_LOOK_S)
+        self.caching.close()
+        self.radio.close()
         await self.core.tasks.drain(patience_s=_FAREWELL_S)
         await self.books.aclose()
         await self._transports.aclose()

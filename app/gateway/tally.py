@@ -13,6 +13,7 @@ from app.kernel.money import NUSD_PER_USD
 from app.observability.logs import RequestLine, RequestLog
 from app.observability.metrics import (
     ATTEMPTS,
+    CACHE,
     COST,
     OVERHEAD_SECONDS,
     REQUEST_SECONDS,
@@ -81,9 +82,8 @@ class Tally:
 
     def _count(self, finished: Finished) -> None:
         exchange = finished.exchange
-        attempt = exchange.last_attempt if exchange is not None else None
         label = exchange.route.label if exchange is not None else ""
-        provider = attempt.provider if attempt is not None else ""
+        provider = (exchange.provider or "") if exchange is not None else ""
         key = (finished.endpoint, label, provider, finished.status)
         number = self._requests.get(key)
         if number is None:
@@ -94,6 +94,8 @@ class Tally:
         seconds.observe(finished.took_ns / _NS_PER_S)
         overhead.observe((finished.took_ns if exchange is None else exchange.overhead_ns) / _NS_PER_S)
         if exchange is not None:
+            if exchange.cache_status != "off":
+                self._metrics.number(CACHE, exchange.cache_status).add()
             for each in exchange.attempts:
                 self._count_attempt(exchange, each)
 
@@ -120,8 +122,12 @@ class Tally:
         if attempt.first_ns is not None and exchange.stream:
             seconds = (attempt.first_ns - attempt.started_ns) / _NS_PER_S
             self._metrics.histogram(TTFT_SECONDS, model).observe(seconds)
-        if attempt.cost_nusd:
-            self._metrics.number(COST, model, provider).add(attempt.cost_nusd / NUSD_PER_USD)
+        self.count_cost(attempt.cost_nusd or 0, model=model, provider=provider)
+
+    def count_cost(self, cost_nusd: int, *, model: str, provider: str) -> None:
+        """Count what was spent."""
+        if cost_nusd:
+            self._metrics.number(COST, model, provider).add(cost_nusd / NUSD_PER_USD)
 
     def _tokens_of(self, model: str) -> tuple[Number, Number, Number, Number]:
         counters = self._tokens.get(model)
@@ -155,7 +161,7 @@ def line_of(finished: Finished) -> RequestLine:
         line,
         key_id=exchange.principal.key_id,
         model=exchange.route.label,
-        provider=attempt.provider if attempt is not None else None,
+        provider=exchange.provider,
         attempts=len(exchange.attempts),
         stream=exchange.stream,
         input_tokens=usage.input_tokens if usage is not None else 0,

@@ -19,6 +19,7 @@
     ├── UpstreamRateLimited       the provider's own limit
     ├── UpstreamFailed            the provider broke
     ├── UpstreamTimedOut          the provider was too slow
+    ├── NotCached                 only a kept answer was wanted, and there is none
     ├── Unavailable               shed, draining, or a store is down
     └── InternalError             a defect of ours; says nothing of its cause
 
@@ -159,6 +160,12 @@ class UpstreamTimedOut(GatewayError):
     """The provider did not answer in time."""
 
     code = "upstream_timeout"
+
+
+class NotCached(GatewayError):
+    """No answer to this request is kept, and the client asked for no other."""
+
+    code = "not_cached"
 
 
 class Unavailable(GatewayError):

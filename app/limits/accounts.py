@@ -180,8 +180,11 @@ class Accounts:
 
     # -- reserving ----------------------------------------------------------------------------------------------------
 
-    async def reserve(self, plan: Plan, demand: Demand, *, seed: Seed) -> Grant:
+    async def reserve(self, plan: Plan, demand: Demand, *, seed: Seed, given_back: int = 0) -> Grant:
         """Take what a request may use; `seed` is what it comes to if nobody settles.
+
+        `given_back` is how many grants the request has given back: each hold has an id of its own, for what has ended
+        cannot be had again.
 
         Raises `RateLimited`, `QuotaExceeded`, `ModelNotPriced`, or `Unavailable` where a budget cannot be counted.
         """
@@ -198,7 +201,7 @@ class Accounts:
             accounts = self._accounts_of(budgets)
             reservation = Reservation(
                 partition=plan.policy.partition,
-                id=seed.request_id,
+                id=seed.request_id if not given_back else f"{seed.request_id}:{given_back}",
                 windows=windows,
                 slots=plan.slots,
                 budgets=accounts,

@@ -69,6 +69,12 @@ DEGRADED = Family("gateway_degraded_total", "Reservations and settlements that t
 LIMIT_DENIALS = Family(
     "gateway_limit_denials_total", "Requests refused by a limit or a budget.", ("scope", "dimension")
 )
+CACHE = Family("gateway_cache_total", "Requests by what the cache had to do with them.", ("result",))
+CACHE_SHADOW = Family(
+    "gateway_cache_shadow_total",
+    "Would-be semantic hits that were compared with the real answer, by whether they agreed.",
+    ("verdict",),
+)
 LEDGER_DRIFT = Family(
     "gateway_ledger_drift_nusd", "Difference that the last reconciliation found, in nano-USD.", (), "gauge", "live_max"
 )
@@ -94,6 +100,8 @@ FAMILIES = (
     USAGE_ANOMALIES,
     DEGRADED,
     LIMIT_DENIALS,
+    CACHE,
+    CACHE_SHADOW,
     LEDGER_DRIFT,
     LEDGER_PARKED,
     LEDGER_QUEUE,

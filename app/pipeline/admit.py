@@ -5,10 +5,11 @@ import functools
 from app.domain.prices import PriceBook
 from app.domain.usage.codec import encode_events
 from app.kernel.clock import Clock
-from app.limits.accounts import Accounts
+from app.limits.accounts import Accounts, Grant
 from app.limits.denials import LimitReached
-from app.limits.estimate import Estimator
+from app.limits.estimate import Demand, Estimator
 from app.limits.holds import Holds
+from app.limits.orphans import Seed
 from app.limits.plan import Plan
 from app.limits.policies import Policies
 from app.pipeline.demand import Demands, asked_cap
@@ -50,14 +51,47 @@ class Admit:
             self._cap(exchange, plan.policy.output_cap, asked=asked_cap(exchange))
         return await following(exchange)
 
+    async def admit_hit(self, exchange: Exchange) -> None:
+        """Count a request of which nothing is bought: its limits of requests hold, those of tokens and money do not."""
+        plan = self._policies.plan(exchange.principal, exchange.route.name).of_hits
+        if plan.is_empty or exchange.grant is not None:
+            return
+        seed = seed_of(exchange, plan.policy.scopes, input_tokens=0, cost_nusd=0)
+        await self._take(exchange, plan, Demand(exchange.route.name, 0, 0), seed=seed)
+
+    def cap_of(self, exchange: Exchange) -> int | None:
+        """Return how much output binds a request, whatever is left of its budgets; nothing for as much as it asks."""
+        plan = self._policies.plan(exchange.principal, exchange.route.name)
+        is_bound = plan.budgets or plan.policy.output_cap is not None or exchange.options.max_cost_nusd is not None
+        return self._demands.cap_of(exchange, plan) if is_bound else None
+
+    async def take_back(self, exchange: Exchange) -> None:
+        """Undo `admit_hit`, for a request that is to be admitted in full after all."""
+        grant, exchange.grant, exchange.limit_headers = exchange.grant, None, ()
+        if grant is not None:
+            exchange.given_back += 1
+            self._holds.remove(grant)
+            await self._accounts.void(grant)
+            self._lines.ended(grant.plan)
+
     async def _reserve(self, exchange: Exchange, plan: Plan) -> None:
         """Take what the request may use of all that binds it, and lower its output to what that pays for."""
         asked = asked_cap(exchange)
         demand = self._demands.of(exchange, plan)
         likely_nusd = demand.likely_nusd if demand.is_priced else None
         seed = seed_of(exchange, plan.policy.scopes, input_tokens=demand.input_tokens, cost_nusd=likely_nusd)
+        grant = await self._take(exchange, plan, demand, seed=seed)
+        cap = plan.policy.output_cap
+        if grant.budgets and demand.cap:
+            granted = grant.granted.cap // demand.choices
+            cap = granted if cap is None else min(cap, granted)
+        if cap is not None:
+            self._cap(exchange, cap, asked=asked)
+
+    async def _take(self, exchange: Exchange, plan: Plan, demand: Demand, *, seed: Seed) -> Grant:
+        """Reserve what a request asks for, and hold it until the request is settled."""
         try:
-            ask = functools.partial(self._accounts.reserve, plan, demand, seed=seed)
+            ask = functools.partial(self._accounts.reserve, plan, demand, seed=seed, given_back=exchange.given_back)
             grant = await self._lines.reserve(exchange.visit, plan, ask)
         except LimitReached as refusal:
             self._accounts.count(refusal)
@@ -65,12 +99,7 @@ class Admit:
         exchange.grant = grant
         exchange.limit_headers = grant.headers
         self._holds.add(grant, lambda: self._checkpoint(exchange))
-        cap = plan.policy.output_cap
-        if grant.budgets and demand.cap:
-            granted = grant.granted.cap // demand.choices
-            cap = granted if cap is None else min(cap, granted)
-        if cap is not None:
-            self._cap(exchange, cap, asked=asked)
+        return grant
 
     def _checkpoint(self, exchange: Exchange) -> bytes:
         """Return the events of a request as they would be if this process died now; none before its first attempt."""

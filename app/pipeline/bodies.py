@@ -9,8 +9,9 @@ import msgspec
 from app.kernel.errors import GatewayError
 from app.pipeline.exchange import Attempt, Exchange, Passed, StreamRenderer
 from providers.errors import BadAnswer, ProviderError
-from providers.protocol import ChatStream, RelayStream
+from providers.protocol import ChatDecoder, ChatStream, RelayStream
 from providers.types import (
+    ChatEvent,
     Finished,
     TextDelta,
     ThinkingDelta,
@@ -20,6 +21,8 @@ from providers.types import (
     UsageReported,
 )
 
+UNREADABLE = (ProviderError, msgspec.MsgspecError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading an odd answer may raise. It is relayed as it is, and must not fail because nobody else can have it."""
 _CONTENT = (TextDelta, ThinkingDelta, ToolCallStarted, ToolCallDelta, Finished)
 
 
@@ -39,7 +42,18 @@ class Settler(Protocol):
 class RelayedBody:
     """A live answer whose bytes pass through."""
 
-    __slots__ = ("_attempt", "_bills_on", "_exchange", "_held", "_last", "_settler", "is_finished", "stream")
+    __slots__ = (
+        "_attempt",
+        "_bills_on",
+        "_decoder",
+        "_exchange",
+        "_held",
+        "_last",
+        "_settler",
+        "is_finished",
+        "recorded",
+        "stream",
+    )
 
     def __init__(
         self, settler: Settler, exchange: Exchange, attempt: Attempt, stream: RelayStream, *, bills_on: bool = False
@@ -52,6 +66,11 @@ class RelayedBody:
         self.stream = stream
         self._held = b""
         self._last = b""
+        self._decoder: ChatDecoder | None = None
+        self.recorded: list[ChatEvent] | None = None
+        reader = exchange.operation.reader
+        if exchange.is_recorded and reader is not None:
+            self._decoder, self.recorded = reader.decoder(exchange.asked.framing), []
         self.is_finished = False
 
     @property
@@ -86,6 +105,8 @@ class RelayedBody:
                 self._settler.end_badly(self._exchange, self._attempt, error, tokens)
                 raise
         self._last = data
+        if self.recorded is not None:
+            self._record(data, is_last=inspector.is_finished)
         if inspector.is_finished and not self.is_finished:
             self.is_finished = True
             self._exchange.issued += inspector.issued
@@ -93,6 +114,18 @@ class RelayedBody:
             self._settler.end_well(self._exchange, self._attempt, inspector.usage, tokens)
             self.stream.close()
         return data
+
+    def _record(self, data: bytes, *, is_last: bool) -> None:
+        """Keep what the bytes say; an answer that cannot be read is its client's alone."""
+        decoder, recorded = self._decoder, self.recorded
+        if decoder is None or recorded is None:
+            return
+        try:
+            recorded += decoder.feed(data)
+            if is_last:
+                recorded += decoder.finish()
+        except UNREADABLE:
+            self.recorded = None
 
     def fail(self, say_break: Callable[[Exchange, GatewayError, Passed], bytes], error: GatewayError) -> bytes:
         """Return what ends the answer if it breaks now."""
@@ -121,6 +154,7 @@ class TranslatedBody:
         "_tokens_seen",
         "_usage",
         "is_finished",
+        "recorded",
         "stream",
     )
 
@@ -146,6 +180,7 @@ class TranslatedBody:
         self._usage: Usage | None = None
         self._tokens_seen = 0
         self._has_said = False
+        self.recorded: list[ChatEvent] | None = [] if exchange.is_recorded else None
         self.is_finished = False
 
     @property
@@ -193,6 +228,8 @@ class TranslatedBody:
             # A generator is over with its first error; the stream goes on where it was, for whoever reads its rest.
             self._events = self.stream.__aiter__()
             raise
+        if self.recorded is not None:
+            self.recorded.append(event)
         if isinstance(event, _CONTENT):
             self._tokens_seen += 1
             said = self._renderer.feed(event)

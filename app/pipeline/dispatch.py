@@ -141,7 +141,7 @@ class Dispatch:
         request = operation.parse(apply_edits(exchange.document, exchange.edits), exchange.asked)
         if isinstance(request, EmbeddingRequest):
             vectors = await choice.adapter.embed(request, choice.whole_target)
-            attempt.dropped = exchange.in_its_words(vectors.dropped)
+            attempt.dropped = vectors.dropped
             self.end_well(exchange, attempt, vectors.usage, 0)
             return Answer(body=renderer.whole(exchange, vectors))
         if exchange.output_cap is not None:
@@ -149,9 +149,9 @@ class Dispatch:
         target = choice.target if exchange.stream else choice.whole_target
         stream = await choice.adapter.chat(request, target)
         attempt.status = 200
-        attempt.dropped = exchange.in_its_words(stream.dropped)
+        attempt.dropped = stream.dropped
         if not exchange.stream:
-            completion = await self._gather(exchange, attempt, stream)
+            completion = attempt.completion = await self._gather(exchange, attempt, stream)
             return Answer(body=renderer.whole(exchange, completion))
         exchange.say_failure = None
         bills_on = choice.bills_after_disconnect

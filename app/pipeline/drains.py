@@ -115,15 +115,16 @@ def _note_leaving(attempt: Attempt, *, is_expired: bool) -> None:
 
 
 class RestOfBody:
-    """What is still to come of a live answer."""
+    """What is still to come of a live answer. It is read for as long as it `is_wanted`."""
 
-    def __init__(self, body: LiveBody) -> None:
+    def __init__(self, body: LiveBody, *, is_wanted: Callable[[], bool] = lambda: True) -> None:
         self._body = body
+        self._is_wanted = is_wanted
 
     async def read_out(self) -> None:
         """Read to the end; a provider that breaks off has ended its attempt with that."""
         try:
-            while not self._body.is_finished:
+            while not self._body.is_finished and self._is_wanted():
                 await self._body.read()
         except ProviderError:
             pass

@@ -11,7 +11,7 @@ from app.kernel.ids import attempt_id
 from app.limits.accounts import Amounts
 from app.limits.estimate import guess_tokens
 from app.limits.orphans import GATEWAY_DIED, Seed, read_orphan
-from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.exchange import Attempt, Exchange, Hit
 from app.stores.entries import UsageEntry
 from providers.types import Usage
 from providers.types.usage import MAX_TOKENS
@@ -26,13 +26,20 @@ _DETAILS = (
     "cache_write_1h_tokens",
     "images",
 )
+_OK = 200
 _NO_DETAILS: dict[str, int] = {}
 
 
 def events_of(exchange: Exchange, *, at_ms: int, now_ns: int) -> list[UsageEvent]:
     """Return the event of every attempt of a request admitted at a moment of the store's time."""
     at, final = datetime.fromtimestamp(at_ms / _MS_PER_S, UTC), exchange.last_attempt
-    return [_event(exchange, attempt, at=at, now_ns=now_ns, is_final=attempt is final) for attempt in exchange.attempts]
+    hit = exchange.hit
+    if hit is not None:
+        final = None
+    events = [
+        _event(exchange, attempt, at=at, now_ns=now_ns, is_final=attempt is final) for attempt in exchange.attempts
+    ]
+    return events if hit is None else [*events, _hit_event(exchange, hit, at=at, now_ns=now_ns)]
 
 
 def amounts_of(events: list[UsageEvent]) -> Amounts:
@@ -118,6 +125,36 @@ def _event(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: int, i
         error_code=attempt.error_code,
         is_final=is_final,
         details=_details(usage),
+        cache_status=None if exchange.cache_status == "off" else exchange.cache_status,
+    )
+
+
+def _hit_event(exchange: Exchange, hit: Hit, *, at: datetime, now_ns: int) -> UsageEvent:
+    """Return the event of an answer that was given again: it used nothing, and saved what it had cost."""
+    principal, number = exchange.principal, len(exchange.attempts) + 1
+    return UsageEvent(
+        event_id=attempt_id(exchange.request_uuid, number),
+        request_id=exchange.request_uuid,
+        attempt=number,
+        organization_id=principal.organization_id,
+        team_id=principal.team_id,
+        key_id=principal.key_id,
+        occurred_at=at,
+        operation=exchange.operation.name,
+        dialect=exchange.operation.dialect,
+        provider=hit.provider,
+        model=exchange.route.name,
+        upstream_model=hit.upstream_model,
+        outcome=hit.outcome,
+        status=_OK,
+        stream=exchange.stream,
+        usage_source="none",
+        cost_nusd=0,
+        ttft_ms=(hit.began_ns - exchange.started_ns) // _NS_PER_MS,
+        duration_ms=(now_ns - exchange.started_ns) // _NS_PER_MS,
+        tags=_tags(exchange),
+        cache_status=hit.status,
+        saved_nusd=hit.saved_nusd,
     )
 
 

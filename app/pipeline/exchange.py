@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.cache.answers import Answered
 from app.domain.keys.principal import Principal
 from app.domain.prices import Price, cost
 from app.domain.responses.schemas import KeptResponse
@@ -21,21 +22,26 @@ from app.routing.health import Lane
 from app.routing.table import NO_ROUTES, Route, RouteTarget
 from app.routing.transform import NO_EDITS, edits_for
 from app.routing.vocabulary import CHAT, Vocabulary
-from providers.types import ChatRequest, EmbeddingRequest, Usage
+from providers.protocol import ChatDecoder
+from providers.types import ChatRequest, Completion, EmbeddingRequest, Usage
 
 Outcome = Literal["ok", "refused", "rate_limited", "error", "timeout", "interrupted", "cancelled"]
+HitStatus = Literal["exact", "semantic", "coalesced"]
+CacheStatus = Literal["off", "bypass", "miss", "exact", "semantic", "coalesced"]
 
 
 class Attempt:
     """One upstream call, from its start to its usage event. Times are monotonic nanoseconds.
 
     `model` is the public name that was called, `label` what metrics call it; `choice` is the target, `lane` how that
-    fares. `price_vendor` is whose price in the catalogue `price` is; absent where the operator wrote it. What an
-    attempt brings forth (`live`, `say_failure`, `dropped`, `issued`) is the exchange's only if it is what serves.
+    fares. `completion` is a whole answer that had to be translated. `price_vendor` is whose price in the catalogue
+    `price` is; absent where the operator wrote it. What an attempt brings forth (`live`, `say_failure`, `dropped`,
+    `issued`) is the exchange's only if it is what serves.
     """
 
     __slots__ = (
         "choice",
+        "completion",
         "cost_nusd",
         "dropped",
         "ended_ns",
@@ -80,6 +86,7 @@ class Attempt:
         self.upstream_model = choice.target.model
         self.lane = lane
         self.live: Progress | None = None
+        self.completion: Completion | None = None
         self.say_failure: Callable[[GatewayError], bytes] | None = None
         self.dropped: tuple[str, ...] = ()
         self.issued: list[str] = []
@@ -110,6 +117,44 @@ class Attempt:
         return copy
 
 
+class Hit:
+    """How a request was answered that no provider was asked for. `began_ns` is when its answer began (monotonic).
+
+    `entry_id` is what the kept answer is called, `age_s` how old it is, `similarity` how near its question was to this
+    one, absent for the very same; `saved_nusd` is what the answer cost whoever bought it.
+    """
+
+    __slots__ = (
+        "age_s",
+        "began_ns",
+        "entry_id",
+        "outcome",
+        "provider",
+        "saved_nusd",
+        "similarity",
+        "status",
+        "upstream_model",
+        "usage",
+    )
+
+    def __init__(self, status: HitStatus, provider: str, upstream_model: str, *, began_ns: int) -> None:
+        self.status = status
+        self.provider = provider
+        self.upstream_model = upstream_model
+        self.began_ns = began_ns
+        self.outcome: Outcome = "ok"
+        self.entry_id: str | None = None
+        self.age_s: int | None = None
+        self.similarity: float | None = None
+        self.saved_nusd = 0
+        self.usage: Usage | None = None
+
+    def learn(self, answered: Answered) -> None:
+        """Take over what is known of an answer once it is complete."""
+        self.saved_nusd = answered.cost_nusd or 0
+        self.usage = None if answered.completion is None else answered.completion.usage
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that a client can ask, on one wire; made once.
 
@@ -123,7 +168,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     that later requests refer to; `stores` is the operation by which a provider gives an answer back, if the answer
     itself is such state. `unseals` is whether a body with signatures that the gateway sealed is said anew: a provider
     would take them for forged. `say_break` ends a relayed stream that breaks, where the words for that depend on what
-    it has said already.
+    it has said already. `reader` reads relayed answers, where others than their client may have them too. `echoes` is
+    whether an answer tells of its own request, such as who asked: then it is said anew for everybody.
     """
 
     name: str
@@ -139,11 +185,20 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     stores: str | None = None
     unseals: bool = False
     say_break: "Callable[[Exchange, GatewayError, Passed], bytes] | None" = None
+    reader: "Reader | None" = None
+    echoes: bool = False
 
     @property
     def dialect(self) -> str:
         """The client's dialect, such as `openai`."""
         return self.relay.partition(".")[0]
+
+
+class Reader(msgspec.Struct, frozen=True, kw_only=True):
+    """Reads answers on one wire. `decoder` returns a fresh one for a stream of the given framing."""
+
+    whole: Callable[[bytes], Completion]
+    decoder: Callable[[str], ChatDecoder]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,7 +268,8 @@ class Exchange:
 
     `body` is what the client sent, of the type `content_type`, `document` the same decoded, and `text_bytes` how much
     of it a model may read as text, media included; `prompt` tells these apart, once somebody had to know. `grant` is
-    what was reserved for it, and `limit_headers` what its client is told of its limits. `route` is that of the model
+    what was reserved for it, `given_back` how many grants it gave back before, and `limit_headers` what its client is
+    told of its limits. `route` is that of the model
     that is being tried, `alternatives` are those that it may fall back to, by name. `edits` are the operator's changes
     to the body, and ours. `passed_headers` are the client's that go on to a provider of its own dialect. `served` is
     the attempt whose answer the client gets. `dropped` names, in the client's words, what the provider that served was
@@ -222,7 +278,8 @@ class Exchange:
     keeps of it is `produced`, and it goes on from `previous_id` with `new_input`, where that was written out.
     `say_failure` ends a stream that breaks, where the words for that depend on what it has said already. `call` is what
     answers it if that does not end with its client. `unheard` are upstream calls that go on although nobody waits for
-    them. `visit` is its stay behind the worker's gate.
+    them. `visit` is its stay behind the worker's gate. `cache_status` is what the cache had to do with it, `hit` how it
+    was answered if no provider was asked for it; `is_recorded` is whether others may have its answer too.
     """
 
     __slots__ = (
@@ -232,15 +289,19 @@ class Exchange:
         "asked",
         "attempts",
         "body",
+        "cache_status",
         "call",
         "content_type",
         "deadline_ns",
         "document",
         "dropped",
         "edits",
+        "given_back",
         "grant",
+        "hit",
         "is_expired",
         "is_kept",
+        "is_recorded",
         "is_settled",
         "issued",
         "limit_headers",
@@ -306,12 +367,16 @@ class Exchange:
         self.deadline_ns: int | None = None
         self.is_expired = False
         self.grant: Grant | None = None
+        self.given_back = 0
         self.limit_headers: tuple[tuple[bytes, bytes], ...] = ()
         self.served: Attempt | None = None
         self.is_settled = False
         self.call: Call | None = None
         self.unheard: list[Rest] = []
         self.visit: Visit | None = None
+        self.cache_status: CacheStatus = "off"
+        self.hit: Hit | None = None
+        self.is_recorded = False
         self.upstream_ns = 0
         self.overhead_ns = 0
         self._request_uuid: UUID | None = None
@@ -374,7 +439,7 @@ class Exchange:
         """Answer the client with what an attempt has brought."""
         self.served = attempt
         self.say_failure = attempt.say_failure
-        self.dropped = attempt.dropped
+        self.dropped = self.in_its_words(attempt.dropped)
         self.issued += attempt.issued
 
     def forget_body(self) -> None:
@@ -392,6 +457,14 @@ class Exchange:
         if self.served is not None:
             return self.served
         return self.attempts[-1] if self.attempts else None
+
+    @property
+    def provider(self) -> str | None:
+        """Who serves it, or served it whose answer is given again."""
+        if self.hit is not None:
+            return self.hit.provider
+        attempt = self.last_attempt
+        return None if attempt is None else attempt.provider
 
     @property
     def cost_nusd(self) -> int | None:

@@ -9,9 +9,10 @@ from msgspec import Meta
 
 from app.domain.tenants.policies import ScopeKind
 from app.routing.breaker import State
-from app.settings.policy import Algorithm, Dimension, Period
+from app.settings.policy import Algorithm, CacheMode, CacheScope, Dimension, Period
 from providers.types import Timeouts
 
+WouldBe = Literal["off", "bypass", "miss", "exact", "semantic", "coalesced", "unknown"]
 Usd = Annotated[str, Meta(description="Decimal USD.")]
 
 
@@ -98,6 +99,30 @@ class ExplainedBudget(msgspec.Struct, frozen=True, kw_only=True):
     resets_at: datetime | None
 
 
+class ExplainedCache(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cache would do: the setting that binds, what would become of the request, and why.
+
+    `entry_id`, `age_s` and `similarity` are of the kept answer; of a like question that a guard tells apart, `guard` is
+    that one, and there is no answer.
+    """
+
+    mode: CacheMode
+    set_by: Annotated[
+        Literal["organization", "team", "key", "config"], Meta(description="What the setting that binds is set on.")
+    ]
+    scope: Annotated[CacheScope, Meta(description="Who shares answers.")]
+    would_be: Annotated[WouldBe, Meta(description="As in `x-gateway-cache`; `unknown`: it cannot be told from here.")]
+    reason: Annotated[str | None, Meta(description="One stable word; null where the answer is given from the cache.")]
+    why: Annotated[str | None, Meta(description="The same in words.")]
+    entry_id: str | None = None
+    age_s: int | None = None
+    similarity: float | None = None
+    threshold: Annotated[
+        float | None, Meta(description="The least similarity of a semantic hit, if one is sought.")
+    ] = None
+    guard: str | None = None
+
+
 class ExplainedRefusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a request would be refused."""
 
@@ -126,6 +151,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Literal["admitted", "refused"]
     refusal: ExplainedRefusal | None
     route: ExplainedRoute
+    cache: ExplainedCache
     limits: list[ExplainedLimit]
     concurrency: list[ExplainedConcurrency]
     budgets: list[ExplainedBudget]

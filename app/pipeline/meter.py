@@ -79,7 +79,7 @@ class Meter:
 
     def abandon(self, exchange: Exchange) -> None:
         """Settle what was attempted, or give back what was held for it, in a task of its own."""
-        if exchange.is_settled or not (exchange.attempts or exchange.grant is not None):
+        if exchange.is_settled or not _leaves_anything(exchange):
             return
         if not (exchange.unheard and self._drains.take(exchange, settle=self.settle)):
             self._supervisor.spawn(self.settle(exchange))
@@ -88,7 +88,7 @@ class Meter:
         """Let go of a live answer and settle what was delivered; or read its rest first, if that is billed too."""
         progress = exchange.served.live if exchange.served is not None else None
         if progress is not None and progress.is_owed:
-            exchange.unheard.append(RestOfBody(live))
+            exchange.unheard.append(RestOfBody(live, is_wanted=lambda: progress.is_owed))
         else:
             live.close()
         self.abandon(exchange)
@@ -99,7 +99,7 @@ class Meter:
         A settlement that is cut off is made again.
         """
         grant = exchange.grant
-        if exchange.is_settled or not (exchange.attempts or grant is not None):
+        if exchange.is_settled or not _leaves_anything(exchange):
             return
         exchange.is_settled = True
         if grant is not None:
@@ -114,7 +114,7 @@ class Meter:
         if exchange.unheard:
             await cut_all(exchange)
         accounts = self._accounts
-        if not exchange.attempts:
+        if not exchange.attempts and exchange.hit is None:
             if grant is not None:
                 await accounts.void(grant)
                 self._lines.ended(grant.plan)
@@ -139,12 +139,12 @@ class Meter:
 
     def note(self, exchange: Exchange) -> bytes:
         """Return the `gateway` object that the caller asked to have in its answer."""
-        attempt = exchange.last_attempt
+        attempt, hit = exchange.last_attempt, exchange.hit
         usage = (attempt.usage if attempt else None) or Usage()
         spent = exchange.cost_nusd
         note = {
             "request_id": exchange.request_id,
-            "provider": attempt.provider if attempt else None,
+            "provider": exchange.provider,
             "model": exchange.route.name,
             "cost": None if spent is None else format_usd(spent),
             "usage": {
@@ -155,8 +155,16 @@ class Meter:
                 "reasoning_tokens": usage.reasoning_tokens,
             },
             "price_version": attempt.price.version if attempt and attempt.price else None,
+            "cache": exchange.cache_status,
         }
+        if hit is not None:
+            note["saved_cost"] = format_usd(hit.saved_nusd)
         return msgspec.json.encode(note)
+
+
+def _leaves_anything(exchange: Exchange) -> bool:
+    """Whether there is anything to settle: something was attempted, held or given again."""
+    return bool(exchange.attempts) or exchange.grant is not None or exchange.hit is not None
 
 
 class _MeteredBody:

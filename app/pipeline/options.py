@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from app.cache.wishes import Asked, CacheControl, read_control
 from app.kernel.errors import InvalidRequest
 from app.kernel.money import parse_usd
 
@@ -13,7 +14,8 @@ _PREFIX = b"x-gateway-"
 _NAMES = frozenset(
     {"timeout_s", "max_cost", "cache", "cache_ttl_s", "tags", "fallbacks", "session", "route", "include"}
 )
-_CACHE_MODES = frozenset({"off", "exact", "semantic", "refresh"})
+_CACHE_MODES: dict[str, Asked] = {"off": "off", "exact": "exact", "semantic": "semantic", "refresh": "refresh"}
+_CACHE_CONTROL = b"cache-control"
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _MAX_TIMEOUT_S = 86_400.0
 _MAX_TAGS = 16
@@ -25,8 +27,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     timeout_s: float | None = None
     max_cost_nusd: int | None = None
-    cache: str | None = None
+    cache: Asked | None = None
     cache_ttl_s: int | None = None
+    cache_threshold: float | None = None
+    cache_control: CacheControl | None = None
     tags: dict[str, str] = {}
     fallbacks: tuple[str, ...] | None = None
     session: str | None = None
@@ -45,13 +49,15 @@ def read_options(headers: Mapping[bytes, bytes], given: Any) -> Options:
     raw = _from_headers(headers)
     if given is not None:
         raw = _from_body(given) | raw
-    if not raw:
+    control = headers.get(_CACHE_CONTROL)
+    if not raw and control is None:
         return NO_OPTIONS
     return Options(
         timeout_s=_number(raw, "timeout_s", high=_MAX_TIMEOUT_S),
         max_cost_nusd=_money(raw),
-        cache=_choice(raw, "cache", _CACHE_MODES),
+        cache=_cache_mode(raw),
         cache_ttl_s=_whole(raw, "cache_ttl_s"),
+        cache_control=None if control is None else read_control(control.decode("latin-1")),
         tags=_tags(raw),
         fallbacks=_names(raw, "fallbacks"),
         session=_text(raw, "session"),
@@ -120,13 +126,13 @@ def _money(options: Mapping[str, _Raw]) -> int | None:
         raise InvalidRequest(f"{raw.label}: {error}", param=raw.label) from None
 
 
-def _choice(options: Mapping[str, _Raw], name: str, allowed: frozenset[str]) -> str | None:
-    raw = options.get(name)
+def _cache_mode(options: Mapping[str, _Raw]) -> Asked | None:
+    raw = options.get("cache")
     if raw is None:
         return None
-    if not isinstance(raw.value, str) or raw.value not in allowed:
-        raise _fail(raw, "one of " + ", ".join(sorted(allowed)))
-    return raw.value
+    if not isinstance(raw.value, str) or raw.value not in _CACHE_MODES:
+        raise _fail(raw, "one of " + ", ".join(sorted(_CACHE_MODES)))
+    return _CACHE_MODES[raw.value]
 
 
 def _text(options: Mapping[str, _Raw], name: str) -> str | None:

@@ -96,6 +96,19 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = None
     scope: Annotated[CacheScope, Meta(description="Who shares answers.")] = "organization"
     url: Annotated[StoreUrl | None, Meta(description="Another Redis for the cache; absent: `state`.")] = None
+    max_mb: Annotated[int, Meta(description="How much each organisation may keep, in MiB.", ge=1, le=65_536)] = 64
+    embedder: Annotated[
+        str,
+        Meta(
+            description="What compares questions: `static`, `onnx` (an extra), or a provider's `provider/model`.",
+            pattern=r"^(static|onnx|[^/\s]+/\S+)$",
+            examples=["static", "openai/text-embedding-3-small"],
+        ),
+    ] = "static"
+    target_false_hits: Annotated[
+        _Fraction | None,
+        Meta(description="The share of wrong semantic hits that the threshold is raised to keep; null: it stays."),
+    ] = None
 
 
 class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -22,6 +22,9 @@ from providers.types import ChatEvent, ChatRequest, Completion, ImagePart
 _CANNOT = frozenset({"logit_bias", "parallel_tool_calls", "user", "metadata"})
 _SAFETY = {"safetySettings": "safetySettings", "safety_settings": "safetySettings"}
 
+_BETWEEN = b",\r\n{"
+"""What stands between two elements of a streamed array, with the beginning of the second."""
+
 
 def write_generate(request: ChatRequest, *, model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the body, and the names of what is left out. Raises `RequestRefused` (`providers.carry`)."""
@@ -70,6 +73,28 @@ def read_completion(body: bytes) -> Completion:
     if not objects(answer.get("candidates")):
         raise BadAnswer("the provider's answer has no candidates")
     return collect([*events, *reader.close(is_whole=True)])
+
+
+class ElementDecoder:
+    """Reads a streamed answer that stands in a JSON array, as clients get it who ask for no events."""
+
+    def __init__(self) -> None:
+        self._chunks = ChunkDecoder()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an error has been read."""
+        return self._chunks.is_finished
+
+    def feed(self, data: bytes) -> list[ChatEvent]:
+        """Take the next elements, whole ones; return the events that they say."""
+        elements = data.strip().removeprefix(b"[").removeprefix(b",").removesuffix(b"]").strip()
+        frames = [sse.encode(b"{" + each if at else each) for at, each in enumerate(elements.split(_BETWEEN)) if each]
+        return self._chunks.feed(b"".join(frames))
+
+    def finish(self) -> list[ChatEvent]:
+        """Return the ends of the candidates. Raises `StreamInterrupted`."""
+        return self._chunks.finish()
 
 
 class ChunkDecoder(FrameDecoder[bytes]):

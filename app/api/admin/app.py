@@ -12,6 +12,7 @@ from app.api.admin.admin_keys import AdminKeyController
 from app.api.admin.audit import AuditController
 from app.api.admin.bodies import MAX_BYTES, refuse_missing_body
 from app.api.admin.budgets import BudgetController
+from app.api.admin.cache import CacheController
 from app.api.admin.health import Examine, HealthController
 from app.api.admin.keys import KeyController
 from app.api.admin.limits import LimitController
@@ -24,6 +25,7 @@ from app.api.admin.usage import UsageController
 from app.api.admin.writing import Write
 from app.domain.audit.principal import Principal
 from app.domain.services import AdminServices
+from app.gateway.cache_desk import CacheDesk
 from app.guards.admin import principal_of, requires_principal, within_known_parameters
 from app.middleware.admin_authentication import AdminAuthentication, Authenticate
 
@@ -50,13 +52,19 @@ _TAGS = [
     Tag(name="Limits", description="How much may be asked for, and how much of that is used now."),
     Tag(name="Budgets", description="How much may be spent, and how much is."),
     Tag(name="Prices", description="What models cost. Those of the file win; these win over the catalogue's."),
+    Tag(name="Cache", description="Answers that are kept and given again, and how often like ones would be wrong."),
     Tag(name="Health", description="Providers, breakers, stores, and how far the ledger is behind."),
     Tag(name="Audit", description="Who changed what."),
 ]
 
 
-def admin_router(services: AdminServices, *, authenticate: Authenticate, examine: Examine) -> Router:
+def admin_router(
+    services: AdminServices, *, authenticate: Authenticate, examine: Examine, cache_desk: CacheDesk
+) -> Router:
     """Return the router under `/admin/v1`; its application must take `EXCEPTION_HANDLERS` too."""
+
+    def provide_cache_desk() -> CacheDesk:
+        return cache_desk
 
     def provide_examine() -> Examine:
         return examine
@@ -93,6 +101,7 @@ def admin_router(services: AdminServices, *, authenticate: Authenticate, examine
             LimitController,
             BudgetController,
             PriceController,
+            CacheController,
             HealthController,
             AuditController,
         ],
@@ -102,6 +111,7 @@ def admin_router(services: AdminServices, *, authenticate: Authenticate, examine
             "services": Provide(provide_services, sync_to_thread=False),
             "principal": Provide(provide_principal, sync_to_thread=False),
             "examine": Provide(provide_examine, sync_to_thread=False),
+            "cache_desk": Provide(provide_cache_desk, sync_to_thread=False),
             "write": Provide(provide_write, sync_to_thread=False),
         },
         before_request=refuse_missing_body,
@@ -116,7 +126,7 @@ def admin_openapi(version: str, **kwargs: Any) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="LLM gateway: administration",
         version=version,
-        description="Tenants, keys, limits, budgets, prices, usage, health and audit. "
+        description="Tenants, keys, limits, budgets, prices, usage, cache, health and audit. "
         "Errors are RFC 9457 problem details.",
         components=_COMPONENTS,
         tags=_TAGS,

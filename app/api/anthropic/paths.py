@@ -9,13 +9,15 @@ from app.api.anthropic.shapes import check_messages
 from app.api.errors import status_of
 from app.api.inference import Call, Wire
 from app.kernel.errors import GatewayError
-from app.pipeline.exchange import Asked, Exchange, Operation, StreamRenderer
+from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
 from app.routing.vocabulary import Vocabulary, prefix_text
+from providers.anthropic.answers import read_message
 from providers.anthropic.downstream import parse_messages
 from providers.anthropic.errors import write_error, write_late_error
 from providers.anthropic.estimate import estimate_tokens
 from providers.anthropic.render import render_message
 from providers.anthropic.render_stream import MessageRenderer
+from providers.anthropic.stream import MessageDecoder
 from providers.anthropic.wire import COUNT_TOKENS, MESSAGES
 from providers.types import ChatRequest, Completion
 
@@ -101,6 +103,7 @@ MESSAGES_WIRE = Wire(
         endpoint="/v1/messages",
         parse=_parse,
         renderer=MessagesRenderer(),
+        reader=Reader(whole=read_message, decoder=lambda _: MessageDecoder()),
         vocabulary=_VOCABULARY,
         keeps=True,
         unseals=True,

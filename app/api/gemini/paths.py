@@ -10,13 +10,14 @@ from app.api.errors import status_of
 from app.api.gemini.shapes import check_generate
 from app.api.inference import Call, Wire
 from app.kernel.errors import GatewayError, NotFound
-from app.pipeline.exchange import Asked, Exchange, Operation, StreamRenderer
+from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
 from app.routing.vocabulary import Vocabulary
 from providers.framing import sse
 from providers.gemini.downstream import parse_generate
 from providers.gemini.errors import write_error
 from providers.gemini.inspect import ARRAY_GOES_ON
 from providers.gemini.render import ChunkRenderer, render_completion
+from providers.gemini.upstream import ChunkDecoder, ElementDecoder, read_completion
 from providers.gemini.wire import GENERATE, camel, snake
 from providers.types import ChatRequest, Completion
 
@@ -131,6 +132,9 @@ GENERATE_WIRE = Wire(
         endpoint="/v1beta/models",
         parse=_parse,
         renderer=GenerateRenderer(),
+        reader=Reader(
+            whole=read_completion, decoder=lambda framing: ElementDecoder() if framing == "array" else ChunkDecoder()
+        ),
         vocabulary=VOCABULARY,
         unseals=True,
     ),

@@ -14,6 +14,7 @@ from app.api.openai.shapes import check_chat, check_common
 from app.kernel.errors import GatewayError, InvalidRequest
 from app.kernel.money import format_usd
 from app.pipeline.exchange import Asked, Attempt, Exchange, Operation, StreamRenderer
+from app.pipeline.options import Options
 from providers.framing import sse
 from providers.openai import downstream
 from providers.openai.render import DONE, render_message, write_reason
@@ -35,6 +36,9 @@ from providers.types import (
 
 _NS_PER_MS = 1_000_000
 _OURS = frozenset({"fanout", "cache", "gateway"})
+_CACHE_FIELDS = ("mode", "ttl_s", "threshold")
+_CACHE_MODES = frozenset({"off", "exact", "semantic", "refresh"})
+_SHOWN = 64
 _encode = msgspec.json.encode
 
 
@@ -55,8 +59,32 @@ def _check_cache(cache: Any) -> None:
         return
     if not isinstance(cache, dict):
         raise InvalidRequest("cache must be an object", param="cache")
-    if cache.get("mode") not in (None, "off", "exact", "semantic", "refresh"):
+    for name in cache:
+        if name not in _CACHE_FIELDS:
+            label = f"cache.{name[:_SHOWN]}"
+            raise InvalidRequest(f"{label} is not a field of cache", code="unknown_parameter", param=label)
+    mode, ttl_s, threshold = (cache.get(name) for name in _CACHE_FIELDS)
+    if mode is not None and (not isinstance(mode, str) or mode not in _CACHE_MODES):
         raise InvalidRequest("cache.mode must be one of exact, off, refresh, semantic", param="cache.mode")
+    if ttl_s is not None and (type(ttl_s) is not int or ttl_s < 1):
+        raise InvalidRequest("cache.ttl_s must be a whole number of seconds, at least 1", param="cache.ttl_s")
+    if threshold is not None and (isinstance(threshold, bool) or not _is_similarity(threshold)):
+        raise InvalidRequest("cache.threshold must be more than 0 and at most 1", param="cache.threshold")
+
+
+def _is_similarity(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value <= 1
+
+
+def _with_cache(options: Options, document: Mapping[str, Any]) -> Options:
+    """Return the options with what the body's `cache` asks for, where no header says otherwise."""
+    cache = document.get("cache") or {}
+    return msgspec.structs.replace(
+        options,
+        cache=options.cache or cache.get("mode"),
+        cache_ttl_s=options.cache_ttl_s or cache.get("ttl_s"),
+        cache_threshold=cache.get("threshold"),
+    )
 
 
 def _read(document: Mapping[str, Any], call: Call) -> Asked:
@@ -72,23 +100,27 @@ def parse_llm_chat(document: Mapping[str, Any], asked: Asked) -> ChatRequest:
 
 def render_answer(exchange: Exchange, completion: Completion) -> dict[str, Any]:
     """Return the body of a finished answer."""
-    usage = _served(exchange).usage or completion.usage or Usage()
+    served = exchange.last_attempt if exchange.hit is None else None
+    usage = (served.usage if served is not None else None) or completion.usage or Usage()
     spent = exchange.cost_nusd
     return {
         "id": exchange.request_id,
         "model": exchange.route.name,
-        "provider": _served(exchange).provider,
+        "provider": exchange.provider,
         "output": _output(completion.choices[0]),
         "usage": write_usage(usage),
         "cost": None if spent is None else format_usd(spent),
-        "cache": {"status": "off", "similarity": None, "age_s": None},
+        "cache": _cache(exchange),
         "attempts": [_attempt(exchange, attempt) for attempt in exchange.attempts],
         "candidates": [],
     }
 
 
-def _served(exchange: Exchange) -> Attempt:
-    return exchange.last_attempt or exchange.attempts[-1]
+def _cache(exchange: Exchange) -> dict[str, Any]:
+    """Return what the cache had to do with an answer."""
+    hit = exchange.hit
+    similarity, age_s = (None, None) if hit is None else (hit.similarity, hit.age_s)
+    return {"status": exchange.cache_status, "similarity": similarity, "age_s": age_s}
 
 
 def write_usage(usage: Usage) -> dict[str, int]:
@@ -150,12 +182,11 @@ class _LlmStream:
         match event:
             case Started():
                 exchange = self._exchange
-                provider = _served(exchange).provider
                 return {
                     "type": "started",
                     "id": exchange.request_id,
                     "model": exchange.route.name,
-                    "provider": provider,
+                    "provider": exchange.provider,
                 }
             case TextDelta():
                 return {"type": "text", "text": event.text} if event.text else None
@@ -194,9 +225,15 @@ def _late_error(error: GatewayError, request_id: str) -> bytes:
 
 LLM_CHAT_WIRE = Wire(
     operation=Operation(
-        name="chat", relay="llm.chat", endpoint="/v1/llm/chat", parse=parse_llm_chat, renderer=LlmRenderer()
+        name="chat",
+        relay="llm.chat",
+        endpoint="/v1/llm/chat",
+        parse=parse_llm_chat,
+        renderer=LlmRenderer(),
+        echoes=True,
     ),
     read=_read,
     say_error=openai_body,
     say_late_error=_late_error,
+    own_options=_with_cache,
 )

@@ -21,9 +21,10 @@ from app.api.openai.shapes import (
     check_common,
     check_fields,
 )
-from app.pipeline.exchange import Asked, Exchange, Operation, StreamRenderer
+from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
 from app.routing.vocabulary import Vocabulary
 from providers.openai import completions, render
+from providers.openai.text_answers import TextDecoder, read_text_completion
 from providers.openai.wire import COMPLETIONS
 from providers.types import ChatEvent, ChatRequest, Completion
 
@@ -122,6 +123,7 @@ COMPLETIONS_WIRE = Wire(
         endpoint="/v1/completions",
         parse=_parse,
         renderer=TextRenderer(),
+        reader=Reader(whole=read_text_completion, decoder=lambda _: TextDecoder()),
         vocabulary=_Words(
             paths={"top_logprobs": "logprobs"},
             caps=("max_tokens",),

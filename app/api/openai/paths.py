@@ -9,10 +9,12 @@ from app.api.errors import openai_body
 from app.api.inference import Call, Wire
 from app.api.openai.shapes import check_chat, check_common, check_embeddings
 from app.kernel.errors import GatewayError
-from app.pipeline.exchange import Asked, Exchange, Operation, StreamRenderer
+from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
 from providers.framing import sse
 from providers.openai import downstream, render
+from providers.openai.chunks import ChunkDecoder
 from providers.openai.tools import custom_names_in
+from providers.openai.upstream import read_completion
 from providers.openai.wire import CHAT, EMBEDDINGS
 from providers.types import ChatEvent, ChatRequest, Completion, EmbeddingRequest, Embeddings
 
@@ -110,7 +112,12 @@ def _parse_embeddings(document: Mapping[str, Any], asked: Asked) -> EmbeddingReq
 
 CHAT_WIRE = Wire(
     operation=Operation(
-        name="chat", relay=CHAT, endpoint="/v1/chat/completions", parse=_parse_chat, renderer=ChatRenderer()
+        name="chat",
+        relay=CHAT,
+        endpoint="/v1/chat/completions",
+        parse=_parse_chat,
+        renderer=ChatRenderer(),
+        reader=Reader(whole=read_completion, decoder=lambda _: ChunkDecoder()),
     ),
     read=_read_chat,
     say_error=openai_body,

@@ -11,11 +11,13 @@ from app.api.openai.response_shapes import check_response
 from app.api.openai.shapes import check_common
 from app.domain.responses.schemas import KeptResponse
 from app.kernel.errors import GatewayError
-from app.pipeline.exchange import Asked, Exchange, Operation, Passed, StreamRenderer
+from app.pipeline.exchange import Asked, Exchange, Operation, Passed, Reader, StreamRenderer
 from app.routing.vocabulary import Vocabulary, prefix_text
+from providers.openai.responses.decoder import EventDecoder
 from providers.openai.responses.downstream import input_items, parse_response_request
 from providers.openai.responses.inspect import number_after
 from providers.openai.responses.render import EventRenderer, render_failure, render_response
+from providers.openai.responses.upstream import read_response
 from providers.openai.responses.wire import RESPONSE_GET, RESPONSES
 from providers.types import ChatEvent, ChatRequest, Completion
 
@@ -118,6 +120,7 @@ RESPONSES_WIRE = Wire(
         endpoint="/v1/responses",
         parse=_parse,
         renderer=ResponseRenderer(),
+        reader=Reader(whole=read_response, decoder=lambda _: EventDecoder()),
         vocabulary=Vocabulary(
             paths={
                 "max_completion_tokens": "max_output_tokens",
@@ -133,6 +136,7 @@ RESPONSES_WIRE = Wire(
         keeps=True,
         stores=RESPONSE_GET,
         say_break=_say_break,
+        echoes=True,
     ),
     read=_read,
     say_error=openai_body,

@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-ObjectKind = Literal["organization", "team", "key", "admin_key", "price", "ledger"]
-Action = Literal["create", "update", "delete", "revoke", "rotate", "reconcile"]
+ObjectKind = Literal["organization", "team", "key", "admin_key", "price", "ledger", "cache"]
+Action = Literal["create", "update", "delete", "revoke", "rotate", "reconcile", "purge"]
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from app.domain.keys.schemas import KeyRecord
-from app.domain.tenants.policies import Budget, Limits, ScopeKind
+from app.domain.tenants.policies import Budget, CacheRules, Limits, ScopeKind
 
 
 class ScopedPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +20,11 @@ class ScopedPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An inference key as the data plane sees it. `models` is absent if it may use all."""
+    """An inference key as the data plane sees it. `models` is absent if it may use all.
+
+    `cache` are the settings of the key, its team and its organisation, as far as they have any, the nearest first;
+    `cache_scopes` says whose each is.
+    """
 
     key_id: UUID
     organization_id: UUID
@@ -31,6 +35,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     scopes: frozenset[str] = frozenset({"inference"})
     tags: dict[str, str] = {}
     policies: tuple[ScopedPolicy, ...] = ()
+    cache: tuple[CacheRules, ...] = ()
+    cache_scopes: tuple[ScopeKind, ...] = ()
 
     def may_use(self, model: str) -> bool:
         """Whether the key's, the team's and the organisation's model lists all hold the name."""
@@ -40,6 +46,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def principal_of(record: KeyRecord) -> Principal:
     """Return what a key's record amounts to; model lists intersect."""
     lists = [record.models, record.team_models, record.organization_models]
+    caches: tuple[tuple[ScopeKind, CacheRules | None], ...] = (
+        ("key", record.cache),
+        ("team", record.team_cache),
+        ("organization", record.organization_cache),
+    )
     sets = [frozenset(names) for names in lists if names is not None]
     return Principal(
         key_id=record.key_id,
@@ -51,6 +62,8 @@ def principal_of(record: KeyRecord) -> Principal:
         scopes=frozenset(record.scopes),
         tags=record.tags,
         policies=tuple(_policies(record)),
+        cache=tuple(rules for _, rules in caches if rules),
+        cache_scopes=tuple(scope for scope, rules in caches if rules),
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 from app.db.engine import Database
 from app.db.paging import Page, decode_cursor, encode_cursor, page_of
 from app.domain.audit.principal import Principal
+from app.domain.usage.cache_rows import CacheRow, count_by_status
 from app.domain.usage.event_rows import EventKey, key_of, page_events
 from app.domain.usage.grouping import INTERVALS, Group, Interval, read_groups
 from app.domain.usage.periods import Period, read_period
@@ -66,6 +67,13 @@ class UsageExport(NamedTuple):
     since: datetime
     until: datetime
     pages: AsyncIterator[Sequence[UsageEvent]]
+
+
+class CacheCounts(NamedTuple):
+    """The requests of a range by their cache status: those that the cache had a part in."""
+
+    period: Period
+    rows: dict[str, CacheRow]
 
 
 class UsageReports:
@@ -124,6 +132,14 @@ class UsageReports:
         before = None if cursor is None else decode_cursor(_EVENTS, cursor, EventKey)  # type: ignore[arg-type] # a tuple's alias is no class
         events = await self._page(period, where, before=before, limit=limit + 1)
         return page_of(_EVENTS, events, limit=limit, key=key_of)
+
+    async def cache_counts(self, principal: Principal, query: UsageQuery) -> CacheCounts:
+        """Return what the cache had to do with the requests that the principal may see."""
+        period, where = self._period(query), query.where(principal)
+        if where is None:
+            return CacheCounts(period, {})
+        async with self._database.reading() as connection:
+            return CacheCounts(period, await count_by_status(connection, period=period, where=where))
 
     async def export(self, principal: Principal, query: UsageQuery) -> UsageExport:
         """Return all events, newest first, some at a time; the first are read before this returns.

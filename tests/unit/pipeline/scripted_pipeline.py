@@ -202,10 +202,10 @@ class FakeAccounts:
         self.grant = None
         self.amounts = None
 
-    async def reserve(self, plan, demand, *, seed):
+    async def reserve(self, plan, demand, *, seed, given_back=0):
         self.demands.append(demand)
         self.orphaned = [seed.event(self.time_at(self.time.now_ms()))]
-        reservation = Reservation(partition=plan.policy.partition, id=seed.request_id)
+        reservation = Reservation(partition=plan.policy.partition, id=f"{seed.request_id}:{given_back}")
         granted = Granted(at_ms=self.time.now_ms(), cap=self.cap or demand.cap, held_nusd=0)
         return Grant(reservation, granted, plan=plan, budgets=plan.budgets, keeper=None)
 

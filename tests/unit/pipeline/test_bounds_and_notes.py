@@ -78,6 +78,7 @@ def is_the_note(exchange, note):
         "cost": COST,
         "usage": counts | {"reasoning_tokens": 2},
         "price_version": PRICE.version,
+        "cache": "off",
     }
 
 

@@ -17,6 +17,7 @@ _LIVE = frozenset({EVENTS, SOUND})
 _SERVED = (
     *TRIED,
     *("x-gateway-cost", "x-gateway-dropped-params", "x-gateway-degraded", "idempotent-replayed"),
+    *("x-gateway-cache-id", "x-gateway-cache-similarity", "age"),
     *(f"x-ratelimit-{what}-{unit}" for unit in ("requests", "tokens") for what in ("limit", "remaining", "reset")),
 )
 UNTIL_DONE = (

@@ -20,6 +20,7 @@ _OF_STATUS: dict[int, tuple[str, ...]] = {
     409: ("x-should-retry",),
     429: ("retry-after", "retry-after-ms", "x-should-retry"),
     503: ("retry-after", "retry-after-ms"),
+    504: ("x-should-retry",),
 }
 
 
@@ -49,6 +50,7 @@ OF_PROVIDERS: Errors = (
     errors.UpstreamRateLimited,
     errors.UpstreamFailed,
     errors.UpstreamTimedOut,
+    errors.NotCached,
 )
 OF_INFERENCE: Errors = (
     *AT_EVERY_DOOR,

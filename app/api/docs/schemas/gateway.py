@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 
 class GatewayOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +50,11 @@ class GatewayNote(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cost: Annotated[str | None, Meta(description="In USD; null for a model without a price.", examples=["0.000150000"])]
     usage: TokenUsage
     price_version: str | None
+    cache: Annotated[
+        Literal["miss", "exact", "semantic", "coalesced", "bypass", "off"],
+        Meta(description="What the cache had to do with it."),
+    ]
+    saved_cost: Annotated[str | UnsetType, Meta(description="What an answer that was given again had cost.")] = UNSET
 
 
 class ErrorDetail(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

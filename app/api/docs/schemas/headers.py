@@ -13,6 +13,12 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "x-gateway-model": ("The public name of the model that served.", TEXT),
     "x-gateway-attempts": ("How many calls were made to providers.", _COUNT),
     "x-gateway-cache": ("What the cache had to do with it.", _CACHE_STATUS),
+    "x-gateway-cache-id": ("The kept answer that this one is, by which it can be purged.", TEXT),
+    "x-gateway-cache-similarity": (
+        "How near the kept answer's question is to this one; absent for the very same.",
+        {"type": "number", "minimum": 0, "maximum": 1},
+    ),
+    "age": ("How many seconds ago a kept answer was made.", _COUNT),
     "x-gateway-cost": ("What it cost, in USD; absent on streams and for a model without a price.", TEXT),
     "x-gateway-overhead-ms": (
         "Milliseconds that the gateway itself took; on streams up to the first byte.",
