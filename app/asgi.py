@@ -25,6 +25,7 @@ from app.api.openai.paths import CHAT_WIRE
 from app.api.probes import probe_handlers
 from app.api.wires import WIRES
 from app.gateway import Core, Gateway
+from app.gateway.cache_desk import open_cache_desk
 from app.gateway.checkup import Checkup
 from app.kernel.clock import SystemClock
 from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
@@ -141,18 +142,19 @@ class GatewayApplication:
         services = self._core.services
         authenticate = self._core.admin_authenticate
         examine = Checkup(self._core, makes_calls=self._gateway is not None)
+        desk = open_cache_desk(self._core)
 
         @functools.cache
         def document() -> bytes:
             described = Litestar(
-                [admin_router(services, authenticate=authenticate, examine=examine)],
+                [admin_router(services, authenticate=authenticate, examine=examine, cache_desk=desk)],
                 openapi_config=admin_openapi(release()),
             )
             return msgspec.json.encode(described.openapi_schema.to_schema())
 
         return Litestar(
             [
-                admin_router(services, authenticate=authenticate, examine=examine),
+                admin_router(services, authenticate=authenticate, examine=examine, cache_desk=desk),
                 *self._probes(ADMIN),
                 *docs_handlers(document),
             ],

@@ -7,7 +7,7 @@ Law: this module says what may be typed and teaches it; what a command does, and
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import rich_click as click
 
@@ -305,25 +305,131 @@ def usage(*, config: Path | None, is_json: bool, **options: Any) -> None:
     _say(command.as_json(report) if is_json else command.as_table(report))
 
 
+_url = click.option(
+    "--url", metavar="URL", help="The admin plane. Default: where the settings have it, on this machine."
+)
+_organization = click.option(
+    "--organization", metavar="ID", help="Whose cache. Default: that of the key's organization, or the default one."
+)
+
+
+@cli.group(
+    epilog=_examples(
+        "GATEWAY_ADMIN_KEY=sk-gw-admin-… llm-gateway cache stats",
+        "llm-gateway cache report",
+        "llm-gateway cache purge --model gpt-4o-mini",
+    )
+)
+def cache() -> None:
+    """Look at the cache of a running gateway, and empty it.
+
+    These commands ask the admin plane, with the admin key in GATEWAY_ADMIN_KEY.
+    """
+
+
+@cache.command(
+    "stats",
+    epilog=_examples(
+        "llm-gateway cache stats",
+        "llm-gateway cache stats --from 2026-11-01 --to 2026-12-01",
+        "llm-gateway cache stats --organization 00000000-0000-7000-8000-000000000001 --json",
+    ),
+)
+@_config
+@_url
+@_organization
+@_as_json
+@click.option("--from", "since", metavar="TIME", help="The first moment. Default: 30 days before --to.")
+@click.option("--to", "until", metavar="TIME", help="The moment no longer in it. Default: the end of this hour.")
+def cache_stats(*, config: Path | None, is_json: bool, since: str | None, until: str | None, **asked: Any) -> None:
+    """Show what is kept, the setting and threshold in force, and what was answered and saved by it.
+
+    TIME is a moment such as 2026-11-23T12:00:00Z, or a day such as 2026-11-23 in UTC.
+    """
+    from app.commands import cache as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    view = command.read(config, asked=command.Asked(**asked), span=command.Span(since=since, until=until))
+    _say(command.as_json(view) if is_json else command.stats_text(view))
+
+
+@cache.command("report", epilog=_examples("llm-gateway cache report", "llm-gateway cache report --json"))
+@_config
+@_url
+@_organization
+@_as_json
+def cache_report(*, config: Path | None, is_json: bool, **asked: Any) -> None:
+    """Show how often semantic hits would have been wrong, by the similarity of the questions.
+
+    In the mode `shadow` each would-be hit is compared with the answer that is made instead, in the mode `semantic` one
+    in fifty. The report tells whether a lower threshold, or the mode `semantic`, can be dared.
+    """
+    from app.commands import cache as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    view = command.read(config, asked=command.Asked(**asked))
+    _say(command.as_json(view.shadow) if is_json else command.report_text(view))
+
+
+@cache.command(
+    "purge",
+    epilog=_examples(
+        "llm-gateway cache purge --id 0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+        "llm-gateway cache purge --model gpt-4o-mini --tag app=search",
+        "llm-gateway cache purge --scope team:01980000-0000-7000-8000-000000000000",
+        "llm-gateway cache purge --all",
+    ),
+)
+@_config
+@_url
+@_organization
+@_as_json
+@click.option("--id", "entry_id", metavar="ID", help="The x-gateway-cache-id of an answer.")
+@click.option("--model", help="The public name of the model that was asked.")
+@click.option("--tag", metavar="NAME=VALUE", help="A tag of the request that the answer was made for.")
+@click.option("--scope", help="Who shares the answers: organization, team:ID or key:ID.")
+@click.option("--all", "is_all", is_flag=True, help="Everything of the organization; stands alone.")
+def cache_purge(
+    *, config: Path | None, is_json: bool, url: str | None, organization: str | None, is_all: bool, **named: Any
+) -> None:
+    """Forget answers: those that match all that is named.
+
+    From then on no worker gives them; each request is answered anew.
+    """
+    from app.commands import cache as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    said = {name: value for name, value in named.items() if value is not None} | ({"all": True} if is_all else {})
+    asked = command.Asked(url=url, organization=organization)
+    purged = command.purge(config, asked=asked, named=said)
+    _say(command.as_json(purged) if is_json else f"{purged.purged} purged")
+
+
 @cli.command(
     epilog=_examples(
         "llm-gateway explain --model gpt-4o-mini",
         "llm-gateway explain --model gpt-4o-mini --key 0123456789 --input-tokens 20000 --max-tokens 500",
         "llm-gateway explain --model gpt-4o-mini --key env:MY_GATEWAY_KEY --json",
+        'llm-gateway explain --model gpt-4o-mini --key 0123456789 --prompt "What is the capital of France?"',
+        "llm-gateway explain --model gpt-4o-mini --key 0123456789 --body request.json",
     )
 )
 @_config
 @click.option("--model", required=True, help="The public name of a model, or provider/model.")
 @click.option("--key", help="An inference key: its id, its public id, the key itself, or env:NAME. Default: nobody's.")
+@click.option("--prompt", metavar="TEXT", help="What the user says; the cache is looked up for it.")
 @click.option(
-    "--input-tokens", type=click.IntRange(1, 10_000_000), default=1_000, show_default=True, help="Of the example."
+    "--body",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="A chat request as JSON, `-` for standard input; --model and other options win over it.",
+)
+@click.option(
+    "--input-tokens", type=click.IntRange(1, 10_000_000), help="Of the example. Default: 1000, or what its text has."
 )
 @click.option("--max-tokens", type=click.IntRange(1, 10_000_000), help="What the example asks for. Default: nothing.")
 @click.option("--stream/--no-stream", default=True, show_default=True, help="Whether it wants a stream.")
 @click.option("--session", metavar="NAME", help="Its x-gateway-session, for models with `sticky: session`.")
 @click.option("--json", "is_json", is_flag=True, help="Print the explanation as JSON.")
-def explain(*, config: Path | None, key: str | None, is_json: bool, **options: Any) -> None:
-    """Show how a request would be admitted, routed and priced.
+def explain(*, config: Path | None, key: str | None, is_json: bool, body: BinaryIO | None, **options: Any) -> None:
+    """Show how a request would be admitted, answered from the cache, routed and priced.
 
     It reads the settings, the database and, if there is one, Redis, as a worker would, holds nothing and calls nobody.
     Without a key, nothing binds the request. The order of targets is that of one draw: another may come out otherwise.
@@ -331,9 +437,11 @@ def explain(*, config: Path | None, key: str | None, is_json: bool, **options: A
     """
     from app.api.explaining import Example  # noqa: PLC0415 - as below
     from app.commands import explain as command  # noqa: PLC0415 - slow to import, and only this command needs it
+    from app.commands import explain_text as said  # noqa: PLC0415 - as above
 
-    explanation = command.run(config, example=Example(**options), key=key)
-    _say(command.as_json(explanation) if is_json else command.as_text(explanation))
+    document = None if body is None else command.read_body(body.read())
+    explanation = command.run(config, example=Example(**options, body=document), key=key)
+    _say(said.as_json(explanation) if is_json else said.as_text(explanation))
 
 
 @cli.command(epilog=_examples("llm-gateway openapi --plane gateway > openapi.json"))

@@ -1,16 +1,18 @@
-"""`llm-gateway explain`: how a request would be admitted, routed and priced. Law: it calls no provider."""
+"""`llm-gateway explain`: how a request would be admitted, cached, routed and priced. Law: it calls no provider."""
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from app.api.explaining import Example, Explainer, exchange_of
 from app.commands.database import ensure_schema, unreachable
+from app.commands.explain_cache import CacheSight, blind, open_store
 from app.commands.failure import CommandFailed
 from app.commands.keys import find_id
 from app.commands.sources import Sources, complete_settings, open_sources
@@ -34,12 +36,15 @@ from app.limits.policies import Policies
 from app.limits.policy import Policy
 from app.limits.preview import Preview
 from app.pipeline.demand import Demands
-from app.pipeline.explanation import ExplainedFallback, Explanation
+from app.pipeline.exchange import Exchange
+from app.pipeline.explanation import Explanation
+from app.pipeline.foresight import Foresight
 from app.pipeline.lanes import Lanes
 from app.routing.health import Health, Lane
 from app.routing.table import Route, RouteTable
 from app.settings import Settings
 from app.settings.suggestions import did_you_mean
+from app.stores.cache import CacheStore
 from app.stores.errors import StoreUnavailable
 from app.stores.opening import open_stores
 from providers.errors import ConnectFailed
@@ -70,6 +75,14 @@ def run(config: Path | None, *, example: Example, key: str | None) -> Explanatio
         raise CommandFailed(unreachable(settings, error)) from error
 
 
+def read_body(data: bytes) -> dict[str, Any]:
+    """Return the request in a JSON text; raises `CommandFailed` for what is no JSON object."""
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise CommandFailed(f"--body holds no JSON object: {error}") from None
+
+
 def _revealed(key: str | None) -> str | None:
     """Return a key as it was typed, or that of a variable, so that a secret need not be typed."""
     if key is None or not key.startswith(_FROM_ENVIRONMENT):
@@ -89,36 +102,71 @@ async def _explain(settings: Settings, sources: Sources, *, example: Example, ke
         overlay = PriceOverlay(await PriceRepository(database).read_all())
         providers = open_providers(settings, registry=sources.registry, sender=_Nobody())
         routes = RouteBuilder(settings, providers, sources.registry, prices=overlay).table()
+        request = await _request(settings, database, routes, example=example, key=key)
         prices = PriceBook(sources.registry.catalog, clock=clock)
-        explainer = Explainer(
-            routes,
-            lanes=Lanes(Health(), prices=prices, clock=clock, trying=_ignore),
-            demands=Demands(prices, estimator=Estimator()),
-            preview=Preview(
-                stores.accounts if is_shared else None, LedgerOpener(stores.accounts, database), clock=clock
-            ),
-            knows_lanes=False,
-        )
-        served = _served(routes, example.model)
-        if key is None:
-            plan = Plan(Policy(partition=0), served.name)
-            exchange = exchange_of(example, principal=_OPERATOR, route=served, routes=routes)
-            return await explainer(exchange, plan, key=None)
-        principal, refusal = await _principal(settings, database, key=key)
-        route = served
-        if refusal is None:
-            try:
-                route = requires_model(principal, routes, example.model)
-            except GatewayError as error:
-                refusal = error
-        exchange = exchange_of(example, principal=principal, route=route, routes=routes)
-        plan = Policies(settings).plan(principal, route.name)
-        return await explainer(exchange, plan, refusal=refusal, key=_told(principal))
+        opener = LedgerOpener(stores.accounts, database)
+        shared = stores.cache if is_shared else None
+        async with _foresight(settings, shared, example=example, request=request) as foresight:
+            explainer = Explainer(
+                routes,
+                lanes=Lanes(Health(), prices=prices, clock=clock, trying=_ignore),
+                demands=Demands(prices, estimator=Estimator()),
+                preview=Preview(stores.accounts if is_shared else None, opener, clock=clock),
+                foresight=foresight,
+                knows_lanes=False,
+            )
+            return await explainer(request.exchange, request.plan, refusal=request.refusal, key=request.key)
     except GatewayError as error:
         raise CommandFailed(error.message) from error
     finally:
         await stores.aclose()
         await database.aclose()
+
+
+class _Request(NamedTuple):
+    """What is explained: the request, what binds it, why it would be refused at the door, and whose it is."""
+
+    exchange: Exchange
+    plan: Plan
+    refusal: GatewayError | None
+    key: dict[str, str | None] | None
+
+
+async def _request(
+    settings: Settings, database: Database, routes: RouteTable, *, example: Example, key: str | None
+) -> _Request:
+    route = _served(routes, example.model)
+    if key is None:
+        exchange = exchange_of(example, principal=_OPERATOR, route=route, routes=routes)
+        return _Request(exchange, Plan(Policy(partition=0), route.name), None, None)
+    principal, refusal = await _principal(settings, database, key=key)
+    if refusal is None:
+        try:
+            route = requires_model(principal, routes, example.model)
+        except GatewayError as error:
+            refusal = error
+    exchange = exchange_of(example, principal=principal, route=route, routes=routes)
+    return _Request(exchange, Policies(settings).plan(principal, route.name), refusal, _told(principal))
+
+
+@asynccontextmanager
+async def _foresight(
+    settings: Settings, shared: CacheStore | None, *, example: Example, request: _Request
+) -> AsyncIterator[Foresight]:
+    """Give what foresees the cache, as far as it can be seen from here."""
+    if request.key is None or not example.has_text:
+        yield blind(settings, "no_text" if request.key is not None else "no_key")
+        return
+    clock = SystemClock()
+    async with open_store(settings, shared, clock=clock) as store:
+        if store is None:
+            yield blind(settings, "elsewhere")
+            return
+        sight = CacheSight(settings, store, clock=clock)
+        try:
+            yield await sight.foresight(request.exchange)
+        finally:
+            await sight.aclose()
 
 
 async def _is_up(stores: Any) -> bool:
@@ -179,112 +227,3 @@ def _told(principal: Principal) -> dict[str, str | None]:
         "organization_id": str(principal.organization_id),
         "team_id": None if team is None else str(team),
     }
-
-
-# -- showing ----------------------------------------------------------------------------------------------------------
-
-
-def as_json(explanation: Explanation) -> str:
-    """Return what `--json` prints."""
-    return msgspec.json.format(msgspec.json.encode(explanation), indent=2).decode()
-
-
-def as_text(explanation: Explanation) -> str:
-    """Return the explanation for people."""
-    parts = [_head(explanation), _targets(explanation), _fallbacks(explanation), _quotas(explanation)]
-    notes = "\n".join(f"not known here: {each}" for each in explanation.unknown)
-    return "\n\n".join(part for part in [*parts, notes] if part)
-
-
-def _head(explanation: Explanation) -> str:
-    request, route, refusal = explanation.request, explanation.route, explanation.refusal
-    how = "streamed" if request.stream else "not streamed"
-    rows = [
-        ["model", request.model],
-        ["key", "none: the operator, whom no limit binds" if explanation.key is None else _key(explanation.key)],
-        ["request", f"{request.input_tokens} tokens in, at most {request.output_tokens} out, {how}"],
-        ["outcome", "admitted" if refusal is None else f"refused: {refusal.status} {refusal.code}: {refusal.message}"],
-        ["cost", "no price" if request.cost_bound is None else f"at most {_usd(request.cost_bound)} USD"],
-        ["route", _route(explanation)],
-        ["timeouts", ", ".join(f"{name} {value:g}" for name, value in msgspec.structs.asdict(route.timeouts).items())],
-    ]
-    if route.transform is not None:
-        rows.append(["transform", msgspec.json.encode(route.transform).decode()])
-    return _aligned(rows)
-
-
-def _key(key: Any) -> str:
-    return f"{key['id']} {key['name']}"
-
-
-def _route(explanation: Explanation) -> str:
-    route = explanation.route
-    hedge = "off" if route.hedge is None else msgspec.json.encode(route.hedge).decode()
-    breaker = "on" if route.breaker else "off"
-    retries = "1 retry" if route.retries == 1 else f"{route.retries} retries"
-    return f"{route.balance}, {retries}, breaker {breaker}, hedge {hedge}, sticky {route.sticky}"
-
-
-def _targets(explanation: Explanation) -> str:
-    rows = [["#", "target", "weight", "credentials", "in/1M", "out/1M", "likely", "at most", "why"]]
-    for place, each in enumerate(explanation.route.targets, 1):
-        price = each.price
-        rows.append(
-            [
-                str(place),
-                each.target,
-                str(each.weight),
-                str(each.credentials),
-                *(["-", "-"] if price is None else [_usd(price.input), _usd(price.output)]),
-                "-" if each.likely_cost is None else _usd(each.likely_cost),
-                "-" if each.cost_bound is None else _usd(each.cost_bound),
-                each.reason,
-            ]
-        )
-    return _aligned(rows)
-
-
-def _fallbacks(explanation: Explanation) -> str:
-    found = {kind: chain for kind, chain in explanation.route.fallbacks.items() if chain}
-    if not found:
-        return ""
-    rows = [[f"fallbacks ({kind})", " > ".join(map(_fallback, chain))] for kind, chain in found.items()]
-    return _aligned(rows)
-
-
-def _fallback(fallback: ExplainedFallback) -> str:
-    return fallback.model if fallback.is_used else f"{fallback.model} (not: {fallback.reason})"
-
-
-def _quotas(explanation: Explanation) -> str:
-    rows = [["binds", "of", "limit", "used", "this request"]]
-    for limit in explanation.limits:
-        model = "" if limit.model is None else f" of {limit.model}"
-        what = f"{limit.dimension}{model} in {limit.window_s} s"
-        rows.append([limit.scope, what, str(limit.limit), _or_dash(limit.used), str(limit.asked)])
-    rows += [
-        [slots.scope, "requests at once", str(slots.limit), _or_dash(slots.in_flight), "1"]
-        for slots in explanation.concurrency
-    ]
-    for budget in explanation.budgets:
-        what = "USD in total" if budget.period == "total" else f"USD a {budget.period}"
-        used = _usd(budget.used) + ("" if budget.held is None else f" + {_usd(budget.held)} held")
-        cost = explanation.request.cost_bound
-        rows.append([budget.scope, what, _usd(budget.amount), used, "-" if cost is None else _usd(cost)])
-    return _aligned(rows) if len(rows) > 1 else ""
-
-
-def _or_dash(value: object) -> str:
-    return "-" if value is None else str(value)
-
-
-def _usd(text: str) -> str:
-    """Return an amount without the zeros at its end, but with cents."""
-    whole, _, part = text.partition(".")
-    return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
-
-
-def _aligned(rows: Iterable[Sequence[str]]) -> str:
-    table = [[cell if cell.isprintable() else repr(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.commands.columns import aligned
 from app.commands.database import over_database
 from app.db.paging import Page
 from app.domain.audit.principal import COMMAND_LINE
@@ -80,20 +81,7 @@ def as_table(report: Report) -> str:
     totals += [str(sum(item[name] for item in items)) for name in COUNTS]
     totals += [f"{sum((Decimal(item[name]) for item in items), Decimal()):.9f}" for name in _COSTS]
     is_one_row = not texts and len(items) == 1
-    return _aligned([heading, *rows, *([] if is_one_row else [totals])], left=len(texts))
-
-
-def _aligned(rows: Sequence[Sequence[str]], *, left: int) -> str:
-    """Return rows as text: the first columns begin, the others end, at one place."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if position < left else cell.rjust(width)
-            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return aligned([heading, *rows, *([] if is_one_row else [totals])], left=len(texts))
 
 
 def _text(value: object, names: dict[UUID, str]) -> str:
@@ -101,8 +89,7 @@ def _text(value: object, names: dict[UUID, str]) -> str:
         return "-"
     if isinstance(value, UUID):
         return f"{value} {names.get(value, _GONE)}"
-    text = value.strftime("%Y-%m-%dT%H:%MZ") if isinstance(value, datetime) else str(value)
-    return text if text.isprintable() else repr(text)
+    return value.strftime("%Y-%m-%dT%H:%MZ") if isinstance(value, datetime) else str(value)
 
 
 async def _names(services: AdminServices, items: Sequence[dict[str, Any]]) -> dict[UUID, str]:

@@ -20,9 +20,13 @@ from app.domain.audit.principal import Principal
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.secrets import derive_pepper
 from app.domain.services import AdminServices
+from app.gateway.cache_desk import CacheDesk
+from app.gateway.calibration import Calibration
 from app.gateway.vitals import InstallationHealth, LedgerHealth
 from app.kernel.clock import ManualClock
 from app.settings.model import Settings
+from app.stores.cache import CacheStore
+from app.stores.memory_cache import MemoryCacheStore
 from providers.types import Secret
 
 MASTER = Secret("a master secret of at least 32 bytes")
@@ -70,6 +74,7 @@ class Plane:
     clock: ManualClock
     told: list[tuple[str, UUID]] = field(default_factory=list)
     settings: Settings = field(default_factory=Settings)
+    cache: CacheStore = field(default_factory=lambda: MemoryCacheStore(clock=ManualClock()))
 
     def client(self, key: str | None) -> httpx.AsyncClient:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
@@ -84,10 +89,12 @@ class Current:
 
     def __init__(self) -> None:
         self.services = AdminServices.__new__(AdminServices)
+        self.cache_desk = CacheDesk.__new__(CacheDesk)
 
-    def become(self, services: AdminServices) -> None:
+    def become(self, services: AdminServices, cache_desk: CacheDesk) -> None:
         for part in fields(services):
             object.__setattr__(self.services, part.name, getattr(services, part.name))
+        vars(self.cache_desk).update(vars(cache_desk))
 
     async def examine(self) -> InstallationHealth:
         return HEALTH
@@ -104,11 +111,22 @@ def current() -> Current:
 @pytest.fixture(scope="session")
 def app(current: Current) -> Litestar:
     return Litestar(
-        [admin_router(current.services, authenticate=current.identify, examine=current.examine)],
+        [
+            admin_router(
+                current.services,
+                authenticate=current.identify,
+                examine=current.examine,
+                cache_desk=current.cache_desk,
+            )
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=admin_openapi("1.0"),
         logging_config=None,
     )
+
+
+async def calibrate(name: str) -> Calibration:
+    return Calibration(f"{name}-1", 0.8)
 
 
 @pytest.fixture
@@ -124,7 +142,14 @@ async def plane(url: str, app: Litestar, current: Current) -> AsyncIterator[Plan
         database, clock=clock, master_secret=MASTER, notify=notify, settings=lambda: made.settings
     )
     made = Plane(app, services, database, clock, told)
-    current.become(services)
+    cache_desk = CacheDesk(
+        made.cache,
+        organizations=services.organizations,
+        usage=services.usage,
+        settings=lambda: made.settings,
+        calibration=calibrate,
+    )
+    current.become(services, cache_desk)
     current.authenticate = AdminKeyAuthenticator(
         services.key_repository,
         pepper=derive_pepper(MASTER),

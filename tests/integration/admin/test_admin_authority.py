@@ -22,6 +22,7 @@ BODIES: dict[str, dict[str, object]] = {
     "put_budget": {"amount": "7"},
     "create_price": {"model": "x", "input": "1"},
     "patch_price": {"input": "2"},
+    "purge_cache": {"model": "x"},
 }
 SCOPES = {"organization": "organizations", "team": "teams", "key": "keys"}
 
@@ -61,7 +62,7 @@ OF_ALL = {"/admin/v1/health"}
 
 async def test_every_route_under_every_role(plane, world) -> None:
     routes = handlers(plane)
-    assert len(routes) >= 23 + 18 + 5
+    assert len(routes) >= 23 + 18 + 5 + 2
     ranks = {"viewer": 0, "admin": 1, "owner": 2}
     for method, path, handler in routes:
         for name, client in world.callers.items():

@@ -20,7 +20,7 @@ async def healthy() -> InstallationHealth:
 
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
-    router = admin_router(None, authenticate=nobody, examine=healthy)  # type: ignore[arg-type] # nothing is called
+    router = admin_router(None, authenticate=nobody, examine=healthy, cache_desk=None)  # type: ignore[arg-type] # nothing is called
     app = Litestar([router], exception_handlers=EXCEPTION_HANDLERS, openapi_config=admin_openapi("1.0"))
     return app.openapi_schema.to_schema()
 
@@ -33,7 +33,7 @@ def operations(description: dict[str, Any]) -> list[tuple[str, str, dict[str, An
 
 def test_every_operation_is_described(description: dict[str, Any]) -> None:
     found = operations(description)
-    assert len(found) == 38
+    assert len(found) == 40
     for method, path, operation in found:
         assert path.startswith("/admin/v1/")
         assert operation["summary"]
@@ -60,6 +60,8 @@ def test_operation_ids_are_plain_and_unique(description: dict[str, Any]) -> None
         "read_budget",
         "create_price",
         "read_health",
+        "read_cache",
+        "purge_cache",
     } <= set(ids)
 
 

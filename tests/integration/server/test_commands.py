@@ -61,6 +61,10 @@ def test_help_teaches_every_command(run):
         ["keys", "create"],
         ["keys", "list"],
         ["usage"],
+        ["cache"],
+        ["cache", "stats"],
+        ["cache", "report"],
+        ["cache", "purge"],
         ["openapi"],
         ["adapter"],
     ):

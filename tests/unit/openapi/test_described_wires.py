@@ -68,11 +68,12 @@ def test_every_wire_is_described(wire):
 @pytest.mark.parametrize(("wire", "path"), PLACES, **_ids)
 def test_the_headers_of_the_contract_are_described(wire, path):
     described = DOCUMENT["paths"][path]["post"]["responses"]["200"]["headers"].keys()
-    names = {"provider", "model", "attempts", "cache", "cost", "overhead-ms", "degraded", "dropped-params"}
+    names = {"provider", "model", "attempts", "cost", "overhead-ms", "degraded", "dropped-params"}
+    names |= {"cache", "cache-id", "cache-similarity"}
     limits = {f"x-ratelimit-{a}-{b}" for a in ("limit", "remaining", "reset") for b in ("requests", "tokens")}
     ids = {name.decode() for name in wire.id_headers}
     assert (
-        described - {"x-accel-buffering", "idempotent-replayed"}
+        described - {"x-accel-buffering", "idempotent-replayed", "age"}
         == ids | {f"x-gateway-{name}" for name in names} | limits
     )
 
