@@ -4,14 +4,21 @@ import json
 from typing import Any
 
 import pytest
-from outside.caller import Caller
+from outside.caller import Caller, user
 from servers.gateway import GatewayProcess
+from servers.process import wait_until
 
 from providers.testing import FakeProvider
 
 
 def explained(gateway: GatewayProcess, *words: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(gateway.run("explain", "--json", *words).stdout)
+    return found
+
+
+def cached(gateway: GatewayProcess, caller: Caller, *words: str) -> dict[str, Any]:
+    """Return what is explained of the cache for a key."""
+    found: dict[str, Any] = explained(gateway, "--model", "fake-model", "--key", caller.key_id, *words)["cache"]
     return found
 
 
@@ -87,3 +94,79 @@ def test_the_text_for_people_has_it_all(embedded_gateway: GatewayProcess):
     text = embedded_gateway.run("explain", "--model", "fake-model", "--no-stream").stdout
     for part in ("fake/fake-model", "admitted", "not streamed", "drawn by weight 1 of 1", "0.15", "not known here"):
         assert part in text
+
+
+# --- The cache
+
+
+def test_it_says_which_setting_switches_the_cache_and_what_cannot_be_told(embedded_gateway: GatewayProcess):
+    with Caller(embedded_gateway, cache={"mode": "exact"}) as caller:
+        told = cached(embedded_gateway, caller)
+        assert (told["mode"], told["set_by"], told["would_be"], told["reason"]) == (
+            "exact",
+            "key",
+            "unknown",
+            "no_text",
+        )
+        told = cached(embedded_gateway, caller, "--prompt", "what is kept in another process?")
+        assert (told["would_be"], told["reason"]) == ("unknown", "elsewhere")
+    operator = explained(embedded_gateway, "--model", "fake-model")["cache"]
+    assert (operator["mode"], operator["set_by"], operator["would_be"]) == ("off", "config", "off")
+    text = embedded_gateway.run("explain", "--model", "fake-model").stdout
+    assert "off by the settings: off (no setting switches the cache on" in text
+
+
+def test_with_shared_state_it_finds_what_is_kept(scaled_gateway: GatewayProcess, fake_provider: FakeProvider):
+    question, like, unlike = (
+        "How do I sort a list in Python?",
+        "What is the best way to sort a list in Python?",
+        "How do I not sort a list in Python?",
+    )
+    with Caller(scaled_gateway, cache={"mode": "semantic", "scope": "key"}) as caller:
+        assert cached(scaled_gateway, caller, "--prompt", question)["reason"] == "nothing_kept"
+        assert fake_provider.journal.entries == []
+        made = caller.chat("fake-model", question)
+        assert made.headers["x-gateway-cache"] == "miss", "whoever explains does not make it"
+        kept = wait_for_hit(caller, question)
+        told = cached(scaled_gateway, caller, "--prompt", question)
+        assert (told["would_be"], told["entry_id"], told["reason"]) == ("exact", kept, None)
+        near = cached(scaled_gateway, caller, "--prompt", like)
+        assert (near["would_be"], near["entry_id"]) == ("semantic", kept)
+        assert near["threshold"] <= near["similarity"] < 1
+        apart = cached(scaled_gateway, caller, "--prompt", unlike)
+        assert (apart["would_be"], apart["reason"], apart["guard"]) == ("miss", "guard", "negation")
+        words = ("--model", "fake-model", "--key", caller.key_id, "--prompt", unlike)
+        assert "told apart by the guard `negation`" in scaled_gateway.run("explain", *words).stdout
+    assert len(fake_provider.journal.entries) == 1, "it calls nobody"
+
+
+def wait_for_hit(caller: Caller, question: str) -> str:
+    """Ask until the answer is kept, which happens behind its last byte; return its id."""
+    found: list[str] = []
+
+    def look() -> bool:
+        answer = caller.chat("fake-model", question, gateway={"cache": "exact"})
+        found[:] = [answer.headers.get("x-gateway-cache-id", "")]
+        return bool(found[0])
+
+    assert wait_until(look, within_s=5)
+    return found[0]
+
+
+def test_a_whole_request_is_explained_as_it_would_be_sent(embedded_gateway: GatewayProcess):
+    with Caller(embedded_gateway, cache={"mode": "exact"}) as caller:
+        file = embedded_gateway.folder / "request.json"
+        body: dict[str, Any] = {"messages": user("x" * 8_000), "temperature": 1.9, "stream": True}
+        file.write_text(json.dumps(body))
+        found = explained(
+            embedded_gateway, "--model", "fake-model", "--key", caller.key_id, "--body", str(file), "--max-tokens", "7"
+        )
+        assert (found["cache"]["would_be"], found["cache"]["reason"]) == ("bypass", "temperature")
+        assert found["request"]["input_tokens"] > 2_000
+        assert (found["request"]["output_tokens"], found["request"]["stream"]) == (7, True)
+        file.write_text(json.dumps({**body, "temperature": 0, "gateway": {"cache": "off"}}))
+        assert cached(embedded_gateway, caller, "--body", str(file))["reason"] == "asked_off"
+        for text, said in (("[]", "--body holds no JSON object"), ('{"messages": 1}', "messages")):
+            file.write_text(text)
+            words = ("explain", "--model", "fake-model", "--body", str(file))
+            assert said in embedded_gateway.run(*words, expects=1).stderr

@@ -1,0 +1,1 @@
+"""The cache as its users and operators meet it."""
