@@ -19,6 +19,8 @@ from app.stores.errors import StoreUnavailable
 MOST_JUDGED = 8
 """So many candidates are judged at most: what is nearest is either the same or told apart from it."""
 _VECTORS_KEPT = 2_000
+_TEXTS_KNOWN = 4_000
+"""Half as many as the guards remember."""
 _CURSORS_KEPT = 5_000
 _TURNS = 2
 """How often the store is asked for more before a question is answered: the rest is learnt behind it."""
@@ -47,7 +49,7 @@ class ToldApart(NamedTuple):
 
 
 class Semantic:
-    """Finds answers to like questions. One for each worker."""
+    """Finds answers to like questions. One for each worker. `read` is what the guards do first with every text."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Semantic:
         partitions: Partitions[Corner],
         spawn: Spawn,
         differ: Differ,
+        read: Callable[[str], object],
     ) -> None:
         self.embedder = embedder
         self._shelf = shelf
@@ -64,6 +67,8 @@ class Semantic:
         self._spawn = spawn
         self._partitions = partitions
         self._differ = differ
+        self._read = read
+        self._known: dict[str, None] = {}
         self._cursors: dict[Corner, str] = {}
         self._learning: set[Corner] = set()
         self._vectors: dict[str, Vector] = {}
@@ -105,6 +110,7 @@ class Semantic:
         now_ms = self._shelf.now_ms()
         for near in (await partition.nearest(vector, floor=threshold, now_ms=now_ms))[:MOST_JUDGED]:
             await asyncio.sleep(0)
+            await self._meet(text, near.item.text)
             guard = self._differ(text, near.item.text)
             if guard is not None:
                 return ToldApart(guard, near.similarity, near.item.entry_id)
@@ -138,6 +144,7 @@ class Semantic:
         # Each judgement may take a quarter of a millisecond, so others have their turn between two.
         await asyncio.sleep(0)
         item = near.item
+        await self._meet(text, item.text)
         if self._differ(text, item.text) is not None:
             return None
         kept = await self._shelf.store.read(corner.owner, scope=corner.scope, entry_id=item.entry_id)
@@ -146,6 +153,16 @@ class Semantic:
             return None
         opened = await self._shelf.open(kept, corner.scope, item.entry_id)
         return None if opened is None else opened._replace(similarity=near.similarity)
+
+    async def _meet(self, *texts: str) -> None:
+        """Let the guards read texts that they have not met lately, in a thread: a long one takes some milliseconds."""
+        for text in texts:
+            if text in self._known:
+                continue
+            await asyncio.to_thread(self._read, text)
+            if len(self._known) >= _TEXTS_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[text] = None
 
     # -- vectors ------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from app.cache.embedding import Embedder, StaticEmbedder
 from app.cache.embedding.onnx import ExtraMissing, OnnxEmbedder
-from app.cache.guards import Evidence, differ
+from app.cache.guards import Evidence, differ, features_of
 from app.cache.likes import Likes
 from app.cache.nearest import Partitions
 from app.cache.semantic import Semantic
@@ -101,6 +101,7 @@ class CacheSight:
                 partitions=Partitions(),
                 spawn=self._tasks.spawn,
                 differ=partial(differ, evidence=Evidence(StaticEmbedder())),
+                read=features_of,
             )
         return self._semantic
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from app.cache.answers import Sealer
 from app.cache.embedding import Embedder, StaticEmbedder
 from app.cache.embedding.onnx import OnnxEmbedder
-from app.cache.guards import Evidence, differ
+from app.cache.guards import Evidence, differ, features_of
 from app.cache.likes import Likes
 from app.cache.nearest import Partitions
 from app.cache.semantic import Semantic
@@ -153,6 +153,7 @@ class Caching:
             partitions=Partitions(),
             spawn=self._core.tasks.spawn,
             differ=partial(differ, evidence=Evidence(await self._static())),
+            read=features_of,
         )
         self._made = (name, made)
         return made

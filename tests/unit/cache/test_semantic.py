@@ -59,6 +59,7 @@ class World:
         self.store = Store(self.clock)
         self.spawned = []
         self.refused = {}
+        self.read = []
 
     def worker(self, embedder=None):
         shelf = Shelf(
@@ -75,6 +76,7 @@ class World:
             partitions=Partitions(),
             spawn=self.spawn,
             differ=lambda a, b: self.refused.get(frozenset((a, b))),
+            read=self.read.append,
         )
 
     def spawn(self, work):
@@ -190,6 +192,14 @@ async def test_a_question_is_embedded_once_for_looking_and_keeping(world):
     await world.keep(worker, spot("5 asked"))
     await find(worker, spot("5 asked"))
     assert worker.embedder.embedded == ["5 asked"]
+
+
+async def test_the_guards_read_every_text_once_and_beforehand(world):
+    worker = world.worker()
+    await world.keep(worker, spot("5 there"))
+    for _ in range(3):
+        await find(worker, spot("5 asked"))
+    assert world.read == ["5 asked", "5 there"]
 
 
 async def test_a_store_that_is_down_or_a_text_without_a_vector_is_a_miss(world):

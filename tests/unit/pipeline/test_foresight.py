@@ -53,7 +53,9 @@ class Stand:
         self.shelf = Shelf(
             self.store, sealer=Sealer(b"k" * 32), clock=self.clock, spawn=spawn, maker="me", most_bytes=1 << 20
         )
-        semantic = Semantic(self.shelf, embedder=StaticEmbedder(), partitions=Partitions(), spawn=spawn, differ=differ)
+        semantic = Semantic(
+            self.shelf, embedder=StaticEmbedder(), partitions=Partitions(), spawn=spawn, differ=differ, read=str
+        )
 
         async def made() -> Semantic:
             return semantic
