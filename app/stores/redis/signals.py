@@ -25,6 +25,8 @@ from app.stores.redis.endpoint import Endpoint, Locate
 from app.stores.subscriptions import Subscriptions
 from app.stores.url import TlsFiles
 
+_PATTERNS = 2
+"""What is for everybody, and what is for this process."""
 _FIRST_BACKOFF_S = 0.05
 _LAST_BACKOFF_S = 1.0
 _CONNECT_TIMEOUT_S = 1.0
@@ -117,7 +119,7 @@ class RedisSignals:
                 raise StoreUnavailable("Redis fell silent")
             if message is None:
                 await channels.ping()
-            elif message["type"] == "psubscribe":
+            elif message["type"] == "psubscribe" and message["data"] == _PATTERNS:
                 self._heard.set()
                 self._subscriptions.tell_gap()
             elif message["type"] == "pmessage":

@@ -89,3 +89,19 @@ async def test_a_callback_that_raises_harms_nobody_else(stores):
 
 async def test_nobody_needs_to_listen(stores):
     await stores.signals.publish("void", b"x")
+
+
+async def test_a_signal_to_an_address_is_heard_there_alone(installation):
+    here, there = [], []
+    installation.stores.signals.subscribe("calls", here.append)
+    installation.peer.signals.subscribe("calls", there.append)
+    address = installation.peer.signals.address
+
+    await installation.stores.signals.publish("calls", b"for the peer", to=address)
+    await installation.stores.signals.publish("calls", b"for nobody", to="nobody")
+    await installation.stores.signals.publish("calls", b"for all")
+
+    await until(lambda: b"for all" in here and b"for all" in there)
+    is_one_process = installation.stores.signals.address == address
+    assert there == [b"for the peer", b"for all"]
+    assert here == (there if is_one_process else [b"for all"])
