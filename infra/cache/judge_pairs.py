@@ -11,7 +11,6 @@ interval (Clopper-Pearson), and which guard refused how many.
 import argparse
 import asyncio
 import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -19,13 +18,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from app.cache.confidence import upper_bound
 from app.cache.embedding import StaticEmbedder, cosine
 from app.cache.guards import Evidence, differ
 
 WANTED: Final = "paraphrase"
 ALL_NEGATIVES: Final = "all negatives"
-_HALF_OF_ALPHA: Final = 0.025
-_STEPS: Final = 60
 _QUARTERS: Final = 4
 
 
@@ -56,30 +54,6 @@ def read_pairs(path: Path) -> Iterator[Pair]:
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         yield Pair(str(row["group"]), row["kind"], row["a"], row["b"])
-
-
-def upper_bound(hits: int, pairs: int) -> float:
-    """Return the upper end of the two-sided 95 % Clopper-Pearson interval of a rate."""
-    if hits >= pairs:
-        return 1.0
-    low, high = hits / pairs, 1.0
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(hits, pairs=pairs, rate=middle) > _HALF_OF_ALPHA else (low, middle)
-    return high
-
-
-def _at_most(hits: int, *, pairs: int, rate: float) -> float:
-    """Return how likely at most so many hits of so many pairs are."""
-    logs = (
-        math.lgamma(pairs + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(pairs - k + 1)
-        + k * math.log(rate)
-        + (pairs - k) * math.log1p(-rate)
-        for k in range(hits + 1)
-    )
-    return math.fsum(map(math.exp, logs))
 
 
 def in_quarter(group: str) -> bool:

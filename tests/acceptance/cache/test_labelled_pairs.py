@@ -5,13 +5,13 @@ Law: the sealed half is looked at as a whole only. Whoever works on the guards l
 
 import hashlib
 import json
-import math
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from app.cache.confidence import upper_bound
 from app.cache.embedding import StaticEmbedder, cosine
 from app.cache.guards import Evidence, differ
 
@@ -34,18 +34,6 @@ class Judged(NamedTuple):
 
 def lines_of(half: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in (PAIRS / f"{half}.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def upper_bound(hits: int, pairs: int, *, confidence: float = 0.95) -> float:
-    """Return the upper end of the two-sided Clopper-Pearson interval of a share."""
-    if hits >= pairs:
-        return 1.0
-    low, high = hits / pairs, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        tail = sum(math.comb(pairs, k) * middle**k * (1 - middle) ** (pairs - k) for k in range(hits + 1))
-        low, high = (middle, high) if tail > (1 - confidence) / 2 else (low, middle)
-    return high
 
 
 async def judged(half: str) -> dict[str, Judged]:
