@@ -48,8 +48,10 @@ def caller(stage: Stage) -> Iterator[Caller]:
         yield found
 
 
-async def ask(stage: Stage, key: str, text: str, *, name: str = "shared", stream: bool = True) -> Told:
-    """Ask on a connection of its own, so that the workers take turns."""
+async def ask(
+    stage: Stage, key: str, text: str, *, name: str = "shared", stream: bool = True, hearing: list[str] | None = None
+) -> Told:
+    """Ask on a connection of its own, so that the workers take turns; `hearing` grows with the first bytes."""
     body = {"model": name, "messages": user(text), "stream": stream}
     began = time.monotonic()
     first_s, data = 0.0, b""
@@ -58,7 +60,10 @@ async def ask(stage: Stage, key: str, text: str, *, name: str = "shared", stream
         async with http.stream("POST", CHAT, json=body, headers=headers) as answer:
             try:
                 async for part in answer.aiter_raw():
-                    first_s = first_s or time.monotonic() - began
+                    if not data:
+                        first_s = time.monotonic() - began
+                        if hearing is not None:
+                            hearing.append(text)
                     data += part
             except httpx.RemoteProtocolError:
                 pass
@@ -146,9 +151,11 @@ async def test_a_leader_that_dies_in_the_middle_ends_its_followers_with_an_error
     provider = stage.providers["one"]
     provider.reset()
     provider.script(Script(output_tokens=400, chunk_delay_ms=50))
-    asked = [asyncio.ensure_future(ask(stage, caller.key, "in the middle")) for _ in range(16)]
+    hearing: list[str] = []
+    asked = [asyncio.ensure_future(ask(stage, caller.key, "in the middle", hearing=hearing)) for _ in range(16)]
     pid = await asyncio.to_thread(leader_of, stage, "one")
-    await asyncio.sleep(1.0)
+    while len(hearing) < len(asked):
+        await asyncio.sleep(0.05)
     psutil.Process(pid).kill()
     told = [each for each in await gathered(*asked) if isinstance(each, Told)]
     assert not any(each.is_done for each in told), "none is told that the answer is complete"
