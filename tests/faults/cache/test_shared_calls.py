@@ -49,9 +49,15 @@ def caller(stage: Stage) -> Iterator[Caller]:
 
 
 async def ask(
-    stage: Stage, key: str, text: str, *, name: str = "shared", stream: bool = True, hearing: list[str] | None = None
+    stage: Stage,
+    key: str,
+    text: str,
+    *,
+    name: str = "shared",
+    stream: bool = True,
+    hearing: asyncio.Semaphore | None = None,
 ) -> Told:
-    """Ask on a connection of its own, so that the workers take turns; `hearing` grows with the first bytes."""
+    """Ask on a connection of its own, so that the workers take turns; `hearing` is released with the first bytes."""
     body = {"model": name, "messages": user(text), "stream": stream}
     began = time.monotonic()
     first_s, data = 0.0, b""
@@ -63,7 +69,7 @@ async def ask(
                     if not data:
                         first_s = time.monotonic() - began
                         if hearing is not None:
-                            hearing.append(text)
+                            hearing.release()
                     data += part
             except httpx.RemoteProtocolError:
                 pass
@@ -151,11 +157,11 @@ async def test_a_leader_that_dies_in_the_middle_ends_its_followers_with_an_error
     provider = stage.providers["one"]
     provider.reset()
     provider.script(Script(output_tokens=400, chunk_delay_ms=50))
-    hearing: list[str] = []
+    hearing = asyncio.Semaphore(0)
     asked = [asyncio.ensure_future(ask(stage, caller.key, "in the middle", hearing=hearing)) for _ in range(16)]
     pid = await asyncio.to_thread(leader_of, stage, "one")
-    while len(hearing) < len(asked):
-        await asyncio.sleep(0.05)
+    for _ in asked:
+        await hearing.acquire()
     psutil.Process(pid).kill()
     told = [each for each in await gathered(*asked) if isinstance(each, Told)]
     assert not any(each.is_done for each in told), "none is told that the answer is complete"
