@@ -1,0 +1,1 @@
+"""Fan-out: several models are asked, and one answer is made of theirs."""
