@@ -9,6 +9,7 @@ from app.domain.audit.answers import Answers
 from app.domain.audit.drift import DriftReport
 from app.domain.audit.schemas import ObjectKind
 from app.domain.audit.transaction import Auditor, Notify
+from app.domain.ensembles.service import EnsembleService, Examine
 from app.domain.keys.admin_service import AdminKeyService
 from app.domain.keys.repository import KeyRepository
 from app.domain.keys.secrets import derive, derive_pepper
@@ -37,6 +38,7 @@ class AdminServices:
     usage: UsageReports
     drift: DriftReport
     prices: PriceService
+    ensembles: EnsembleService
     quotas: QuotaService
 
     @classmethod
@@ -49,11 +51,13 @@ class AdminServices:
         notify: Notify | None = None,
         settings: Callable[[], Settings] | None = None,
         use: UseReader | None = None,
+        examine: Examine | None = None,
     ) -> Self:
         """Return the services.
 
         `notify` is called after each commit with what changed; `settings` returns those in force; `use` tells what of
-        limits and budgets is used now, without it the database does.
+        limits and budgets is used now, without it the database does; `examine` examines ensembles, without it none can
+        be written.
         """
         pepper = derive_pepper(master_secret)
         settings = settings or Settings
@@ -72,6 +76,7 @@ class AdminServices:
             key_repository=KeyRepository(database),
             usage=UsageReports(database, clock=clock),
             prices=PriceService(database, settings=settings),
+            ensembles=EnsembleService(database, settings=settings, examine=examine),
             quotas=QuotaService(
                 organizations=organizations,
                 teams=teams,

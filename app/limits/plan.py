@@ -8,16 +8,19 @@ from app.stores.accounts import MONEY, Slots, Window
 class Plan:
     """The rules that bind a model's requests, with what can be said of them beforehand."""
 
-    __slots__ = ("_model", "_of_hits", "_ready", "budgets", "counts_money", "headers", "policy", "rules", "slots")
+    __slots__ = ("_models", "_of_hits", "_ready", "budgets", "counts_money", "headers", "policy", "rules", "slots")
 
-    def __init__(self, policy: Policy, model: str, *, is_of_hits: bool = False) -> None:
-        """Make one; `is_of_hits` is whether it binds requests that use neither tokens nor money."""
-        rules = (rule for rule in policy.rules if rule.model in (None, model))
+    def __init__(self, policy: Policy, *models: str, is_of_hits: bool = False) -> None:
+        """Make one; `is_of_hits` is whether it binds requests that use neither tokens nor money.
+
+        What is asked of several models together is bound by the rules of each.
+        """
+        rules = (rule for rule in policy.rules if rule.model is None or rule.model in models)
         self.policy = policy
         self.rules: tuple[Rule, ...] = tuple(r for r in rules if not is_of_hits or r.dimension == "requests")
         self.slots: tuple[Slots, ...] = tuple(limit.slots for limit in policy.in_flight)
         self.budgets: tuple[BudgetRule, ...] = () if is_of_hits else policy.budgets
-        self._model = model
+        self._models = models
         self._of_hits: Plan | None = self if is_of_hits else None
         self.counts_money = bool(self.budgets) or any(rule.dimension == "cost" for rule in self.rules)
         self.headers = HeaderPlan(self.rules)
@@ -27,7 +30,7 @@ class Plan:
     def of_hits(self) -> "Plan":
         """The rules that bind requests which are answered from the cache."""
         if self._of_hits is None:
-            self._of_hits = Plan(self.policy, self._model, is_of_hits=True)
+            self._of_hits = Plan(self.policy, *self._models, is_of_hits=True)
         return self._of_hits
 
     @property

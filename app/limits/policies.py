@@ -24,12 +24,12 @@ class Policies:
         self._budget = None if settings.budget is None else budget_of_file(settings.budget)
         self._made: dict[UUID, _Made] = {}
 
-    def plan(self, principal: Principal, model: str) -> Plan:
-        """Return what binds a principal's requests of a model."""
+    def plan(self, principal: Principal, *models: str) -> Plan:
+        """Return what binds a principal's requests of a model, or of several together."""
         known = self._made.get(principal.key_id)
         if known is None or known.principal is not principal:
             known = self._make(principal)
-        return known.plain if known.plain is not None else known.of(model)
+        return known.plain if known.plain is not None else known.of(models)
 
     def _make(self, principal: Principal) -> "_Made":
         made = _Made(principal, policy_of(principal, limits=self._limits, budget=self._budget))
@@ -47,15 +47,15 @@ class _Made:
     def __init__(self, principal: Principal, policy: Policy) -> None:
         self.principal = principal
         self._policy = policy
-        self._by_model: dict[str, Plan] = {}
+        self._by_model: dict[tuple[str, ...], Plan] = {}
         has_models = any(rule.model is not None for rule in policy.rules)
         self.plain = None if has_models else Plan(policy, "")
 
-    def of(self, model: str) -> Plan:
-        """Return what binds requests of a model."""
-        plan = self._by_model.get(model)
+    def of(self, models: tuple[str, ...]) -> Plan:
+        """Return what binds requests of models."""
+        plan = self._by_model.get(models)
         if plan is None:
             if len(self._by_model) >= _MAX_MODELS:
                 self._by_model.clear()
-            plan = self._by_model[model] = Plan(self._policy, model)
+            plan = self._by_model[models] = Plan(self._policy, *models)
         return plan

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-ObjectKind = Literal["organization", "team", "key", "admin_key", "price", "ledger", "cache"]
+ObjectKind = Literal["organization", "team", "key", "admin_key", "price", "ensemble", "ledger", "cache"]
 Action = Literal["create", "update", "delete", "revoke", "rotate", "reconcile", "purge"]
 
 

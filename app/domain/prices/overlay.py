@@ -1,22 +1,15 @@
-"""The prices made through the admin API, in this process: they lie over the catalogue, and under the file.
+"""The prices made through the admin API, in this process. Law: they lie over the catalogue, and under the file."""
 
-Law: no request waits for the database. The snapshot is replaced as a whole, and only when a price has changed: a signal
-says so at once, and the change log is read every two seconds for signals that were lost.
-"""
-
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
 from app.domain.prices.price import Price, price_from_settings
 from app.domain.prices.schemas import StoredPrice
-from app.kernel.errors import GatewayError
+from app.domain.snapshots import Directory
 from app.kernel.money import parse_usd
 from app.settings.upstream import PriceSettings
 
-_LOG = logging.getLogger("gateway.prices")
 _VERSION_DIGITS = 8
 
 
@@ -46,51 +39,16 @@ class PriceOverlay:
     __hash__ = None  # type: ignore[assignment] # compared, never a key
 
 
-class PriceDirectory:
-    """Keeps the snapshot of one worker process up to date."""
+class PriceDirectory(Directory[PriceOverlay]):
+    """Keeps the prices of one worker process up to date."""
 
     def __init__(self, read: Callable[[], Awaitable[Sequence[StoredPrice]]]) -> None:
         """Read all prices by `read`."""
-        self._read = read
-        self._lock = asyncio.Lock()
-        self._is_stale = True
-        self._seen: frozenset[int] = frozenset()
-        self.current = PriceOverlay()
-        self.on_change: Callable[[], None] = _do_nothing
-        """Called after `current` became another."""
 
-    def forget(self) -> None:
-        """Take note that a price may have changed."""
-        self._is_stale = True
+        async def overlay() -> PriceOverlay:
+            return PriceOverlay(await read())
 
-    def note(self, changes: frozenset[int]) -> None:
-        """Take note of the changes of prices, by number, that the change log shows now; it shows each several times."""
-        if changes - self._seen:
-            self._is_stale = True
-        self._seen = changes
-
-    async def refresh(self) -> None:
-        """Read the prices anew if any may have changed. Raises `GatewayError` when the database is down."""
-        async with self._lock:
-            if not self._is_stale:
-                return
-            # What changes while we read is read the next time.
-            self._is_stale = False
-            try:
-                overlay = PriceOverlay(await self._read())
-            except BaseException:
-                self._is_stale = True
-                raise
-            if overlay != self.current:
-                self.current = overlay
-                self.on_change()
-
-    async def try_refresh(self) -> None:
-        """Read as `refresh` does; where that fails, the old prices stay and the next try reads them."""
-        try:
-            await self.refresh()
-        except GatewayError as error:
-            _LOG.warning("prices cannot be read: %s", error)
+        super().__init__(overlay, empty=PriceOverlay(), kind="prices")
 
 
 def price_from_stored(stored: StoredPrice) -> Price:
@@ -118,7 +76,3 @@ def version_of(stored: StoredPrice) -> str:
 
 def _nusd(amount: str | None) -> int | None:
     return None if amount is None else parse_usd(amount)
-
-
-def _do_nothing() -> None:
-    """Do nothing."""

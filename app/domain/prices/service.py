@@ -7,10 +7,11 @@ from uuid import UUID, uuid5
 import msgspec
 
 from app.db.engine import Database
-from app.db.paging import Page, decode_cursor, encode_cursor
+from app.db.paging import Page
 from app.domain.audit.objects import AuditedObjects, patched
 from app.domain.audit.principal import Principal
 from app.domain.audit.transaction import AuditedTransaction
+from app.domain.of_file import page_with_file
 from app.domain.prices import repository
 from app.domain.prices.schemas import AMOUNTS, CreatePrice, ModelPrice, PatchPrice, StoredPrice
 from app.kernel.errors import Conflict, InvalidRequest
@@ -38,19 +39,13 @@ class PriceService:
 
     async def page(self, principal: Principal, *, limit: int, cursor: str | None) -> Page[ModelPrice]:
         """Return some: those of the API, newest first, then those of the file, by model."""
-        after = _place_in_file(cursor)
-        items: list[ModelPrice] = []
-        if after is None:
-            page = await self._objects.page(principal, limit=limit, cursor=cursor, where={})
-            items = [_shown(stored) for stored in page.items]
-            if page.cursor is not None:
-                return Page(items, page.cursor)
-            after = ""
-        rest = sorted((price for price in self._of_file().values() if price.model > after), key=lambda p: p.model)
-        taken = rest[: limit - len(items)]
-        if len(taken) == len(rest):
-            return Page(items + taken, None)
-        return Page(items + taken, encode_cursor(_FILE, taken[-1].model if taken else after))
+
+        async def stored(at: str | None) -> Page[ModelPrice]:
+            page = await self._objects.page(principal, limit=limit, cursor=at, where={})
+            return Page([_shown(price) for price in page.items], page.cursor)
+
+        of_file = {price.model: price for price in self._of_file().values()}
+        return await page_with_file(_FILE, stored, of_file, limit=limit, cursor=cursor)
 
     async def create(self, transaction: AuditedTransaction, spec: CreatePrice) -> ModelPrice:
         """Make one; raises `Conflict` if there is one for the provider and model."""
@@ -109,16 +104,6 @@ def _amount(name: str, text: str | None) -> str | None:
 
 def _owned() -> Conflict:
     return Conflict("the configuration file owns this price: change it there", code="config_owned")
-
-
-def _place_in_file(cursor: str | None) -> str | None:
-    """Return the model after which a list goes on within the file's prices; nothing if the cursor is before them."""
-    if cursor is None:
-        return None
-    try:
-        return decode_cursor(_FILE, cursor, str)
-    except InvalidRequest:
-        return None
 
 
 def _shown(stored: StoredPrice) -> ModelPrice:

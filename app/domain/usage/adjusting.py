@@ -36,4 +36,5 @@ def adjustment(event: UsageEvent, charged: UsageEvent) -> UsageEvent:
         error_code=event.error_code,
         kind="adjustment",
         is_final=False,
+        fanout=event.fanout,
     )

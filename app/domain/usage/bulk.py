@@ -111,4 +111,6 @@ def _sqlite_row(event: UsageEvent) -> tuple[Any, ...]:
         msgspec.json.encode(event.details).decode(),
         event.cache_status,
         event.saved_nusd,
+        event.fanout,
+        event.leg,
     )

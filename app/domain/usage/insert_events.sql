@@ -34,7 +34,9 @@ WITH inserted AS (
         is_final,
         details,
         cache_status,
-        saved_nusd
+        saved_nusd,
+        fanout,
+        leg
     )
     SELECT
         event_id,
@@ -68,7 +70,9 @@ WITH inserted AS (
         is_final,
         details,
         cache_status,
-        saved_nusd
+        saved_nusd,
+        fanout,
+        leg
     FROM jsonb_to_recordset(CAST($1 AS text)::jsonb) AS event (
         event_id uuid,
         request_id uuid,
@@ -101,7 +105,9 @@ WITH inserted AS (
         is_final boolean,
         details jsonb,
         cache_status varchar(16),
-        saved_nusd bigint
+        saved_nusd bigint,
+        fanout text,
+        leg varchar(16)
     )
     ON CONFLICT DO NOTHING
     RETURNING

@@ -15,6 +15,7 @@ from app.db.paging import Page, decode_cursor, encode_cursor, page_of
 from app.domain.audit.principal import Principal
 from app.domain.usage.cache_rows import CacheRow, count_by_status
 from app.domain.usage.event_rows import EventKey, key_of, page_events
+from app.domain.usage.fanout_rows import fanout_item, find_fanout_rows
 from app.domain.usage.grouping import INTERVALS, Group, Interval, read_groups
 from app.domain.usage.periods import Period, read_period
 from app.domain.usage.report_rows import COUNTS, MEASURES, START, find_rows
@@ -26,6 +27,7 @@ from app.kernel.money import format_usd
 
 _EXPORT_ROWS = 500
 _EVENTS = "usage_events"
+_OF_FANOUTS = (Group("fanout"), Group("model"))
 MAX_CURSOR = 8_192
 """The cursor of a report holds the last item's group, whose tags may be long."""
 
@@ -124,6 +126,32 @@ class UsageReports:
         last = [rows[limit - 1][name] for name in names]
         return Page(items, encode_cursor(listing, [period.since, period.until, *last]))
 
+    async def fanouts(
+        self, principal: Principal, query: UsageQuery, *, group_by: str | None, limit: int, cursor: str | None = None
+    ) -> Page[dict[str, Any]]:
+        """Return what became of the legs of fan-outs, by fan-out and model and then by the groups asked for.
+
+        An item has `fanout`, `model`, the groups' ids, counts, the share of legs that won, times and the cost in USD.
+        """
+        more = tuple(group for group in read_groups(group_by) if group not in _OF_FANOUTS)
+        groups = (*_OF_FANOUTS, *more)
+        period, where = self._period(query), query.where(principal)
+        listing = f"fanouts:{','.join(group.member for group in more)}"
+        after = None
+        if cursor is not None:
+            period, after = _read_cursor(listing, cursor, groups=groups, interval="none")
+        if where is None:
+            return Page([], None)
+        async with self._database.reading() as connection:
+            rows = await find_fanout_rows(
+                connection, period=period, groups=groups, where=where, after=after, limit=limit + 1
+            )
+        items = [_ids(row, groups) | fanout_item(row) for row in rows[:limit]]
+        if len(rows) <= limit:
+            return Page(items, None)
+        last = [rows[limit - 1][f"k{position}"] for position in range(len(groups))]
+        return Page(items, encode_cursor(listing, [period.since, period.until, *last]))
+
     async def events(
         self, principal: Principal, query: UsageQuery, *, limit: int, cursor: str | None = None
     ) -> Page[UsageEvent]:
@@ -185,8 +213,12 @@ def _read_cursor(listing: str, cursor: str, *, groups: Sequence[Group], interval
     return Period(since, until), key
 
 
+def _ids(row: Mapping[str, Any], groups: Sequence[Group]) -> dict[str, Any]:
+    return {group.member: group.said(row[f"k{position}"]) for position, group in enumerate(groups)}
+
+
 def _item(row: Mapping[str, Any], *, groups: Sequence[Group], start: datetime) -> dict[str, Any]:
-    item = {group.member: group.said(row[f"k{position}"]) for position, group in enumerate(groups)}
+    item = _ids(row, groups)
     item["start"] = row.get(START, start)
     sums = {name: int(row.get(name) or 0) for name in MEASURES}
     for name in COUNTS:

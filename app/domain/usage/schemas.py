@@ -8,6 +8,8 @@ import msgspec
 
 UsageKind = Literal["attempt", "adjustment"]
 UsageSource = Literal["provider", "estimated", "none", "orphan"]
+LegRole = Literal["won", "lost", "failed", "judge", "fuser"]
+"""What part an attempt had in a fan-out: what became of its leg, or what its answer was for."""
 
 
 class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,7 +18,9 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     Token counts are disjoint but for reasoning, which is part of the output; those and the cost of an adjustment may
     be negative. `occurred_at` is when the request was admitted, by the store's clock. `is_final` marks the attempt by
     which the request is counted. `details` are counts that are parts of others (audio_input_tokens, image_input_tokens,
-    audio_output_tokens, image_output_tokens, cache_write_1h_tokens, images), only those that are not zero.
+    audio_output_tokens, image_output_tokens, cache_write_1h_tokens, images), only those that are not zero. `fanout` is
+    the ensemble that it was made for, or the strategy where a request named the models itself; `leg` is there on one
+    attempt of each leg, the one that served or the last, and not on those that it repeated.
     """
 
     event_id: UUID
@@ -51,3 +55,5 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, int] = {}
     cache_status: str | None = None
     saved_nusd: int = 0
+    fanout: str | None = None
+    leg: LegRole | None = None

@@ -12,6 +12,7 @@ from app.db.columns import Timestamp, json_column, metadata, sequence_column
 NO_TEAM = UUID(int=0)
 
 _HAS_TEAM = text("team_id IS NOT NULL")
+_IS_FANOUT = text("fanout IS NOT NULL")
 
 usage_events = Table(
     "usage_events",
@@ -48,11 +49,14 @@ usage_events = Table(
     Column("details", json_column(), nullable=False, server_default="{}"),
     Column("cache_status", String(16)),
     Column("saved_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("fanout", Text),
+    Column("leg", String(16)),
     Index(None, "occurred_at", "event_id"),
     Index(None, "organization_id", "occurred_at", "event_id"),
     Index(None, "key_id", "occurred_at", "event_id"),
     Index(None, "request_id"),
     Index(None, "team_id", "occurred_at", "event_id", postgresql_where=_HAS_TEAM, sqlite_where=_HAS_TEAM),
+    Index(None, "occurred_at", "fanout", postgresql_where=_IS_FANOUT, sqlite_where=_IS_FANOUT),
 )
 """The defaults are for the release before, which goes on inserting while this one starts."""
 

@@ -8,6 +8,7 @@ from app.gateway.routes import RouteBuilder, open_providers
 from app.kernel.ids import uuid7
 from app.observability.metrics import REQUESTS, Metrics
 from app.settings import load
+from app.settings.policy import EnsembleSettings
 from providers.registry import Registry
 
 
@@ -180,3 +181,45 @@ def price(provider, model, text):
 def paid(route):
     """Return what each target's input costs, USD per million tokens; nothing where the catalogue's price holds."""
     return [None if target.price is None else target.price.rates.input_nusd // 10**9 for target in route.targets]
+
+
+class TestEnsemblesOfTheAdminApi:
+    FILE = OPENAI + (
+        "models: {mini: {targets: [{provider: openai, model: gpt-4o-mini}]}}\n"
+        "ensembles: {both: {strategy: race, members: [mini, mini]}}\n"
+    )
+    RACE = EnsembleSettings(strategy="race", members=("mini",))
+
+    @pytest.fixture
+    def routes(self, tmp_path, registry):
+        path = tmp_path / "gateway.yaml"
+
+        def built(text, **ensembles):
+            path.write_text(text)
+            settings = load(path, environ=KEY, adapter_options=lambda name: registry.find(name).options)
+            providers = open_providers(settings, registry=registry, sender=NoSender())
+            return RouteBuilder(settings, providers, registry, ensembles=ensembles).table()
+
+        return built
+
+    def test_they_are_models_too(self, routes):
+        table = routes(self.FILE, fast=self.RACE)
+        assert [route.name for route in table] == ["mini", "fast", "both"]
+        assert table.find("fast").ensemble == self.RACE
+
+    def test_the_file_wins(self, routes):
+        table = routes(self.FILE, both=self.RACE, mini=self.RACE)
+        assert table.find("both").ensemble.members == ("mini", "mini")
+        assert table.find("mini").ensemble is None
+
+    def test_one_whose_member_is_gone_is_not_served(self, routes):
+        gone = EnsembleSettings(strategy="race", members=("mini", "gone"))
+        judged = EnsembleSettings(strategy="best_of", members=("mini",), judge="gone")
+        nested = EnsembleSettings(strategy="race", members=("both",))
+        table = routes(self.FILE, gone=gone, judged=judged, nested=nested)
+        assert [table.find(name) for name in ("gone", "judged", "nested")] == [None] * 3
+
+    def test_they_lie_over_the_catalogue(self, routes):
+        over = EnsembleSettings(strategy="race", members=("gpt-4o-mini", "openai/gpt-4o"))
+        table = routes(OPENAI, mine=over)
+        assert [target.target.model for target in table.find("mine").targets] == ["gpt-4o-mini", "gpt-4o"]
