@@ -59,14 +59,19 @@ def _credential(headers: Mapping[bytes, bytes]) -> bytes:
 
 
 def requires_model(
-    principal: Principal, routes: RouteTable, name: str, *, pinned: tuple[str, str] | None = None
+    principal: Principal,
+    routes: RouteTable,
+    name: str,
+    *,
+    pinned: tuple[str, str] | None = None,
+    named_in: str = "model",
 ) -> Route:
-    """Return the route of a model that the caller may use; `pinned` is the target that it asks for."""
+    """Return the route of a model that the caller may use, named in that field; `pinned` is the target asked for."""
     route = _open(routes.find(name), principal)
     if route is None:
-        raise NotFound(f"the model {name[:100]!r} does not exist", code="model_not_found", param="model")
+        raise NotFound(f"the model {name[:100]!r} does not exist", code="model_not_found", param=named_in)
     if not principal.may_use(name):
-        raise Forbidden(f"this key may not use the model {name[:100]!r}", code="model_not_allowed", param="model")
+        raise Forbidden(f"this key may not use the model {name[:100]!r}", code="model_not_allowed", param=named_in)
     if pinned is None:
         return route
     if not principal.may_route:

@@ -75,6 +75,9 @@ CACHE_SHADOW = Family(
     "Would-be semantic hits that were compared with the real answer, by whether they agreed.",
     ("verdict",),
 )
+FANOUT_LEGS = Family(
+    "gateway_fanout_legs_total", "Legs of fan-outs, by what became of them.", ("strategy", "model", "outcome")
+)
 LEDGER_DRIFT = Family(
     "gateway_ledger_drift_nusd", "Difference that the last reconciliation found, in nano-USD.", (), "gauge", "live_max"
 )
@@ -102,6 +105,7 @@ FAMILIES = (
     LIMIT_DENIALS,
     CACHE,
     CACHE_SHADOW,
+    FANOUT_LEGS,
     LEDGER_DRIFT,
     LEDGER_PARKED,
     LEDGER_QUEUE,

@@ -41,10 +41,13 @@ class Admit:
 
     async def __call__(self, exchange: Exchange, following: Next) -> Answer:
         """Answer, if the request may go on."""
-        most = exchange.options.max_cost_nusd
+        most, named_in = exchange.options.max_cost_nusd, "x-gateway-max-cost"
+        if exchange.fanout is not None and exchange.fanout.spec.max_cost_nusd is not None:
+            mine = exchange.fanout.spec.max_cost_nusd
+            named_in, most = ("fanout.max_cost", mine) if most is None or mine < most else (named_in, most)
         if most is not None:
-            self._demands.bound_cost(exchange, most)
-        plan = self._policies.plan(exchange.principal, exchange.route.name)
+            self._demands.bound_cost(exchange, most, named_in=named_in)
+        plan = self._policies.plan(exchange.principal, *exchange.asked_models)
         if not plan.is_empty:
             await self._reserve(exchange, plan)
         elif plan.policy.output_cap is not None:
@@ -53,7 +56,7 @@ class Admit:
 
     async def admit_hit(self, exchange: Exchange) -> None:
         """Count a request of which nothing is bought: its limits of requests hold, those of tokens and money do not."""
-        plan = self._policies.plan(exchange.principal, exchange.route.name).of_hits
+        plan = self._policies.plan(exchange.principal, *exchange.asked_models).of_hits
         if plan.is_empty or exchange.grant is not None:
             return
         seed = seed_of(exchange, plan.policy.scopes, input_tokens=0, cost_nusd=0)
@@ -61,8 +64,8 @@ class Admit:
 
     def cap_of(self, exchange: Exchange) -> int | None:
         """Return how much output binds a request, whatever is left of its budgets; nothing for as much as it asks."""
-        plan = self._policies.plan(exchange.principal, exchange.route.name)
-        is_bound = plan.budgets or plan.policy.output_cap is not None or exchange.options.max_cost_nusd is not None
+        plan = self._policies.plan(exchange.principal, *exchange.asked_models)
+        is_bound = plan.budgets or plan.policy.output_cap is not None or _has_ceiling(exchange)
         return self._demands.cap_of(exchange, plan) if is_bound else None
 
     async def take_back(self, exchange: Exchange) -> None:
@@ -118,3 +121,9 @@ class Admit:
             cap = min(cap, exchange.output_cap)
         if asked is None or asked > cap:
             exchange.output_cap = cap
+
+
+def _has_ceiling(exchange: Exchange) -> bool:
+    """Whether the caller, or the operator of an ensemble, has said what it may cost at most."""
+    fanout = exchange.fanout
+    return exchange.options.max_cost_nusd is not None or (fanout is not None and fanout.spec.max_cost_nusd is not None)

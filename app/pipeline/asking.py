@@ -12,6 +12,7 @@ from app.cache.wishes import Wish
 from app.domain.keys.principal import Principal
 from app.domain.usage.entries import partition_of
 from app.pipeline.exchange import Exchange, Operation
+from app.pipeline.fanout import Fanout
 from app.pipeline.hosted import find_hosted_tool
 from app.routing.table import Route
 from app.stores.cache import Owner, Place
@@ -19,7 +20,15 @@ from providers.errors import ProviderError
 from providers.types import ChatRequest
 
 Unkept = Literal[
-    "references", "form", "operation", "hosted_tools", "completion_options", "choices", "temperature", "unreadable"
+    "references",
+    "form",
+    "operation",
+    "hosted_tools",
+    "completion_options",
+    "choices",
+    "temperature",
+    "unreadable",
+    "candidates",
 ]
 """Why a request has no answer that could be given again."""
 
@@ -49,12 +58,14 @@ class Asking:
             return "references"
         if exchange.content_type != _JSON:
             return "form"
+        if exchange.fanout is not None and _shows_all(exchange.operation, exchange.fanout):
+            return "candidates"
         principal = exchange.principal
         ground = Ground(
             scope=_scope_of(principal, wish),
             operation=exchange.operation.name,
             model=exchange.route.name,
-            targets=self._targets_of(exchange.route),
+            targets=self._targets_of(exchange),
             headers=tuple(header for header in exchange.passed_headers if header[0] not in _OF_THE_WIRE),
         )
         try:
@@ -67,7 +78,17 @@ class Asking:
         owner = Owner(partition_of(principal.organization_id), principal.organization_id.hex)
         return Spot(Place(owner, ground.scope, question.key), question)
 
-    def _targets_of(self, route: Route) -> bytes:
+    def _targets_of(self, exchange: Exchange) -> bytes:
+        """Return what tells those that may serve from others, and how they are asked."""
+        if exchange.fanout is None:
+            return self._targets_of_route(exchange.route)
+        fanout = exchange.fanout
+        said = msgspec.json.encode(
+            [fanout.said, [self._targets_of_route(route).hex() for route in fanout.routes]], order="sorted"
+        )
+        return hashlib.blake2b(said, digest_size=16).digest()
+
+    def _targets_of_route(self, route: Route) -> bytes:
         """Return what tells a route's targets from others, and how its operator changes requests to them."""
         known = self._targets.get(route.name)
         if known is not None and known[0] is route:
@@ -97,6 +118,11 @@ def _question_of(exchange: Exchange, ground: Ground, wish: Wish) -> Question | U
         return "choices" if request.n > 1 else "temperature"
     is_relayed = any(operation.relay in target.relays for target in exchange.route.targets)
     return question_of(request, ground, relayed=document if is_relayed else None, is_semantic=wish.semantic != "off")
+
+
+def _shows_all(operation: Operation, fanout: Fanout) -> bool:
+    """Whether the answers of all models are shown: then no one answer is what was asked for."""
+    return fanout.spec.strategy == "compare" or (fanout.spec.return_candidates and operation.has_candidates)
 
 
 def _bar_of(operation: Operation, document: Mapping[str, Any]) -> Unkept | None:

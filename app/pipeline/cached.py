@@ -22,6 +22,7 @@ from app.pipeline.hits import STREAM_TYPES, FollowedBody, can_say, say
 from app.pipeline.leading import Backing, Lead
 from app.pipeline.meter import Supervisor
 from app.pipeline.radio import Radio
+from app.routing.table import Route
 from app.stores.cache import Maker
 
 _UPSTREAMS = (UpstreamFailed, UpstreamTimedOut, UpstreamRateLimited)
@@ -129,6 +130,9 @@ class Cached:
     async def _give(self, exchange: Exchange, found: Found) -> Answer:
         """Answer with what is there."""
         await self._free.admit_hit(exchange)
+        leg = _leg_of(exchange, found.answered.model)
+        if leg is not None:
+            exchange.enter(leg)
         self._note(exchange, found.answered, status=_status_of(found), found=found)
         return say(exchange, found.answered)
 
@@ -196,10 +200,10 @@ class Cached:
 
     @staticmethod
     def _enter(exchange: Exchange, model: str) -> None:
-        """Take the model that serves for the one that was asked for, if the request may fall back to it."""
+        """Take the model that serves for the one that was asked for, if the request may fall back to it or asks it."""
         if model == exchange.route.name:
             return
-        other = exchange.alternatives.get(model)
+        other = exchange.alternatives.get(model) or _leg_of(exchange, model)
         if other is None:
             raise _Unfit
         exchange.enter(other)
@@ -247,6 +251,12 @@ class Cached:
             return like.found
         lead.shadow = like.found
         return None
+
+
+def _leg_of(exchange: Exchange, model: str) -> Route | None:
+    """Return the route of one of the models that are to answer together."""
+    routes = () if exchange.fanout is None else exchange.fanout.routes
+    return next((route for route in routes if route.name == model), None)
 
 
 def asked_of(exchange: Exchange) -> bytes:

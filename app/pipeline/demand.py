@@ -3,18 +3,26 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from app.domain.prices import Price, PriceBook, bound, bound_parts
+from app.fanout.judging import MOST_OUTPUT_TOKENS as JUDGE_TOKENS
 from app.kernel.errors import InvalidRequest, ModelNotPriced
 from app.kernel.money import format_usd, round_up
 from app.limits.estimate import Demand, Estimator, guess_tokens
 from app.limits.plan import Plan
 from app.pipeline.exchange import Exchange
+from app.pipeline.fanout import MOST_SHOWN_BYTES, Fanout
 from app.pipeline.hosted import find_hosted_tool
-from app.routing.table import RouteTarget
+from app.routing.table import Route, RouteTarget
 
 DEFAULT_OUTPUT_CAP = 4_096
 """The output, in tokens, that is allowed for where neither the client nor anybody else says how much."""
 MIN_OUTPUT_TOKENS = 16
+_BYTES_PER_TOKEN = 6
+"""More than nearly all tokens have: what is longer is cut where a judge or a fuser is shown it."""
+_AROUND_BYTES = 4_096
+"""More than what stands around the answers, and around each, where somebody is asked about them."""
 _MEDIA_IMAGES = 10
 """How many pictures a request may ask for that does not say how many; no vendor makes more at once."""
 
@@ -46,12 +54,15 @@ class Demands:
         guessed = min(asked or self._estimator.output_tokens(label), cap) * choices
         name = exchange.route.name
         if not plan.counts_money:
-            return Demand(name, tokens_in, guessed, choices=choices or 1)
+            times = 1 if exchange.fanout is None else len(exchange.fanout.routes)
+            return Demand(name, tokens_in * times, guessed * times, choices=choices or 1)
         parts = []
         is_media = operation.is_media
         has_media = is_media or bool(prompt.images or prompt.media_bytes)
         images = _asked_images(document) if is_media else 0
         most, likely_nusd = prompt.tokens_at_most, 0
+        if exchange.fanout is not None:
+            return self._of_all(exchange, exchange.fanout, plan, cap=cap, tokens_in=tokens_in, guessed=guessed)
         self._leave_out_unpriced(exchange)
         for target in exchange.every_target():
             price = self.price_of(exchange, target)
@@ -78,6 +89,62 @@ class Demands:
             choices=choices or 1,
             likely_nusd=likely_nusd,
         )
+
+    def _of_all(
+        self, exchange: Exchange, fanout: Fanout, plan: Plan, *, cap: int, tokens_in: int, guessed: int
+    ) -> Demand:
+        """Return what all models of a fan-out ask for together, and who is asked last about what they have said."""
+        name, times = exchange.route.name, len(fanout.routes)
+        fanout = exchange.fanout = msgspec.structs.replace(fanout, shown_bytes=shown_bytes(cap))
+        parts = self._parts(exchange, fanout)
+        if parts is None:
+            return Demand(name, tokens_in * times, guessed * times, is_priced=False)
+        fixed_nusd, rate_nusd = parts
+        if plan.budgets and (fixed_nusd or rate_nusd):
+            self._refuse_uncapped(exchange)
+        return Demand(
+            name,
+            tokens_in * times,
+            guessed * times,
+            fixed_nusd=fixed_nusd,
+            rate_nusd=rate_nusd,
+            cap=cap,
+            likely_nusd=sum(self._likely(exchange, route, tokens_in) for route in fanout.legs),
+        )
+
+    def _likely(self, exchange: Exchange, route: Route, tokens_in: int) -> int:
+        """Return what the input of one leg costs, guessed."""
+        prices = [self.price_of(exchange, target) for target in route.targets]
+        return max(round_up(tokens_in * price.rates.input_nusd) for price in prices if price is not None)
+
+    def _parts(self, exchange: Exchange, fanout: Fanout) -> tuple[int, int] | None:
+        """Return what a fan-out costs at most however much comes out, and for each token of every answer.
+
+        Each leg at its dearest target; the judge with all that it may say, the fuser like a leg. Nothing if one of them
+        has no price.
+        """
+        prompt = exchange.measured()
+        has_media = bool(prompt.images or prompt.media_bytes)
+        told = len(fanout.legs) * (fanout.shown_bytes + _AROUND_BYTES) + _AROUND_BYTES
+        told += len((fanout.spec.rubric or "").encode())
+        fixed_nusd = rate_nusd = 0
+        for route in fanout.routes:
+            is_last = route is fanout.last
+            most = prompt.tokens_at_most + (told if is_last else 0)
+            prices = [self.price_of(exchange, target) for target in route.targets]
+            bounds = [
+                bound_parts(price, input_tokens=most, has_media=has_media, images=0)
+                for price in prices
+                if price is not None
+            ]
+            if len(bounds) < len(prices):
+                return None
+            fixed, rate = max(each[0] for each in bounds), max(each[1] for each in bounds)
+            if fanout.judge is not None and is_last:
+                fixed, rate = fixed + round_up(rate * JUDGE_TOKENS), 0
+            # Each is rounded up by itself.
+            fixed_nusd, rate_nusd = fixed_nusd + fixed + 1, rate_nusd + rate
+        return fixed_nusd, rate_nusd
 
     def _leave_out_unpriced(self, exchange: Exchange) -> None:
         """Fall back, where money is counted, to no model of which nobody knows what it costs."""
@@ -108,7 +175,7 @@ class Demands:
             return dearer
         return self._prices.find(target.vendor, target.target.model)
 
-    def bound_cost(self, exchange: Exchange, most: int) -> None:
+    def bound_cost(self, exchange: Exchange, most: int, *, named_in: str = "x-gateway-max-cost") -> None:
         """Refuse a request whose dearest candidate could cost more than `most`, or cap its output so that none can."""
         worst_of = self._worst_cost(exchange)
         self._refuse_unbounded(exchange)
@@ -116,7 +183,7 @@ class Demands:
         choices = vocabulary.asked_choices(exchange.document)
         if exchange.operation.generates and not vocabulary.caps:
             what = exchange.operation.endpoint
-            raise InvalidRequest(f"the cost of {what} cannot be bounded beforehand", param="x-gateway-max-cost")
+            raise InvalidRequest(f"the cost of {what} cannot be bounded beforehand", param=named_in)
         if not exchange.operation.generates:
             worst = worst_of(0)
         else:
@@ -132,7 +199,7 @@ class Demands:
             raise InvalidRequest(
                 f"this request may cost up to {format_usd(worst)} USD, more than the allowed {format_usd(most)}",
                 code="max_cost_exceeded",
-                param="x-gateway-max-cost",
+                param=named_in,
             )
 
     @staticmethod
@@ -145,6 +212,11 @@ class Demands:
     def _worst_cost(self, exchange: Exchange) -> Callable[[int], int]:
         """Return what tells the most that so much output can cost at any target; raises `ModelNotPriced`."""
         prices = []
+        if exchange.fanout is not None:
+            parts = self._parts(exchange, exchange.fanout)
+            if parts is None:
+                raise ModelNotPriced("a model of this fan-out has no price, so its cost cannot be bounded")
+            return lambda output_tokens: parts[0] + round_up(parts[1] * output_tokens)
         self._leave_out_unpriced(exchange)
         for target in exchange.every_target():
             price = self.price_of(exchange, target)
@@ -176,6 +248,11 @@ class Demands:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if worst(middle) <= most else (low, middle - 1)
         return low
+
+
+def shown_bytes(cap: int) -> int:
+    """Return how much of an answer of so many tokens a judge or a fuser is shown."""
+    return min(MOST_SHOWN_BYTES, cap * _BYTES_PER_TOKEN)
 
 
 def _is_hedged(exchange: Exchange) -> bool:

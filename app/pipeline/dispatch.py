@@ -29,6 +29,7 @@ from providers.protocol import ChatStream, RelayStream
 from providers.signatures import holds_seal
 from providers.stream import Collector
 from providers.types import (
+    ChatRequest,
     Completion,
     EmbeddingRequest,
     RelayRequest,
@@ -68,7 +69,7 @@ class Dispatch:
             started_ns=self._clock.monotonic_ns(),
             lane=lane,
         )
-        exchange.attempts.append(attempt)
+        exchange.begin(attempt)
         lane.begin()
         return attempt
 
@@ -138,7 +139,9 @@ class Dispatch:
             return self._estimate(exchange, attempt, operation.estimate)
         if operation.parse is None or renderer is None:
             raise RequestRefused(f"{choice.provider} does not serve {operation.endpoint}", status=400, param="model")
-        request = operation.parse(apply_edits(exchange.document, exchange.edits), exchange.asked)
+        request = exchange.canonical or operation.parse(apply_edits(exchange.document, exchange.edits), exchange.asked)
+        if exchange.is_translated and isinstance(request, ChatRequest):
+            request = msgspec.structs.replace(request, stream=exchange.stream)
         if isinstance(request, EmbeddingRequest):
             vectors = await choice.adapter.embed(request, choice.whole_target)
             attempt.dropped = vectors.dropped
@@ -297,7 +300,7 @@ def _is_relayed(exchange: Exchange, choice: RouteTarget) -> bool:
     An answer that is to be kept by a provider that keeps none is said in our words, and kept here.
     """
     operation, relays = exchange.operation, choice.relays
-    if operation.relay not in relays:
+    if operation.relay not in relays or exchange.is_translated:
         return False
     if exchange.is_kept and operation.stores not in relays:
         return False

@@ -175,7 +175,12 @@ async def unbroken(call: Coroutine[Any, Any, Answer], exchange: Exchange) -> Ans
 
 
 async def cut_all(exchange: Exchange) -> None:
-    """Let go of the upstream calls that nobody waits for, so that their attempts are over."""
-    rests, exchange.unheard = exchange.unheard, []
-    for rest in rests:
+    """Let go of the upstream calls that nobody waits for, so that their attempts are over.
+
+    If that is cancelled, those that are not over are still among the exchange's.
+    """
+    while exchange.unheard:
+        rest = exchange.unheard[0]
         await rest.cut()
+        if rest in exchange.unheard:
+            exchange.unheard.remove(rest)

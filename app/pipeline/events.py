@@ -123,6 +123,8 @@ def _event(exchange: Exchange, attempt: Attempt, *, at: datetime, now_ns: int, i
         duration_ms=(ended_ns - attempt.started_ns) // _NS_PER_MS,
         tags=_tags(exchange),
         error_code=attempt.error_code,
+        fanout=attempt.fanout,
+        leg=attempt.leg,
         is_final=is_final,
         details=_details(usage),
         cache_status=None if exchange.cache_status == "off" else exchange.cache_status,

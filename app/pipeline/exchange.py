@@ -10,11 +10,12 @@ from app.cache.answers import Answered
 from app.domain.keys.principal import Principal
 from app.domain.prices import Price, cost
 from app.domain.responses.schemas import KeptResponse
-from app.domain.usage.schemas import UsageSource
+from app.domain.usage.schemas import LegRole, UsageSource
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid_of
 from app.limits.accounts import Grant
 from app.limits.estimate import Prompt, measure
+from app.pipeline.fanout import Fanout
 from app.pipeline.gate import Visit
 from app.pipeline.options import NO_OPTIONS
 from app.pipeline.references import Reference
@@ -35,8 +36,9 @@ class Attempt:
 
     `model` is the public name that was called, `label` what metrics call it; `choice` is the target, `lane` how that
     fares. `completion` is a whole answer that had to be translated. `price_vendor` is whose price in the catalogue
-    `price` is; absent where the operator wrote it. What an attempt brings forth (`live`, `say_failure`, `dropped`,
-    `issued`) is the exchange's only if it is what serves.
+    `price` is; absent where the operator wrote it. `fanout` names what it is a part of, `leg` which part, once that is
+    known. What an attempt brings forth (`live`, `say_failure`, `dropped`, `issued`) is the exchange's only if it is
+    what serves.
     """
 
     __slots__ = (
@@ -46,10 +48,12 @@ class Attempt:
         "dropped",
         "ended_ns",
         "error_code",
+        "fanout",
         "first_ns",
         "issued",
         "label",
         "lane",
+        "leg",
         "live",
         "model",
         "number",
@@ -101,6 +105,8 @@ class Attempt:
         self.usage_source: UsageSource = "none"
         self.cost_nusd: int | None = None
         self.error_code: str | None = None
+        self.fanout: str | None = None
+        self.leg: LegRole | None = None
 
     def estimated(self, input_tokens: int, output_tokens: int) -> "Attempt":
         """Return the attempt as if it had ended now with so many tokens, estimated."""
@@ -112,9 +118,26 @@ class Attempt:
             started_ns=self.started_ns,
         )
         copy.first_ns, copy.status = self.first_ns, self.status
+        copy.fanout, copy.leg = self.fanout, self.leg
         copy.usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, estimated=True)
         copy.cost_nusd = None if self.price is None else cost(self.price, copy.usage)
         return copy
+
+
+class Candidate(NamedTuple):
+    """One answer of several, and how it was judged, from 0 to 1."""
+
+    model: str
+    completion: Completion
+    score: float | None = None
+
+
+class LegReport(NamedTuple):
+    """What has become of one model of several, the first being number 0."""
+
+    number: int
+    model: str
+    outcome: str
 
 
 class Hit:
@@ -168,7 +191,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     that later requests refer to; `stores` is the operation by which a provider gives an answer back, if the answer
     itself is such state. `unseals` is whether a body with signatures that the gateway sealed is said anew: a provider
     would take them for forged. `say_break` ends a relayed stream that breaks, where the words for that depend on what
-    it has said already. `reader` reads relayed answers, where others than their client may have them too. `echoes` is
+    it has said already. `reader` reads relayed answers, where others than their client may have them too. `has_choices`
+    is whether one answer may hold several, `has_candidates` whether it shows the others beside it. `echoes` is
     whether an answer tells of its own request, such as who asked: then it is said anew for everybody.
     """
 
@@ -186,6 +210,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     unseals: bool = False
     say_break: "Callable[[Exchange, GatewayError, Passed], bytes] | None" = None
     reader: "Reader | None" = None
+    has_choices: bool = False
+    has_candidates: bool = False
     echoes: bool = False
 
     @property
@@ -205,13 +231,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a body and its path ask for: which model, and in which form the answer is to come.
 
     `keep_usage` is whether the client wants the usage that a stream reports at its end; `framing` is how a stream's
-    events are told apart; `raw` has none.
+    events are told apart; `raw` has none. `named_in` is where the model is named.
     """
 
     model: str
     stream: bool = False
     keep_usage: bool = False
     framing: Literal["sse", "array", "raw"] = "sse"
+    named_in: str = "model"
 
 
 class Parse(Protocol):
@@ -279,7 +306,13 @@ class Exchange:
     `say_failure` ends a stream that breaks, where the words for that depend on what it has said already. `call` is what
     answers it if that does not end with its client. `unheard` are upstream calls that go on although nobody waits for
     them. `visit` is its stay behind the worker's gate. `cache_status` is what the cache had to do with it, `hit` how it
-    was answered if no provider was asked for it; `is_recorded` is whether others may have its answer too.
+    was answered if no provider was asked for it; `is_recorded` is whether others may have its answer too. `fanout` is
+    there if several models answer it: each is asked by an exchange of its own, whose attempts are `own_attempts`
+    and `part_of` the fan-out's name; `winner` is the one whose answer the client gets. `is_translated` is whether that
+    must not be relayed, and `canonical` what it asks instead of what the body says. `candidates` are the answers that
+    the client is shown beside the one and `leg_reports` what became of each model, both shared by all of them;
+    `fan_reason` says why it is that answer where it is not the one that was wanted, and `progress` what to tell a
+    client who waits.
     """
 
     __slots__ = (
@@ -291,11 +324,15 @@ class Exchange:
         "body",
         "cache_status",
         "call",
+        "candidates",
+        "canonical",
         "content_type",
         "deadline_ns",
         "document",
         "dropped",
         "edits",
+        "fan_reason",
+        "fanout",
         "given_back",
         "grant",
         "hit",
@@ -303,17 +340,22 @@ class Exchange:
         "is_kept",
         "is_recorded",
         "is_settled",
+        "is_translated",
         "issued",
+        "leg_reports",
         "limit_headers",
         "new_input",
         "operation",
         "options",
         "output_cap",
         "overhead_ns",
+        "own_attempts",
+        "part_of",
         "passed_headers",
         "previous_id",
         "principal",
         "produced",
+        "progress",
         "prompt",
         "references",
         "request_id",
@@ -325,6 +367,7 @@ class Exchange:
         "unheard",
         "upstream_ns",
         "visit",
+        "winner",
     )
 
     def __init__(
@@ -374,11 +417,20 @@ class Exchange:
         self.call: Call | None = None
         self.unheard: list[Rest] = []
         self.visit: Visit | None = None
+        self.fanout: Fanout | None = None
+        self.winner: Exchange | None = None
+        self.canonical: ChatRequest | None = None
+        self.is_translated = False
+        self.own_attempts: list[Attempt] | None = None
+        self.part_of: str | None = None
+        self.candidates: list[Candidate] = []
+        self.leg_reports: list[LegReport] = []
+        self.fan_reason: str | None = None
+        self.progress = ""
         self.cache_status: CacheStatus = "off"
         self.hit: Hit | None = None
         self.is_recorded = False
-        self.upstream_ns = 0
-        self.overhead_ns = 0
+        self.upstream_ns = self.overhead_ns = 0
         self._request_uuid: UUID | None = None
 
     @property
@@ -419,6 +471,12 @@ class Exchange:
             route.transform, self.document, vocabulary=self.operation.vocabulary, own=self._own_edits
         )
 
+    @property
+    def asked_models(self) -> tuple[str, ...]:
+        """The names by which limits know what it asks: that of its route, and those of all that answer together."""
+        name, fanout = self.route.name, self.fanout
+        return (name,) if fanout is None else tuple(dict.fromkeys((name, *(route.name for route in fanout.routes))))
+
     def every_target(self) -> Iterator[RouteTarget]:
         """Iterate over all targets that may serve it."""
         yield from self.route.targets
@@ -430,6 +488,52 @@ class Exchange:
         own = self._own_edits
         self._own_edits = msgspec.structs.replace(own, put={**own.put, **put}, drop=own.drop | drop)
         self.enter(self.route)
+
+    def leg(self, route: Route, *, is_whole: bool = False, canonical: ChatRequest | None = None) -> "Exchange":
+        """Return a call of its own for this request, at another model: its attempts are this one's too.
+
+        `is_whole` asks for a whole canonical answer, whatever the client wants; `canonical` is what is asked instead.
+        """
+        made = Exchange(
+            request_id=self.request_id,
+            principal=self.principal,
+            operation=self.operation,
+            route=route,
+            body=self.body,
+            document=self.document,
+            started_ns=self.started_ns,
+            asked=msgspec.structs.replace(self.asked, stream=False) if is_whole else self.asked,
+        )
+        made.attempts, made.own_attempts = self.attempts, []
+        made.part_of = None if self.fanout is None else self.fanout.name
+        made.canonical, made.is_translated = canonical, is_whole or canonical is not None
+        made.content_type, made.text_bytes, made.prompt = self.content_type, self.text_bytes, self.prompt
+        made.options, made.passed_headers = self.options, self.passed_headers
+        made.output_cap, made.deadline_ns, made.is_recorded = self.output_cap, self.deadline_ns, self.is_recorded
+        made.candidates, made.leg_reports, made.cache_status = self.candidates, self.leg_reports, self.cache_status
+        made.is_kept, made.previous_id, made.new_input = self.is_kept, self.previous_id, self.new_input
+        made._own_edits = self._own_edits
+        made.enter(route)
+        return made
+
+    def take_produced(self) -> KeptResponse | None:
+        """Return what the gateway is to keep of the answer, once."""
+        made = self if self.winner is None else self.winner
+        kept, made.produced = made.produced, None
+        return kept
+
+    def begin(self, attempt: Attempt) -> None:
+        """Take note of an attempt that begins."""
+        attempt.fanout = self.part_of
+        self.attempts.append(attempt)
+        if self.own_attempts is not None:
+            self.own_attempts.append(attempt)
+
+    def assign(self, part: LegRole) -> None:
+        """Say in the ledger what part it had in a fan-out: by the attempt that serves, or its last."""
+        attempt = self.served or (self.own_attempts[-1] if self.own_attempts else None)
+        if attempt is not None:
+            attempt.leg = part
 
     def in_its_words(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return what the client calls fields that are named as in OpenAI's chat completions."""
@@ -446,17 +550,22 @@ class Exchange:
         """Let go of what the client sent; only for an exchange at its end."""
         self.body = b""
         self.document = {}
+        if self.winner is not None:
+            self.winner.forget_body()
 
     def expire(self) -> None:
         """Note that the caller's time has run out."""
         self.is_expired = True
+        if self.winner is not None:
+            self.winner.expire()
 
     @property
     def last_attempt(self) -> Attempt | None:
         """The attempt that serves, or the last that tried."""
         if self.served is not None:
             return self.served
-        return self.attempts[-1] if self.attempts else None
+        attempts = self.attempts if self.own_attempts is None else self.own_attempts
+        return attempts[-1] if attempts else None
 
     @property
     def provider(self) -> str | None:

@@ -36,6 +36,7 @@ SENTENCES: dict[Reason, str] = {
     "choices": "it asks for more than one choice",
     "temperature": "its temperature asks for another answer each time; `x-gateway-cache: exact` keeps one all the same",
     "unreadable": "it cannot be read in the words that all dialects share",
+    "candidates": "it asks for the answers of several models",
     "refresh": "the request asks for a new answer, which is kept",
     "no_cache": "`Cache-Control: no-cache` asks for a new answer, which is kept",
     "no_store": "`Cache-Control: no-store` asks for a new answer, which is not kept",

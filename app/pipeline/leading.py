@@ -61,7 +61,7 @@ class Lead:
         """Take an answer over: one that is complete is kept, one that is coming is given to all who follow."""
         served = self._exchange.served
         self._flight.cap = self._exchange.output_cap
-        if answer.live is None:
+        if answer.live is None or (served is not None and served.completion is not None):
             self._complete(self._whole(answer))
             return answer
         inner: Any = answer.live
@@ -173,10 +173,14 @@ class Lead:
             await self._likes.compare(self._spot, self.shadow, answered)
 
     def _may_keep(self, answered: Answered) -> bool:
-        """Whether the answer is one that the model asked for gave, and that may be given to others."""
-        if self._exchange.route is not self._route:
+        """Whether the answer is one that the model asked for gave, and that may be given to others.
+
+        Of several models that answer together, it is the one that was wanted of them.
+        """
+        exchange = self._exchange
+        if exchange.fan_reason is not None or (exchange.fanout is None and exchange.route is not self._route):
             return False
         completion = answered.completion
         if completion is not None:
             return is_safe(completion)
-        return not self._exchange.operation.generates and answered.body is not None
+        return not exchange.operation.generates and answered.body is not None

@@ -135,7 +135,8 @@ class Meter:
         """Let the estimates of a model follow what its provider reports."""
         attempt = exchange.last_attempt
         if attempt is not None and attempt.usage is not None and events[-1].usage_source == "provider":
-            self._estimator.learn(exchange.route.label, exchange.measured(), attempt.usage)
+            asked = exchange if exchange.winner is None else exchange.winner
+            self._estimator.learn(exchange.route.label, asked.measured(), attempt.usage)
 
     def note(self, exchange: Exchange) -> bytes:
         """Return the `gateway` object that the caller asked to have in its answer."""

@@ -163,10 +163,9 @@ class Stored:
             if exchange.issued and attempt is not None:
                 ids, exchange.issued = exchange.issued, []
                 await self._store.remember(ids, provider=attempt.provider, organization_id=organization_id)
-            if exchange.produced is not None:
-                kept, exchange.produced = exchange.produced, None
-                if not await self._store.keep(kept, organization_id=organization_id):
-                    _LOG.warning("the response of request %s is too large to be kept", exchange.request_id)
+            kept = exchange.take_produced()
+            if kept is not None and not await self._store.keep(kept, organization_id=organization_id):
+                _LOG.warning("the response of request %s is too large to be kept", exchange.request_id)
         except GatewayError as error:
             _LOG.warning("the response of request %s is not kept: %s", exchange.request_id, error.message)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from app.domain.prices import Price
-from app.settings.model import Fallbacks, Hedge, Transform
+from app.settings.model import EnsembleSettings, Fallbacks, Hedge, Transform
 from providers.protocol import Adapter
 from providers.types import Secret, Target, Timeouts
 
@@ -63,7 +63,8 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A public model name and what serves it. `created` is in seconds since the Unix epoch.
 
-    `label` is what metrics call it: the name itself, unless the caller made it up.
+    `label` is what metrics call it: the name itself, unless the caller made it up. `ensemble` is there if it stands for
+    several models that answer together: its targets are then all of theirs.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     hedge: Hedge | None = None
     timeouts: Timeouts = Timeouts()
     transform: Transform | None = None
+    ensemble: EnsembleSettings | None = None
 
     def open_to(self, organization_id: UUID) -> "Route | None":
         """Return the route without the accounts of other organisations; nothing if that leaves no target."""

@@ -1,6 +1,6 @@
 """What calls may do and cost: ensembles, limits, budget, cache, privacy, network."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,8 @@ CacheMode = Literal["off", "exact", "semantic", "shadow", "forbidden"]
 CacheScope = Literal["organization", "team", "key"]
 Strategy = Literal["race", "hedge", "first_valid", "quorum", "best_of", "mixture", "cascade", "compare"]
 
+Normalize = Literal["json", "number", "choice", "text"]
+
 _Count = Annotated[int, Meta(ge=1, le=9_000_000_000_000_000)]
 _Fraction = Annotated[float, Meta(gt=0, le=1)]
 
@@ -22,15 +24,34 @@ _Fraction = Annotated[float, Meta(gt=0, le=1)]
 class EnsembleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A public model name that several models answer together."""
 
-    strategy: Annotated[Strategy, Meta(description="How one answer is made of several.")]
+    strategy: Annotated[
+        str,
+        Meta(
+            description="How one answer is made of several; packages may publish further ones.",
+            examples=list(get_args(Strategy)),
+        ),
+    ]
     members: Annotated[
         tuple[str, ...], Meta(description="Names under `models`; one may be asked several times.", min_length=1)
     ]
     judge: Annotated[str | None, Meta(description="The model that compares the answers.")] = None
     fuser: Annotated[str | None, Meta(description="The model that writes one answer from several.")] = None
     rubric: Annotated[str | None, Meta(description="What the judge looks for, in words.")] = None
-    check: Annotated[Any, Meta(description="What an answer must pass, for `first_valid`.")] = None
-    quorum: Annotated[_Count | None, Meta(description="How many equal answers decide.")] = None
+    check: Annotated[Any, Meta(description="What an answer must pass, for `first_valid` and `cascade`.")] = None
+    quorum: Annotated[
+        _Count | None,
+        Meta(description="How many equal answers decide; for `best_of` and `mixture`: how many answers are enough."),
+    ] = None
+    normalize: Annotated[Normalize, Meta(description="Which answers are equal, for `quorum`.")] = "text"
+    after_s: Annotated[
+        Seconds | None,
+        Meta(description="When `hedge` asks the next member, in seconds; absent: as it is usually slow."),
+    ] = None
+    min_logprob: Annotated[
+        Annotated[float, Meta(le=0)] | None,
+        Meta(description="The least mean log-probability of an answer that `cascade` takes."),
+    ] = None
+    scorer: Annotated[str | None, Meta(description="A published scorer that `best_of` uses instead of a judge.")] = None
     min_success: Annotated[int, Meta(description="How many members must answer.", ge=1)] = 1
     deadline_s: Annotated[Seconds | None, Meta(description="When stragglers are cut, in seconds.")] = None
     max_cost_nusd: Annotated[Usd | None, Meta(description="The most that all members may cost, USD.")] = msgspec.field(

@@ -2,22 +2,31 @@
 
 import graphlib
 from collections.abc import Collection, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import get_args
 
 from app.settings.checks.findings import Findings
 from app.settings.document import below
 from app.settings.model import EnsembleSettings, ModelSettings, PriceSettings
-from app.settings.suggestions import did_you_mean, shown
+from app.settings.policy import Strategy
+from app.settings.suggestions import did_you_mean, one_of, shown
 
 MAX_NAME = 256
 _OWN_FIELDS = frozenset({"model", "stream", "messages"})
-_NEEDS = {"mixture": "fuser", "quorum": "quorum", "best_of": "judge", "first_valid": "check"}
+_NEEDS = {"mixture": ("fuser",), "quorum": ("quorum",), "best_of": ("judge", "scorer"), "first_valid": ("check",)}
+"""What a strategy cannot do without: at least one of these."""
 _USED_BY = {
-    "judge": {"best_of", "mixture", "cascade", "compare"},
-    "rubric": {"best_of", "mixture", "cascade", "compare"},
+    "judge": {"best_of"},
+    "scorer": {"best_of"},
+    "rubric": {"best_of", "mixture"},
     "fuser": {"mixture"},
-    "quorum": {"quorum"},
+    "quorum": {"quorum", "best_of", "mixture"},
     "check": {"first_valid", "cascade"},
+    "after_s": {"hedge"},
+    "min_logprob": {"cascade"},
 }
+_BUILT_IN = get_args(Strategy)
+_PUBLISHED = "llm_gateway.strategies"
 
 
 def check_models(findings: Findings) -> None:
@@ -201,13 +210,24 @@ def _check_ensemble(findings: Findings, path: str, ensemble: EnsembleSettings) -
         _check_model_name(findings, f"{below(path, 'members')}[{index}]", member)
     _check_model_name(findings, below(path, "judge"), ensemble.judge)
     _check_model_name(findings, below(path, "fuser"), ensemble.fuser)
-    needed = _NEEDS.get(ensemble.strategy)
-    if needed is not None and getattr(ensemble, needed) is None:
-        findings.error(below(path, needed), f"is required by the strategy `{ensemble.strategy}`")
+    _check_strategy(findings, below(path, "strategy"), ensemble.strategy)
+    needed = _NEEDS.get(ensemble.strategy, ())
+    if needed and all(getattr(ensemble, field) is None for field in needed):
+        findings.error(below(path, needed[0]), f"is required by the strategy `{ensemble.strategy}`")
     for field, strategies in _USED_BY.items():
+        if ensemble.strategy not in _BUILT_IN:
+            break
         if getattr(ensemble, field) is not None and ensemble.strategy not in strategies:
             findings.warn(below(path, field), f"has no effect with the strategy `{ensemble.strategy}`")
     _check_counts(findings, path, ensemble)
+
+
+def _check_strategy(findings: Findings, path: str, name: str) -> None:
+    if name in _BUILT_IN:
+        return
+    known = [*sorted(_BUILT_IN), *sorted(point.name for point in entry_points(group=_PUBLISHED))]
+    if name not in known:
+        findings.error(path, f"must be {one_of(known)}, not {shown(name)}", suggestion=did_you_mean(name, known))
 
 
 def _check_counts(findings: Findings, path: str, ensemble: EnsembleSettings) -> None:

@@ -232,9 +232,9 @@ class FakePolicies:
     def __init__(self):
         self.policy = Policy(partition=0)
 
-    def plan(self, principal, model):
+    def plan(self, principal, *models):
         scopes = scopes_of(principal.organization_id, principal.team_id, principal.key_id)
-        return Plan(structs.replace(self.policy, scopes=scopes), model)
+        return Plan(structs.replace(self.policy, scopes=scopes), *models)
 
 
 LIMITED = Policy(

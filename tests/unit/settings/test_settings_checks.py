@@ -118,6 +118,17 @@ ERRORS = [
     (model() + "ensembles: {e: {strategy: best_of, members: [m, n]}}", "ensembles.e.judge", "is required"),
     (model() + "ensembles: {e: {strategy: best_of, members: [m], judge: o}}", "ensembles.e.judge", "no model"),
     (model() + "ensembles: {e: {strategy: mixture, members: [m]}}", "ensembles.e.fuser", "is required"),
+    (model() + "ensembles: {e: {strategy: hedge, members: [m], after_s: 0}}", "ensembles.e.after_s", "more than 0"),
+    (
+        model() + "ensembles: {e: {strategy: cascade, members: [m], min_logprob: 1}}",
+        "ensembles.e.min_logprob",
+        "at most 0",
+    ),
+    (
+        model() + "ensembles: {e: {strategy: quorum, members: [m], quorum: 1, normalize: words}}",
+        "ensembles.e.normalize",
+        "must be",
+    ),
     (model() + "ensembles: {e: {strategy: quorum, members: [m], quorum: 2}}", "ensembles.e.quorum", "never be reached"),
     (model() + "ensembles: {e: {strategy: race, members: [m, n], min_success: 3}}", "ensembles.e.min_success", "never"),
     (
@@ -309,6 +320,12 @@ WARNINGS = [
     (model("transform: {set: {a: 1}, drop: [a]}"), "models.m.transform.drop", "writes it again"),
     (model("price: {input: '1'}"), "models.m.price", "output is free"),
     (model() + "ensembles: {e: {strategy: race, members: [m, n], judge: m}}", "ensembles.e.judge", "no effect"),
+    (model() + "ensembles: {e: {strategy: race, members: [m, n], after_s: 1}}", "ensembles.e.after_s", "no effect"),
+    (
+        model() + "ensembles: {e: {strategy: hedge, members: [m, n], min_logprob: -1}}",
+        "ensembles.e.min_logprob",
+        "no effect",
+    ),
     (
         "limits: {requests_per_minute: 5, rules: [{dimension: requests, limit: 9, window_s: 60}]}",
         "limits.rules[0]",
