@@ -305,6 +305,30 @@ def usage(*, config: Path | None, is_json: bool, **options: Any) -> None:
     _say(command.as_json(report) if is_json else command.as_table(report))
 
 
+@cli.command(
+    epilog=_examples(
+        "llm-gateway fanouts",
+        "llm-gateway fanouts --by organization --from 2026-11-01 --to 2026-12-01",
+        "llm-gateway fanouts --json",
+    )
+)
+@_config
+@_as_json
+@click.option("--by", "group_by", metavar="A,B", help="Group by more: provider, key, team, organization, tag:NAME.")
+@click.option("--from", "since", metavar="TIME", help="The first moment. Default: 30 days before --to.")
+@click.option("--to", "until", metavar="TIME", help="The moment no longer in it. Default: the end of this hour.")
+def fanouts(*, config: Path | None, is_json: bool, **options: Any) -> None:
+    """Show which model wins when several are asked, how fast each is, and what that costs in USD.
+
+    TIME is a moment such as 2026-11-23T12:00:00Z, or a day such as 2026-11-23 in UTC.
+    """
+    from app.commands import fanouts as command  # noqa: PLC0415 - slow to import, and only this command needs it
+    from app.commands import usage  # noqa: PLC0415 - as above
+
+    report = command.run(config, asked=usage.Asked(**options))
+    _say(usage.as_json(report) if is_json else command.as_table(report))
+
+
 _url = click.option(
     "--url", metavar="URL", help="The admin plane. Default: where the settings have it, on this machine."
 )

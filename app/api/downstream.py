@@ -53,6 +53,7 @@ class Downstream:
         "_listener",
         "_loop",
         "_on_expiry",
+        "_progress",
         "_quiet_since",
         "_receive",
         "_send",
@@ -79,6 +80,7 @@ class Downstream:
         self._deadline: float | None = None
         self._on_expiry: Callable[[], None] | None = None
         self._keeps_alive = False
+        self._progress: Callable[[], str] | None = None
         self._is_over = False
         self._listener: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -90,11 +92,20 @@ class Downstream:
 
     # -- the clocks ---------------------------------------------------------------------------------------------------
 
-    def expect(self, *, within_s: float, keeps_alive: bool, on_expiry: Callable[[], None]) -> None:
+    def expect(
+        self,
+        *,
+        within_s: float,
+        keeps_alive: bool,
+        on_expiry: Callable[[], None],
+        progress: Callable[[], str] | None = None,
+    ) -> None:
         """Set the deadline of the request, from its beginning, and whether it keeps a quiet client company.
 
-        `on_expiry` is called when the deadline passes, before the task is cancelled.
+        `on_expiry` is called when the deadline passes, before the task is cancelled. `progress` returns what a client
+        who waits is told, if there is anything to tell.
         """
+        self._progress = progress
         self._deadline = self._began + within_s
         self._keeps_alive = keeps_alive
         self._on_expiry = on_expiry
@@ -244,4 +255,6 @@ class Downstream:
             return
         await self.begin_stream(self._early_headers)
         if not self._sending_since and not self._is_over:
-            await self._send({"type": "http.response.body", "body": KEEPALIVE, "more_body": True})
+            told = "" if self._progress is None else self._progress()
+            comment = f": {told}\n\n".encode() if told else KEEPALIVE
+            await self._send({"type": "http.response.body", "body": comment, "more_body": True})

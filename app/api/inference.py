@@ -14,8 +14,10 @@ from app.api.body import FORM_TYPE, JSON_TYPE, JsonReader, check_head, read_form
 from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
 from app.api.once import HEADER, hash_of, headers_of_who_served, replayed_headers, slot_of
+from app.fanout.spec import read_fanout, spec_of
 from app.gateway import Gateway
 from app.gateway.tally import Finished
+from app.guards.fanout import requires_fanout, width_of
 from app.guards.inference import requires_inference, requires_model, within_fallbacks
 from app.kernel.errors import (
     GatewayError,
@@ -43,7 +45,10 @@ _NS_PER_MS = 1_000_000
 _CLIENT_GONE = 499
 _NS_PER_S = 1_000_000_000
 _GATEWAY_FIELD = "gateway"
+_FANOUT_FIELD = "fanout"
 _OURS = frozenset({_GATEWAY_FIELD})
+_CONVERSATIONS = frozenset({"chat", "completions"})
+"""What several models may answer together."""
 _REST = "{rest:path}"
 _SHOWN_NAMES, _SHOWN_NAME = 32, 64
 _LENGTH_DIGITS = 18
@@ -73,7 +78,8 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     behind the elements of an array that has begun; without it such an array is torn. `media_type` is that of the
     bodies. `passes` are the client's headers that go on to a provider of the same dialect. `id_headers` carry the
     request's id back. `keeps_alive` is whether a quiet stream may be kept open with comments. `own_options` adds what
-    bodies of this wire ask of the gateway in fields of their own.
+    bodies of this wire ask of the gateway in fields of their own; `has_fanout` is whether they may name several models
+    in `fanout`.
     """
 
     operation: Operation
@@ -88,6 +94,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     id_headers: tuple[bytes, ...] = (b"x-request-id",)
     keeps_alive: bool = True
     own_options: Callable[[Options, Mapping[str, Any]], Options] | None = None
+    has_fanout: bool = False
 
     @property
     def route(self) -> str:
@@ -176,7 +183,7 @@ class InferenceEndpoint:
         options = read_options(context.headers, document.get(_GATEWAY_FIELD))
         if wire.own_options is not None:
             options = wire.own_options(options, document)
-        route = requires_model(principal, gateway.routes, asked.model, pinned=options.route)
+        route = requires_model(principal, gateway.routes, asked.model, pinned=options.route, named_in=asked.named_in)
         exchange = Exchange(
             request_id=context.request_id,
             principal=principal,
@@ -194,7 +201,9 @@ class InferenceEndpoint:
         mentions = find_mentions(document)
         check_addresses(mentions)
         exchange.references = find_references(document, mentions)
-        if route.fallbacks is not NO_FALLBACKS or options.fallbacks is not None:
+        if route.ensemble is not None or (wire.has_fanout and document.get(_FANOUT_FIELD) is not None):
+            self._fan_out(exchange)
+        elif route.fallbacks is not NO_FALLBACKS or options.fallbacks is not None:
             self._allow_fallbacks(exchange)
         if route.transform is not None or _GATEWAY_FIELD in document:
             exchange.edit(drop=_OURS.intersection(document))
@@ -204,8 +213,41 @@ class InferenceEndpoint:
         within_s = min(within_s, route.timeouts.total_s)
         exchange.deadline_ns = context.started_ns + int(within_s * _NS_PER_S)
         keeps_alive = asked.stream and wire.keeps_alive and asked.framing != "raw"
-        downstream.expect(within_s=within_s, keeps_alive=keeps_alive, on_expiry=exchange.expire)
+        downstream.expect(
+            within_s=within_s,
+            keeps_alive=keeps_alive,
+            on_expiry=exchange.expire,
+            progress=None if exchange.fanout is None else lambda: exchange.progress,
+        )
         return exchange
+
+    def _fan_out(self, exchange: Exchange) -> None:
+        """Let several models answer an exchange: those of an ensemble, or those that the body names."""
+        gateway, principal, route = self._gateway, exchange.principal, exchange.route
+        operation, options = exchange.operation, exchange.options
+        if operation.parse is None or operation.name not in _CONVERSATIONS or operation.estimate is not None:
+            message = f"{operation.endpoint} is not answered by several models"
+            raise InvalidRequest(message, code="unsupported_operation", param="model")
+        if options.route is not None:
+            raise InvalidRequest("a fan-out has no one target", param="x-gateway-route")
+        if options.fallbacks:
+            raise InvalidRequest("a fan-out falls back to nobody", param="x-gateway-fallbacks")
+        if operation.vocabulary.asked_choices(exchange.document) != 1:
+            raise InvalidRequest("a fan-out has one answer of each model", param=operation.vocabulary.choices[0])
+        width = width_of(principal, most=gateway.fanout_width)
+        given = exchange.document.get(_FANOUT_FIELD) if self._wire.has_fanout else None
+        is_ensemble = given is None and route.ensemble is not None
+        if given is None and route.ensemble is not None:
+            spec = spec_of(route.ensemble, label=f"ensembles.{route.name}", width=width)
+            said: Any = msgspec.to_builtins(route.ensemble)
+        elif route.ensemble is not None:
+            message = f"{route.name[:_SHOWN_NAME]!r} is an ensemble: its models are chosen already"
+            raise InvalidRequest(message, param=exchange.asked.named_in)
+        else:
+            spec, said = read_fanout(given, width=width), given
+        exchange.route, exchange.fanout = requires_fanout(
+            principal, gateway.routes, spec, route=route, said=said, is_ensemble=is_ensemble
+        )
 
     def _allow_fallbacks(self, exchange: Exchange) -> None:
         """Let an exchange fall back to models that can do what it asks; a target of the caller's choice has none."""
@@ -325,6 +367,8 @@ class InferenceEndpoint:
         headers.append((b"x-gateway-cache", exchange.cache_status.encode()))
         if hit is not None:
             headers += _headers_of_hit(hit)
+        if exchange.fanout is not None:
+            headers.append((b"x-gateway-fanout", _fan_text(exchange).encode()))
         if exchange.dropped:
             headers.append((b"x-gateway-dropped-params", _header_text(exchange.dropped)))
         exchange.overhead_ns = self._gateway.clock.monotonic_ns() - context.started_ns - exchange.upstream_ns
@@ -404,6 +448,14 @@ def _headers_of_hit(hit: Hit) -> list[Header]:
     if hit.similarity is not None:
         headers.append((b"x-gateway-cache-similarity", b"%.4f" % hit.similarity))
     return headers
+
+
+def _fan_text(exchange: Exchange) -> str:
+    """Return what is told of a fan-out: its strategy, how many models were asked, and why it is not as was wanted."""
+    fanout = exchange.fanout
+    strategy = "" if fanout is None else fanout.spec.strategy
+    text = f"{strategy}; legs={len(exchange.leg_reports)}"
+    return text if exchange.fan_reason is None else f"{text}; reason={exchange.fan_reason}"
 
 
 def _passed(headers: Mapping[bytes, bytes], names: tuple[bytes, ...]) -> tuple[tuple[str, str], ...]:

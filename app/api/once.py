@@ -19,7 +19,16 @@ REPLAYED: Header = (b"idempotent-replayed", b"true")
 _NAME = "Idempotency-Key"
 _OF_WHO_SERVED = frozenset(
     b"x-gateway-" + name
-    for name in (b"provider", b"model", b"attempts", b"cache", b"cache-similarity", b"cost", b"dropped-params")
+    for name in (
+        b"provider",
+        b"model",
+        b"attempts",
+        b"cache",
+        b"cache-similarity",
+        b"cost",
+        b"dropped-params",
+        b"fanout",
+    )
 )
 _LARGE_BYTES = 1 << 20
 

@@ -19,6 +19,7 @@ from app.commands.sources import Sources, complete_settings, open_sources
 from app.db.engine import Database
 from app.db.faults import DatabaseUnavailable
 from app.domain.audit.schemas import Change
+from app.domain.ensembles.repository import EnsembleRepository
 from app.domain.keys.directory import KeyDirectory
 from app.domain.keys.principal import Principal, principal_of
 from app.domain.keys.secrets import derive_pepper, parse_key
@@ -101,7 +102,9 @@ async def _explain(settings: Settings, sources: Sources, *, example: Example, ke
         is_shared = settings.has_shared_state and await _is_up(stores)
         overlay = PriceOverlay(await PriceRepository(database).read_all())
         providers = open_providers(settings, registry=sources.registry, sender=_Nobody())
-        routes = RouteBuilder(settings, providers, sources.registry, prices=overlay).table()
+        ensembles = await EnsembleRepository(database).read_all()
+        builder = RouteBuilder(settings, providers, sources.registry, prices=overlay, ensembles=ensembles)
+        routes = builder.table()
         request = await _request(settings, database, routes, example=example, key=key)
         prices = PriceBook(sources.registry.catalog, clock=clock)
         opener = LedgerOpener(stores.accounts, database)

@@ -30,10 +30,10 @@ _GONE = "-"
 class Asked:
     """The options of the command."""
 
-    group_by: str
+    group_by: str | None
     since: str | None
     until: str | None
-    interval: str
+    interval: str = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +58,8 @@ def run(config: Path | None, *, asked: Asked) -> Report:
 
         start = () if asked.interval == "none" else ("start",)
         groups = (*start, *(group.member for group in read_groups(asked.group_by)))
-        items = [item async for item in _every(page)]
-        names = await _names(services, items)
+        items = [item async for item in every(page)]
+        names = await names_of(services, items)
         return Report(items=items, groups=groups, names=names)
 
     return over_database(config, work)
@@ -75,7 +75,8 @@ def as_table(report: Report) -> str:
     items, texts = report.items, report.groups
     heading = [*(name.removesuffix("_id") for name in texts), *_SUMMED]
     rows = [
-        [*(_text(item[name], report.names) for name in texts), *(str(item[name]) for name in _SUMMED)] for item in items
+        [*(text_of(item[name], report.names) for name in texts), *(str(item[name]) for name in _SUMMED)]
+        for item in items
     ]
     totals = ["total", *([""] * (len(texts) - 1))] if texts else []
     totals += [str(sum(item[name] for item in items)) for name in COUNTS]
@@ -84,7 +85,8 @@ def as_table(report: Report) -> str:
     return aligned([heading, *rows, *([] if is_one_row else [totals])], left=len(texts))
 
 
-def _text(value: object, names: dict[UUID, str]) -> str:
+def text_of(value: object, names: dict[UUID, str]) -> str:
+    """Return what a table shows of a key: an id with its name."""
     if value is None:
         return "-"
     if isinstance(value, UUID):
@@ -92,7 +94,8 @@ def _text(value: object, names: dict[UUID, str]) -> str:
     return value.strftime("%Y-%m-%dT%H:%MZ") if isinstance(value, datetime) else str(value)
 
 
-async def _names(services: AdminServices, items: Sequence[dict[str, Any]]) -> dict[UUID, str]:
+async def names_of(services: AdminServices, items: Sequence[dict[str, Any]]) -> dict[UUID, str]:
+    """Return the names of the keys, teams and organisations that the items are of."""
     listings: dict[str, Any] = {
         "key_id": services.keys,
         "team_id": services.teams,
@@ -106,11 +109,12 @@ async def _names(services: AdminServices, items: Sequence[dict[str, Any]]) -> di
         async def page(cursor: str | None, service: Any = service) -> Page[Any]:
             return await service.page(COMMAND_LINE, limit=_PAGE, cursor=cursor)  # type: ignore[no-any-return] # a page
 
-        names |= {record.id: record.name async for record in _every(page)}
+        names |= {record.id: record.name async for record in every(page)}
     return names
 
 
-async def _every(page: Callable[[str | None], Awaitable[Page[Any]]]) -> AsyncIterator[Any]:
+async def every(page: Callable[[str | None], Awaitable[Page[Any]]]) -> AsyncIterator[Any]:
+    """Iterate over the items of all pages."""
     cursor: str | None = None
     while True:
         found = await page(cursor)

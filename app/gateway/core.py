@@ -3,12 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from app.db.engine import Database, folder_of
 from app.domain.answers.service import AnswerStore
 from app.domain.audit.schemas import Change, ObjectKind
+from app.domain.ensembles.directory import EnsembleDirectory
+from app.domain.ensembles.repository import EnsembleRepository
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.directory import KeyDirectory
 from app.domain.keys.secrets import derive, derive_pepper
@@ -16,11 +20,13 @@ from app.domain.prices import PriceDirectory
 from app.domain.prices.repository import PriceRepository
 from app.domain.responses.service import ResponseStore
 from app.domain.services import AdminServices
+from app.domain.snapshots import Directory
 from app.domain.usage.balances import known_events
 from app.domain.usage.dead_letters import park_event
 from app.domain.usage.repository import insert_events, orphans_among
 from app.domain.usage.schemas import UsageEvent
 from app.gateway.board import Board
+from app.gateway.examining import EnsembleExaminer
 from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, InternalError
@@ -43,6 +49,9 @@ from app.stores.protocols import Stores
 
 CHANGES_TOPIC = "changes"
 PRICES_TOPIC = "prices"
+ENSEMBLES_TOPIC = "ensembles"
+_TOPICS: dict[ObjectKind, str] = {"price": PRICES_TOPIC, "ensemble": ENSEMBLES_TOPIC}
+"""The topics of what workers hold whole; all else concerns keys."""
 _LOG = logging.getLogger("gateway.core")
 _PROBE_S = 1.0
 _LAG_S = 0.5
@@ -72,6 +81,7 @@ class Core:
         self.is_cache_shared = apart is not None or self.stores.kind != "memory"
         self.database = Database(settings.database.reveal())
         self.opener = LedgerOpener(self.stores.accounts, self.database)
+        self.examiner = EnsembleExaminer(lambda: self.settings)
         self.services = AdminServices.over(
             self.database,
             clock=clock,
@@ -79,8 +89,11 @@ class Core:
             notify=self._notify,
             settings=lambda: self.settings,
             use=StoreReader(self.stores.accounts, self.opener, time=StoreTime(clock)),
+            examine=self.examiner,
         )
         self.prices = PriceDirectory(PriceRepository(self.database).read_all)
+        self.ensembles = EnsembleDirectory(EnsembleRepository(self.database))
+        self._held: dict[ObjectKind, Directory[Any]] = {"price": self.prices, "ensemble": self.ensembles}
         self.directory = KeyDirectory(
             self.services.key_repository,
             changes=self._changes,
@@ -128,7 +141,7 @@ class Core:
         )
         self.on_beat: Callable[[], None] = _do_nothing
         """Called twice a second, for numbers that nobody else brings up to date."""
-        self._end_prices: Callable[[], None] = _do_nothing
+        self._subscriptions: list[Callable[[], None]] = []
         self._background: list[asyncio.Task[None]] = []
         self._is_store_up = False
         self._is_database_up = False
@@ -139,8 +152,10 @@ class Core:
         await self.stores.start()
         await self._start_cache()
         self.stores.signals.subscribe(CHANGES_TOPIC, self._on_change, on_gap=self.directory.forget_all)
-        self._end_prices = self.stores.signals.subscribe(PRICES_TOPIC, self._on_price, on_gap=self._reread_prices)
-        await self.prices.refresh()
+        for kind, held in self._held.items():
+            reread = partial(self._reread, held)
+            self._subscriptions.append(self.stores.signals.subscribe(topic_of(kind), reread, on_gap=reread))
+            await held.refresh()
         await self.directory.catch_up()
         self.directory.start()
         self.board.start()
@@ -167,7 +182,8 @@ class Core:
 
     async def aclose(self) -> None:
         """Settle, flush the ledger, close."""
-        self._end_prices()
+        for end in self._subscriptions:
+            end()
         await self.board.stop()
         for task in self._background:
             task.cancel()
@@ -253,23 +269,26 @@ class Core:
         return await self._reconciler.run(budgets)
 
     async def _changes(self, seq: int) -> Sequence[Change]:
-        """Read the change log, for the keys; what it says of prices is acted on here."""
+        """Read the change log, for the keys; what it says of all that is held whole is acted on here."""
         try:
             changes = await self.services.auditor.changes_since(seq)
         except GatewayError:
-            self.prices.forget()
+            for held in self._held.values():
+                held.forget()
             raise
-        self.prices.note(frozenset(change.seq for change in changes if change.kind == "price"))
-        await self.prices.try_refresh()
+        for kind, held in self._held.items():
+            held.note(frozenset(change.seq for change in changes if change.kind == kind))
+            await held.try_refresh()
         return changes
 
     async def _notify(self, kind: ObjectKind, object_id: UUID) -> None:
         """Tell every worker; this one has acted on it when this returns."""
-        if kind == "price":
-            self.prices.forget()
-            await self.prices.try_refresh()
-        else:
+        held = self._held.get(kind)
+        if held is None:
             self.directory.forget(object_id)
+        else:
+            held.forget()
+            await held.try_refresh()
         try:
             await self.stores.signals.publish(topic_of(kind), object_id.bytes)
         except StoreUnavailable:
@@ -278,13 +297,11 @@ class Core:
     def _on_change(self, payload: bytes) -> None:
         self.directory.forget(UUID(bytes=payload))
 
-    def _on_price(self, payload: bytes) -> None:
+    def _reread(self, held: Directory[Any], payload: bytes = b"") -> None:
+        """Read one kind anew, whatever the signal says of it, and where signals may have been lost."""
         del payload
-        self._reread_prices()
-
-    def _reread_prices(self) -> None:
-        self.prices.forget()
-        self.tasks.spawn(self.prices.try_refresh())
+        held.forget()
+        self.tasks.spawn(held.try_refresh())
 
     async def _watch_stores(self) -> None:
         state_up = self.metrics.number(STORE_UP, "state")
@@ -334,7 +351,7 @@ class Core:
 
 def topic_of(kind: ObjectKind) -> str:
     """Return the topic by which workers hear that an object of this kind has changed."""
-    return PRICES_TOPIC if kind == "price" else CHANGES_TOPIC
+    return _TOPICS.get(kind, CHANGES_TOPIC)
 
 
 def journal_folder(settings: Settings) -> Path:

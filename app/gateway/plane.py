@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Protocol
 
 from app.domain.prices import PriceBook
@@ -9,18 +10,20 @@ from app.gateway.books import Books
 from app.gateway.caching import Caching
 from app.gateway.core import Core
 from app.gateway.pressure import Pressure
-from app.gateway.routes import RouteBuilder, open_providers
+from app.gateway.routes import Provider, RouteBuilder, open_providers
 from app.gateway.tally import Finished, Tally
 from app.gateway.tokens import open_tokens
 from app.gateway.transport import Transports
 from app.kernel.clock import Clock
 from app.kernel.errors import Unavailable
 from app.observability.logs import RequestLog
+from app.observability.metrics import FANOUT_LEGS
 from app.pipeline.admit import Admit
 from app.pipeline.cached import Cached
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.drains import Drains
 from app.pipeline.exchange import Answer, Exchange, compose
+from app.pipeline.fanned import Fanned
 from app.pipeline.flights import Flights
 from app.pipeline.gate import Gate, Visit
 from app.pipeline.lanes import Lanes
@@ -31,7 +34,7 @@ from app.pipeline.radio import Radio
 from app.pipeline.routed import Routed
 from app.pipeline.stored import Stored
 from app.pipeline.verdicts import Verdicts
-from app.routing.table import RouteTable, RouteTarget
+from app.routing.table import Route, RouteTable, RouteTarget
 from app.settings.model import Settings
 from providers.errors import ProviderError
 from providers.registry import Registry
@@ -115,9 +118,11 @@ class Gateway:
             clock=core.clock,
             supervisor=core.tasks,
         )
+        fanned = Fanned(health=core.health, clock=core.clock, counted=self._count_leg)
         stored = Stored(core.responses, may_store=lambda: self.stores_responses)
-        core.prices.on_change = self._reprice
-        self._answer = compose([meter, stored, cached, admit], self.routed)
+        core.prices.on_change = core.ensembles.on_change = self._rebuild
+        core.examiner.find = self._route_of
+        self._answer = compose([meter, stored, cached, admit, fanned], self.routed)
         self.once = Once(
             self.answer,
             answers=core.answers,
@@ -130,6 +135,11 @@ class Gateway:
     def stores_responses(self) -> bool:
         """Whether the operator lets responses be kept."""
         return self._configuration.privacy.store_responses
+
+    @property
+    def fanout_width(self) -> int:
+        """How many models one request may ask at most."""
+        return self._configuration.limits.fanout_width
 
     @property
     def unattended(self) -> int:
@@ -172,26 +182,40 @@ class Gateway:
         """Return the routes of a configuration; the transport stays unless the authorities to trust have changed."""
         sender = self._transports.current(settings)
         providers = open_providers(settings, registry=self._registry, sender=sender)
-        builder = RouteBuilder(settings, providers, self._registry, prices=self.core.prices.current)
+        builder = self._builder(settings, providers, listed={})
         table = builder.table()
         self._configuration, self._providers, self._listed = settings, providers, {}
         if unlisted := builder.unlisted():
             self.core.tasks.spawn(self._ask_for_models(settings, unlisted))
         return table
 
-    def _builder(self) -> RouteBuilder:
-        """Return what makes the routes of all that is known now."""
-        prices = self.core.prices.current
-        return RouteBuilder(self._configuration, self._providers, self._registry, listed=self._listed, prices=prices)
+    def _builder(
+        self, settings: Settings, providers: Mapping[str, Provider], *, listed: Mapping[str, list[str]]
+    ) -> RouteBuilder:
+        """Return what makes the routes of a configuration, and of what the admin API has made."""
+        return RouteBuilder(
+            settings,
+            providers,
+            self._registry,
+            listed=listed,
+            prices=self.core.prices.current,
+            ensembles=self.core.ensembles.current,
+        )
+
+    def _count_leg(self, strategy: str, model: str, outcome: str) -> None:
+        self.core.metrics.number(FANOUT_LEGS, strategy, model, outcome).add()
 
     def _target_of(self, name: str) -> RouteTarget | None:
         """Return the first target of a model."""
-        route = self.routes.find(name)
+        route = self._route_of(name)
         return None if route is None else route.targets[0]
 
-    def _reprice(self) -> None:
-        """Serve with the prices of the admin API from the next request on; those in flight keep theirs."""
-        self.routes = self._builder().table()
+    def _route_of(self, name: str) -> Route | None:
+        return self.routes.find(name)
+
+    def _rebuild(self) -> None:
+        """Serve what the admin API has made from the next request on; those in flight end as they began."""
+        self.routes = self._builder(self._configuration, self._providers, listed=self._listed).table()
 
     async def _ask_for_models(self, settings: Settings, targets: list[RouteTarget]) -> None:
         """Add the models that self-hosted servers say they have; one that does not answer is served by name only."""
@@ -202,7 +226,7 @@ class Gateway:
                     listed[choice.provider] = (await choice.adapter.models(choice.target))[:_MAX_LISTED]
         if any(listed.values()) and self._configuration is settings:
             self._listed = listed
-            self.routes = self._builder().table()
+            self._rebuild()
 
     async def aclose(self) -> None:
         """End the requests that are still open, close the transports, write what is in the log's buffer."""

@@ -6,7 +6,7 @@ import msgspec
 
 from app.domain.prices import Price, PriceOverlay, price_from_settings
 from app.routing.table import NO_FALLBACKS, ProviderRoute, Route, RouteTable, RouteTarget
-from app.settings.model import PriceSettings, ProviderSettings, Settings, Transform
+from app.settings.model import EnsembleSettings, PriceSettings, ProviderSettings, Settings, Transform
 from providers.plugin import Plugin
 from providers.protocol import Adapter, Answer, Sender
 from providers.registry import Registry
@@ -101,16 +101,20 @@ class RouteBuilder:
         *,
         listed: Mapping[str, list[str]] | None = None,
         prices: PriceOverlay | None = None,
+        ensembles: Mapping[str, EnsembleSettings] | None = None,
     ) -> None:
         """Make one; `listed` are the models that providers said they serve, by provider.
 
-        `prices` are those of the admin API: the file's win over them, and they over the catalogue's.
+        `prices` and `ensembles` are those of the admin API: what the file says wins over them, and they over the
+        catalogue.
         """
         self._settings = settings
         self._providers = providers
         self._registry = registry
         self._listed = listed or {}
         self._prices = prices or PriceOverlay()
+        made = {name: each for name, each in (ensembles or {}).items() if name not in settings.models}
+        self._ensembles: Mapping[str, EnsembleSettings] = made | dict(settings.ensembles)
 
     def table(self) -> RouteTable:
         """Return every route: the file's models, or every catalogue model of a provider if the file names none."""
@@ -120,7 +124,28 @@ class RouteBuilder:
         else:
             routes = dict(self._unasked(known))
         openings = {name: self._opening(provider, known[name]) for name, provider in self._providers.items()}
-        return RouteTable(routes, openings)
+        members = RouteTable(routes, openings)
+        if not self._ensembles:
+            return members
+        made = {name: self._ensemble(name, members) for name in self._ensembles}
+        return RouteTable(routes | {name: route for name, route in made.items() if route is not None}, openings)
+
+    def _ensemble(self, name: str, members: RouteTable) -> Route | None:
+        """Return what stands for several models; nothing if one of them is not there."""
+        ensemble = self._ensembles[name]
+        names = (*ensemble.members, *(each for each in (ensemble.judge, ensemble.fuser) if each is not None))
+        found = [members.find(each) for each in names]
+        if any(route is None for route in found):
+            return None
+        targets = tuple(target for route in found if route is not None for target in route.targets)
+        return Route(
+            name=name,
+            label=name,
+            targets=targets,
+            owned_by="gateway",
+            timeouts=self._settings.timeouts_for(),
+            ensemble=ensemble,
+        )
 
     def _opening(self, provider: Provider, known: Mapping[str, Route]) -> ProviderRoute:
         """Return what a provider serves by the names of its own: any, or those of its models that do not chat."""

@@ -13,6 +13,8 @@ from app.api.admin.audit import AuditController
 from app.api.admin.bodies import MAX_BYTES, refuse_missing_body
 from app.api.admin.budgets import BudgetController
 from app.api.admin.cache import CacheController
+from app.api.admin.ensembles import EnsembleController
+from app.api.admin.fanouts import FanoutController
 from app.api.admin.health import Examine, HealthController
 from app.api.admin.keys import KeyController
 from app.api.admin.limits import LimitController
@@ -52,6 +54,8 @@ _TAGS = [
     Tag(name="Limits", description="How much may be asked for, and how much of that is used now."),
     Tag(name="Budgets", description="How much may be spent, and how much is."),
     Tag(name="Prices", description="What models cost. Those of the file win; these win over the catalogue's."),
+    Tag(name="Ensembles", description="Models that answer together under one name. Those of the file win."),
+    Tag(name="Fan-outs", description="Which model wins when several are asked."),
     Tag(name="Cache", description="Answers that are kept and given again, and how often like ones would be wrong."),
     Tag(name="Health", description="Providers, breakers, stores, and how far the ledger is behind."),
     Tag(name="Audit", description="Who changed what."),
@@ -101,6 +105,8 @@ def admin_router(
             LimitController,
             BudgetController,
             PriceController,
+            EnsembleController,
+            FanoutController,
             CacheController,
             HealthController,
             AuditController,
@@ -126,7 +132,7 @@ def admin_openapi(version: str, **kwargs: Any) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="LLM gateway: administration",
         version=version,
-        description="Tenants, keys, limits, budgets, prices, usage, cache, health and audit. "
+        description="Tenants, keys, limits, budgets, prices, ensembles, usage, cache, health and audit. "
         "Errors are RFC 9457 problem details.",
         components=_COMPONENTS,
         tags=_TAGS,

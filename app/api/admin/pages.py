@@ -3,6 +3,7 @@
 import msgspec
 
 from app.domain.audit.schemas import AuditEntry
+from app.domain.ensembles.schemas import Ensemble
 from app.domain.keys.schemas import AdminKey, ApiKey
 from app.domain.prices.schemas import ModelPrice
 from app.domain.tenants.schemas import Organization, Team
@@ -40,6 +41,13 @@ class PricePage(msgspec.Struct, frozen=True):
     """Some prices, newest first and then those of the file, and the cursor of those that follow; null at the end."""
 
     items: list[ModelPrice]
+    cursor: str | None
+
+
+class EnsemblePage(msgspec.Struct, frozen=True):
+    """Some ensembles, newest first and then those of the file, and the cursor of those that follow; null at the end."""
+
+    items: list[Ensemble]
     cursor: str | None
 
 

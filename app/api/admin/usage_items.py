@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.domain.usage.schemas import UsageEvent, UsageKind, UsageSource
+from app.domain.usage.schemas import LegRole, UsageEvent, UsageKind, UsageSource
 from app.kernel.money import format_usd
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -81,6 +81,14 @@ class UsageEventItem(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms: int | None
     duration_ms: int
     tags: dict[str, str]
+    fanout: Annotated[
+        str | None,
+        Meta(description="The ensemble, or the strategy of a fan-out over models that the request named itself."),
+    ]
+    leg: Annotated[
+        LegRole | None,
+        Meta(description="What became of this leg of the fan-out; null of an attempt that its leg repeated."),
+    ]
 
 
 class UsageEventPage(msgspec.Struct, frozen=True):

@@ -135,6 +135,7 @@ GENERATE_WIRE = Wire(
         reader=Reader(
             whole=read_completion, decoder=lambda framing: ElementDecoder() if framing == "array" else ChunkDecoder()
         ),
+        has_choices=True,
         vocabulary=VOCABULARY,
         unseals=True,
     ),

@@ -39,19 +39,33 @@ _OURS = frozenset({"fanout", "cache", "gateway"})
 _CACHE_FIELDS = ("mode", "ttl_s", "threshold")
 _CACHE_MODES = frozenset({"off", "exact", "semantic", "refresh"})
 _SHOWN = 64
+_FIRST_LEG = "fanout.models[0]"
 _encode = msgspec.json.encode
 
 
 def check_llm_chat(document: Mapping[str, Any]) -> str:
     """Check the shape of a request; return the name of the model."""
-    if document.get("fanout") is not None:
-        raise InvalidRequest("fanout over several models is not served yet", code="unknown_parameter", param="fanout")
     _check_cache(document.get("cache"))
-    model = check_common(document)
+    model = check_common(document if _names_model(document) else {**document, "model": _first_leg(document["fanout"])})
     check_chat(document)
     if document.get("n") not in (None, 1):
         raise InvalidRequest("n must be 1 here: the answer has one output", param="n")
     return model
+
+
+def _names_model(document: Mapping[str, Any]) -> bool:
+    """Whether a body names a model, or must: only beside a fan-out it may leave that out."""
+    return document.get("model") is not None or document.get("fanout") is None
+
+
+def _first_leg(fanout: Any) -> str:
+    """Return the model that stands for a fan-out where the body names none: its first."""
+    if not isinstance(fanout, dict):
+        raise InvalidRequest("fanout must be an object", param="fanout")
+    models = fanout.get("models")
+    if not isinstance(models, list) or not models or not isinstance(models[0], str) or not models[0]:
+        raise InvalidRequest("fanout.models must be a list of model names", param="fanout.models")
+    return models[0]
 
 
 def _check_cache(cache: Any) -> None:
@@ -89,13 +103,18 @@ def _with_cache(options: Options, document: Mapping[str, Any]) -> Options:
 
 def _read(document: Mapping[str, Any], call: Call) -> Asked:
     del call
-    return Asked(model=check_llm_chat(document), stream=bool(document.get("stream")), keep_usage=True)
+    return Asked(
+        model=check_llm_chat(document),
+        stream=bool(document.get("stream")),
+        keep_usage=True,
+        named_in="model" if _names_model(document) else _FIRST_LEG,
+    )
 
 
 def parse_llm_chat(document: Mapping[str, Any], asked: Asked) -> ChatRequest:
     """Return the canonical form of a request; what is said to the gateway itself goes no further."""
-    del asked
-    return downstream.parse_chat({name: value for name, value in document.items() if name not in _OURS})
+    said = {name: value for name, value in document.items() if name not in _OURS}
+    return downstream.parse_chat({"model": asked.model, **said})
 
 
 def render_answer(exchange: Exchange, completion: Completion) -> dict[str, Any]:
@@ -111,8 +130,11 @@ def render_answer(exchange: Exchange, completion: Completion) -> dict[str, Any]:
         "usage": write_usage(usage),
         "cost": None if spent is None else format_usd(spent),
         "cache": _cache(exchange),
-        "attempts": [_attempt(exchange, attempt) for attempt in exchange.attempts],
-        "candidates": [],
+        "attempts": [_attempt(attempt) for attempt in exchange.attempts],
+        "candidates": [
+            {"model": each.model, "output": _output(each.completion.choices[0]), "score": each.score}
+            for each in exchange.candidates
+        ],
     }
 
 
@@ -147,13 +169,13 @@ def _output(choice: Choice) -> dict[str, Any]:
     return output | ({"reasoning": thoughts} if thoughts else {})
 
 
-def _attempt(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
+def _attempt(attempt: Attempt) -> dict[str, Any]:
     ended_ns = attempt.ended_ns if attempt.ended_ns is not None else attempt.started_ns
     first_ns = attempt.first_ns
     spent = attempt.cost_nusd
     return {
         "provider": attempt.provider,
-        "model": exchange.route.name,
+        "model": attempt.model,
         "outcome": attempt.outcome,
         "status": attempt.status,
         "ttft_ms": None if first_ns is None else (first_ns - attempt.started_ns) // _NS_PER_MS,
@@ -166,17 +188,33 @@ def _attempt(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
 class _LlmStream:
     """The events of this dialect; the last is the whole answer."""
 
-    __slots__ = ("_collector", "_exchange")
+    __slots__ = ("_collector", "_exchange", "_has_told")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
+        self._has_told = False
         self._collector = Collector()
 
     def feed(self, event: ChatEvent) -> bytes:
         """Return the frame that says `event`: perhaps none."""
         self._collector.feed(event)
         said = self._say(event)
-        return sse.encode(_encode(said)) if said is not None else b""
+        if said is None:
+            return b""
+        frame = sse.encode(_encode(said))
+        return frame + self._legs() if isinstance(event, Started) else self._legs() + frame
+
+    def _legs(self) -> bytes:
+        """Return the frames that say what has become of each model of several, once that is known."""
+        reports = self._exchange.leg_reports
+        if self._has_told or not reports:
+            return b""
+        self._has_told = True
+        frames = [
+            {"type": "leg", "index": report.number, "model": report.model, "outcome": report.outcome}
+            for report in reports
+        ]
+        return b"".join([sse.encode(_encode(frame)) for frame in frames])
 
     def _say(self, event: ChatEvent) -> dict[str, Any] | None:
         match event:
@@ -202,7 +240,7 @@ class _LlmStream:
     def finish(self) -> bytes:
         """Return the `finished` event, which is the unary body, and `[DONE]`."""
         answer = render_answer(self._exchange, self._collector.completion())
-        return sse.encode(_encode({"type": "finished", **answer})) + DONE
+        return self._legs() + sse.encode(_encode({"type": "finished", **answer})) + DONE
 
 
 class LlmRenderer:
@@ -230,10 +268,12 @@ LLM_CHAT_WIRE = Wire(
         endpoint="/v1/llm/chat",
         parse=parse_llm_chat,
         renderer=LlmRenderer(),
+        has_candidates=True,
         echoes=True,
     ),
     read=_read,
     say_error=openai_body,
     say_late_error=_late_error,
     own_options=_with_cache,
+    has_fanout=True,
 )

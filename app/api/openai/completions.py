@@ -124,6 +124,7 @@ COMPLETIONS_WIRE = Wire(
         parse=_parse,
         renderer=TextRenderer(),
         reader=Reader(whole=read_text_completion, decoder=lambda _: TextDecoder()),
+        has_choices=True,
         vocabulary=_Words(
             paths={"top_logprobs": "logprobs"},
             caps=("max_tokens",),

@@ -118,6 +118,7 @@ CHAT_WIRE = Wire(
         parse=_parse_chat,
         renderer=ChatRenderer(),
         reader=Reader(whole=read_completion, decoder=lambda _: ChunkDecoder()),
+        has_choices=True,
     ),
     read=_read_chat,
     say_error=openai_body,

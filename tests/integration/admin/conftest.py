@@ -22,9 +22,10 @@ from app.domain.keys.secrets import derive_pepper
 from app.domain.services import AdminServices
 from app.gateway.cache_desk import CacheDesk
 from app.gateway.calibration import Calibration
+from app.gateway.examining import EnsembleExaminer
 from app.gateway.vitals import InstallationHealth, LedgerHealth
 from app.kernel.clock import ManualClock
-from app.settings.model import Settings
+from app.settings.model import ProviderSettings, Settings
 from app.stores.cache import CacheStore
 from app.stores.memory_cache import MemoryCacheStore
 from providers.types import Secret
@@ -73,7 +74,7 @@ class Plane:
     database: Database
     clock: ManualClock
     told: list[tuple[str, UUID]] = field(default_factory=list)
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = field(default_factory=lambda: Settings(providers={"echo": ProviderSettings(adapter="echo")}))
     cache: CacheStore = field(default_factory=lambda: MemoryCacheStore(clock=ManualClock()))
 
     def client(self, key: str | None) -> httpx.AsyncClient:
@@ -139,7 +140,12 @@ async def plane(url: str, app: Litestar, current: Current) -> AsyncIterator[Plan
         told.append((kind, object_id))
 
     services = AdminServices.over(
-        database, clock=clock, master_secret=MASTER, notify=notify, settings=lambda: made.settings
+        database,
+        clock=clock,
+        master_secret=MASTER,
+        notify=notify,
+        settings=lambda: made.settings,
+        examine=EnsembleExaminer(lambda: made.settings),
     )
     made = Plane(app, services, database, clock, told)
     cache_desk = CacheDesk(
@@ -171,6 +177,12 @@ async def root(plane: Plane) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+OF_THE_INSTALLATION: dict[str, dict[str, Any]] = {
+    "prices": {"model": "m", "input": "1"},
+    "ensembles": {"name": "e", "strategy": "race", "members": ["echo"]},
+}
+
+
 @dataclass
 class World:
     """Two organisations, each with a team and a key, and callers of every role in the first and on the installation."""
@@ -180,11 +192,11 @@ class World:
     callers: dict[str, httpx.AsyncClient]
     root: httpx.AsyncClient
 
-    async def make_price(self) -> None:
-        """Make the price of this world anew: an installation has one of each, and a test may have deleted it."""
-        for price in (await self.root.get("/prices")).json()["items"]:
-            await self.root.delete(f"/prices/{price['id']}")
-        self.ours["prices"] = (await self.root.post("/prices", json={"model": "m", "input": "1"})).json()
+    async def make_anew(self, resource: str) -> None:
+        """Make the price or ensemble of this world anew: an installation has one of each, which a test may delete."""
+        for made in (await self.root.get(f"/{resource}")).json()["items"]:
+            await self.root.delete(f"/{resource}/{made['id']}")
+        self.ours[resource] = (await self.root.post(f"/{resource}", json=OF_THE_INSTALLATION[resource])).json()
 
 
 async def _populate(root: httpx.AsyncClient, name: str) -> dict[str, Any]:
@@ -206,7 +218,8 @@ async def world(plane: Plane, root: httpx.AsyncClient) -> AsyncIterator[World]:
             made = await root.post("/admin-keys", json=spec)
             callers[f"{scope} {role}"] = plane.client(made.json()["secret"])
     made = World(ours, theirs, callers, root)
-    await made.make_price()
+    for resource in OF_THE_INSTALLATION:
+        await made.make_anew(resource)
     yield made
     for client in callers.values():
         await client.aclose()

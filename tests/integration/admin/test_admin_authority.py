@@ -6,6 +6,7 @@ import httpx
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
+OF_THE_INSTALLATION = ("prices", "ensembles")
 READS = {"GET", "HEAD"}
 BODIES: dict[str, dict[str, object]] = {
     "create_organization": {"name": "x"},
@@ -22,6 +23,8 @@ BODIES: dict[str, dict[str, object]] = {
     "put_budget": {"amount": "7"},
     "create_price": {"model": "x", "input": "1"},
     "patch_price": {"input": "2"},
+    "create_ensemble": {"name": "x", "strategy": "race", "members": ["echo"]},
+    "patch_ensemble": {"min_success": 1},
     "purge_cache": {"model": "x"},
 }
 SCOPES = {"organization": "organizations", "team": "teams", "key": "keys"}
@@ -62,12 +65,13 @@ OF_ALL = {"/admin/v1/health"}
 
 async def test_every_route_under_every_role(plane, world) -> None:
     routes = handlers(plane)
-    assert len(routes) >= 23 + 18 + 5 + 2
+    assert len(routes) >= 23 + 18 + 5 + 2 + 6
     ranks = {"viewer": 0, "admin": 1, "owner": 2}
     for method, path, handler in routes:
         for name, client in world.callers.items():
-            if handler.handler_name == "delete_price":
-                await world.make_price()
+            resource = path.split("/")[3]
+            if method == "DELETE" and resource in OF_THE_INSTALLATION:
+                await world.make_anew(resource)
             answer = await call(client, method, target_of(path, world.ours), handler)
             if name == "nobody":
                 assert answer.status_code == 401, (method, path)
@@ -81,7 +85,7 @@ async def test_every_route_under_every_role(plane, world) -> None:
 async def test_others_objects_are_exactly_as_absent(plane, world) -> None:
     absent = {name: {"id": str(uuid4())} for name in world.theirs}
     for method, path, handler in handlers(plane):
-        if "{" not in path or path.startswith("/admin/v1/prices"):  # prices are the installation's
+        if "{" not in path or path.split("/")[3] in OF_THE_INSTALLATION:
             continue
         client = world.callers["ours owner"]
         theirs = await call(client, method, target_of(path, world.theirs), handler)
@@ -140,6 +144,19 @@ async def test_nor_by_its_limits_and_budgets(world, root: httpx.AsyncClient, cal
             assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
         field = "limits" if resource == "limits" else "budget"
         assert (await client.get(path)).json()[field] is not None
+
+
+async def test_only_the_installation_makes_ensembles(world) -> None:
+    for caller in ("ours admin", "ours owner", "installation viewer"):
+        client = world.callers[caller]
+        path = f"/ensembles/{world.ours['ensembles']['id']}"
+        for answer in (
+            await client.post("/ensembles", json={"name": "x", "strategy": "race", "members": ["echo"]}),
+            await client.patch(path, json={"members": ["echo", "echo"]}),
+            await client.delete(path),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
+    assert [each["name"] for each in (await world.callers["ours viewer"].get("/ensembles")).json()["items"]] == ["e"]
 
 
 async def test_only_the_installation_makes_prices(world) -> None:

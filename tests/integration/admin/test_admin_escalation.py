@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.db.engine import Database
 from app.domain.audit.principal import COMMAND_LINE, Principal, Role
+from app.domain.ensembles.schemas import CreateEnsemble
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.schemas import CreateAdminKey, CreateKey, PatchAdminKey, PatchKey
 from app.domain.keys.secrets import derive_pepper
@@ -21,6 +22,7 @@ from app.domain.tenants.policies import Budget, Limits
 from app.domain.tenants.schemas import CreateOrganization, CreateTeam, PatchOrganization, PatchTeam
 from app.kernel.clock import ManualClock
 from app.kernel.errors import GatewayError
+from app.settings.policy import EnsembleSettings
 from providers.types import Secret
 
 MASTER = Secret("m" * 32)
@@ -41,6 +43,7 @@ ACTIONS = st.sampled_from(
         "unbudget organization",
         "limit foreign team",
         "create price",
+        "create ensemble",
     ]
 )
 steps = st.lists(
@@ -111,6 +114,9 @@ class Attackers:
                 t, "team", scope_id=self.foreign_team, limits=Limits(concurrency=1)
             ),
             "create price": lambda t: services.prices.create(t, CreatePrice(model="m", input="0")),
+            "create ensemble": lambda t: services.ensembles.create(
+                t, CreateEnsemble(name="e", strategy="race", members=["echo"])
+            ),
         }
         async with services.auditor.transaction(me, request_id="r") as transaction:
             result = await calls[action](transaction)
@@ -124,10 +130,14 @@ def template(sqlite_template: Path) -> Path:
     return sqlite_template
 
 
+def take_any(name: str, ensemble: EnsembleSettings, *, others: frozenset[str]) -> None:
+    """Find no fault: only rights are in the way."""
+
+
 async def run(path: Path, role: Role, sequence: list[tuple[str, Role, bool, int]]) -> None:
     database = Database(f"sqlite+aiosqlite:///{path}")
     clock = ManualClock()
-    services = AdminServices.over(database, clock=clock, master_secret=MASTER)
+    services = AdminServices.over(database, clock=clock, master_secret=MASTER, examine=take_any)
     pepper = derive_pepper(MASTER)
     attackers = Attackers(services, AdminKeyAuthenticator(services.key_repository, pepper=pepper, clock=clock))
     try:
@@ -146,6 +156,7 @@ async def run(path: Path, role: Role, sequence: list[tuple[str, Role, bool, int]
         home = await services.organizations.find(COMMAND_LINE, attackers.home)
         assert (home.limits, home.budget) == (Limits(concurrency=1), Budget(amount="1"))
         assert (await services.prices.page(COMMAND_LINE, limit=9, cursor=None)).items == []
+        assert (await services.ensembles.page(COMMAND_LINE, limit=9, cursor=None)).items == []
         everything = await services.organizations.page(COMMAND_LINE, limit=200, cursor=None)
         assert len(everything.items) == 3
     finally:

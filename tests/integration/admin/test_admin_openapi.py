@@ -33,7 +33,7 @@ def operations(description: dict[str, Any]) -> list[tuple[str, str, dict[str, An
 
 def test_every_operation_is_described(description: dict[str, Any]) -> None:
     found = operations(description)
-    assert len(found) == 40
+    assert len(found) == 46
     for method, path, operation in found:
         assert path.startswith("/admin/v1/")
         assert operation["summary"]
@@ -59,6 +59,8 @@ def test_operation_ids_are_plain_and_unique(description: dict[str, Any]) -> None
         "put_limits",
         "read_budget",
         "create_price",
+        "patch_ensemble",
+        "report_fanouts",
         "read_health",
         "read_cache",
         "purge_cache",

@@ -164,6 +164,8 @@ async def test_an_event_has_all_that_is_known(plane: Any, root: httpx.AsyncClien
         ttft_ms=7,
         tags={"run": "7"},
         usage_source="orphan",
+        fanout="careful",
+        leg="won",
     )
     await insert(plane, [event])
     (item,) = (await root.get("/usage/events", params=RANGE)).json()["items"]
@@ -200,6 +202,8 @@ async def test_an_event_has_all_that_is_known(plane: Any, root: httpx.AsyncClien
         "ttft_ms": 7,
         "duration_ms": 12,
         "tags": {"run": "7"},
+        "fanout": "careful",
+        "leg": "won",
     }
 
 

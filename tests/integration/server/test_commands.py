@@ -333,6 +333,29 @@ def test_usage_is_a_table_with_names_and_totals(run):
     ]
 
 
+def test_fanouts_show_who_wins(run):
+    key = json.loads(run("keys", "create", "--name", "laptop", "--json").stdout)
+    of_key = {"organization_id": UUID(key["organization_id"]), "key_id": UUID(key["id"]), "fanout": "careful"}
+    record(
+        make_event(**of_key, model="a", leg="won", ttft_ms=20, cost_nusd=1_000),
+        make_event(**of_key, model="b", leg="lost", ttft_ms=30, cost_nusd=2_000, is_final=False),
+        make_event(**of_key, model="b", leg="judge", cost_nusd=500, is_final=False),
+        make_event(key_id=of_key["key_id"]),
+    )
+    rows = [line.split() for line in run("fanouts", *IN_NOVEMBER).stdout.splitlines()]
+    assert rows == [
+        ["fanout", "model", "legs", "won", "lost", "failed", "judged", "fused", "win_rate", "mean_ttft_ms",
+         "p95_ttft_ms", "cost"],
+        ["careful", "a", "1", "1", "0", "0", "0", "0", "1.0", "20", "20", "0.000001000"],
+        ["careful", "b", "1", "0", "1", "0", "1", "0", "0.0", "30", "30", "0.000002500"],
+    ]  # fmt: skip
+    by_key = json.loads(run("fanouts", "--by", "key", "--json", *IN_NOVEMBER).stdout)["items"]
+    assert [(item["model"], item["key_id"]) for item in by_key] == [("a", key["id"]), ("b", key["id"])]
+    named = run("fanouts", "--by", "key", *IN_NOVEMBER).stdout.splitlines()[1].split()
+    assert named[:4] == ["careful", "a", key["id"], "laptop"]
+    assert run("fanouts", "--from", "2020-01-01", "--to", "2020-02-01").stdout.split()[:2] == ["fanout", "model"]
+
+
 def test_usage_as_json_is_the_answer_of_the_admin_api(run):
     run("keys", "create", "--name", "laptop")
     record(make_event(organization_id=DEFAULT_ORGANIZATION, cost_nusd=150_000))

@@ -321,8 +321,29 @@ def test_the_cache_object_of_the_own_dialect_is_checked(cache, param):
 
 def test_the_own_dialect_takes_what_openai_takes():
     assert check_llm_chat(chat(cache={"mode": "exact"}, tools=[FUNCTION])) == "m"
-    with pytest.raises(InvalidRequest):
-        check_llm_chat(chat(fanout={"models": ["a"] * 50}))
+
+
+def test_a_fan_out_stands_for_its_first_model_where_the_body_names_none():
+    body = {name: value for name, value in chat().items() if name != "model"}
+    assert check_llm_chat(body | {"fanout": {"models": ["a", "b"]}}) == "a"
+    assert check_llm_chat(chat(fanout={"models": ["a", "b"]})) == "m"
+
+
+@pytest.mark.parametrize(
+    ("fanout", "param"),
+    [
+        (None, "model"),
+        (["a"], "fanout"),
+        ({}, "fanout.models"),
+        ({"models": []}, "fanout.models"),
+        ({"models": [None]}, "fanout.models"),
+    ],
+)
+def test_a_body_without_a_model_needs_one_in_its_fan_out(fanout, param):
+    body = {name: value for name, value in chat().items() if name != "model"}
+    with pytest.raises(InvalidRequest) as caught:
+        check_llm_chat(body | {"fanout": fanout})
+    assert caught.value.param == param
 
 
 def test_the_gateways_own_dialect_has_one_answer():

@@ -69,7 +69,7 @@ def test_every_wire_is_described(wire):
 def test_the_headers_of_the_contract_are_described(wire, path):
     described = DOCUMENT["paths"][path]["post"]["responses"]["200"]["headers"].keys()
     names = {"provider", "model", "attempts", "cost", "overhead-ms", "degraded", "dropped-params"}
-    names |= {"cache", "cache-id", "cache-similarity"}
+    names |= {"fanout", "cache", "cache-id", "cache-similarity"}
     limits = {f"x-ratelimit-{a}-{b}" for a in ("limit", "remaining", "reset") for b in ("requests", "tokens")}
     ids = {name.decode() for name in wire.id_headers}
     assert (

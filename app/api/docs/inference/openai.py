@@ -19,6 +19,7 @@ MODEL = "echo"
 """What examples name: the built-in provider, so that whoever tries them needs no other."""
 STREAM = {"stream": True}
 _CONVERSATION: Object = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
+_RACE: Object = {"fanout": {"strategy": "race", "models": [MODEL, MODEL]}}
 _COMPLETION: Object = {"model": MODEL, "prompt": "Once upon a time"}
 _RESPONSE: Object = {"model": MODEL, "input": "Hello"}
 _FUNCTION: Object = {
@@ -70,7 +71,10 @@ def _completion() -> Object:
 def _own_chat() -> Object:
     return inference(
         Title("Chat", "createLlmChat", "Continue a conversation, in the gateway's own dialect"),
-        request=body("LlmChatRequest", {"A question": _CONVERSATION, "A stream": _CONVERSATION | STREAM}),
+        request=body(
+            "LlmChatRequest",
+            {"A question": _CONVERSATION, "A stream": _CONVERSATION | STREAM, "Several models": _CONVERSATION | _RACE},
+        ),
         content=shaped(json="LlmChatAnswer", events="LlmEvent"),
         says=UNTIL_DONE,
     )

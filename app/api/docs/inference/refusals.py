@@ -13,7 +13,10 @@ JSON = "application/json"
 Object = dict[str, Any]
 Errors = tuple[type[GatewayError], ...]
 
-TRIED = ("x-gateway-provider", "x-gateway-model", "x-gateway-attempts", "x-gateway-cache", "x-gateway-overhead-ms")
+TRIED = (
+    *("x-gateway-provider", "x-gateway-model", "x-gateway-attempts", "x-gateway-fanout", "x-gateway-cache"),
+    "x-gateway-overhead-ms",
+)
 """The headers of an answer for which providers were asked, or would have been."""
 _OF_STATUS: dict[int, tuple[str, ...]] = {
     401: ("www-authenticate",),

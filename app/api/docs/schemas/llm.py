@@ -5,15 +5,88 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.api.docs.schemas.chat import ChatFields
+from app.api.docs.schemas.chat import ChatFields, ModelName
 from app.api.docs.schemas.gateway import ErrorDetail, GatewayNote, TokenUsage
 from app.api.docs.schemas.messages import ExtraContent, ReasoningDetail, ToolCall
+from app.fanout.spec import MOST_LEGS, STRATEGY_NAMES
+from app.settings.policy import Normalize
 
 Cost = Annotated[str | None, Meta(description="In USD; null for a model without a price.", examples=["0.000150000"])]
 
 
+_Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+_Count = Annotated[int, Meta(ge=1, le=MOST_LEGS)]
+
+
+class LlmCheck(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What an answer must pass: all that is named here."""
+
+    json_schema: Annotated[
+        dict[str, Any] | bool | None, Meta(description="Of the answer as JSON, or of the tool's arguments with `tool`.")
+    ] = None
+    regex: Annotated[str | None, Meta(description="Found somewhere in the answer.")] = None
+    tool: Annotated[str | None, Meta(description="The answer calls this tool.")] = None
+
+
+class LlmFanout(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Several models that answer together. Each is a leg; what all of them cost is reserved before any is asked."""
+
+    strategy: Annotated[
+        str,
+        Meta(
+            description="How one answer is made of several; an operator may install more than these.",
+            max_length=256,
+            examples=list(STRATEGY_NAMES),
+        ),
+    ]
+    models: Annotated[
+        list[ModelName],
+        Meta(
+            description="The legs, in order; one may be named several times. No ensembles.",
+            min_length=1,
+            max_length=MOST_LEGS,
+        ),
+    ]
+    judge: Annotated[ModelName | None, Meta(description="Who compares the answers, for `best_of`.")] = None
+    fuser: Annotated[ModelName | None, Meta(description="Who writes one answer from several, for `mixture`.")] = None
+    rubric: Annotated[
+        str | None, Meta(description="What the judge or the fuser looks for, in at most 16,384 characters.")
+    ] = None
+    check: Annotated[LlmCheck | None, Meta(description="For `first_valid` and `cascade`.")] = None
+    quorum: Annotated[
+        _Count | None,
+        Meta(description="How many equal answers decide; for `best_of` and `mixture`, how many answers are enough."),
+    ] = None
+    min_success: Annotated[_Count | None, Meta(description="How many legs must answer; absent: 1.")] = None
+    deadline_s: Annotated[
+        _Seconds | None,
+        Meta(description="When legs that have not answered are cut off. A judge or a fuser has as long again."),
+    ] = None
+    max_cost: Annotated[
+        str | None,
+        Meta(description="The most that all may cost together, in USD; else a 400 beforehand.", examples=["0.05"]),
+    ] = None
+    return_candidates: Annotated[bool | None, Meta(description="Whether to show all answers in `candidates`.")] = None
+    normalize: Annotated[Normalize | None, Meta(description="Which answers are equal, for `quorum`.")] = None
+    after_s: Annotated[_Seconds | None, Meta(description="When `hedge` asks the next leg; absent: as usual.")] = None
+    min_logprob: Annotated[
+        Annotated[float, Meta(le=0)] | None,
+        Meta(description="The least mean log-probability of an answer that `cascade` takes."),
+    ] = None
+    scorer: Annotated[str | None, Meta(description="An installed scorer in place of the judge.")] = None
+
+
+_MaybeModel = Annotated[
+    ModelName | UnsetType, Meta(description="May be absent beside `fanout`: its first model then stands for all.")
+]
+
+
 class LlmChatRequest(ChatFields, kw_only=True):
-    """A conversation to continue, with one model."""
+    """A conversation to continue, with one model or several."""
+
+    # Other dialects demand it always.
+    model: _MaybeModel = UNSET  # type: ignore[assignment]
+    fanout: Annotated[LlmFanout | None, Meta(description="Several models in place of the one.")] = None
 
 
 class LlmOutput(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +132,7 @@ class LlmCandidate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     model: str
     output: LlmOutput
-    score: float | None
+    score: Annotated[float | None, Meta(description="The judge's, from 0 to 1; null without one.")]
 
 
 class LlmChatAnswer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -110,6 +183,15 @@ class LlmToolCall(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: str | UnsetType = UNSET
 
 
+class LlmLeg(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What has become of one model of several, the first being number 0; said once the answer has been chosen."""
+
+    type: Literal["leg"]
+    index: Annotated[int, Meta(ge=0)]
+    model: str
+    outcome: Literal["won", "lost", "failed"]
+
+
 class LlmFinished(LlmChatAnswer, kw_only=True, forbid_unknown_fields=True):
     """The whole answer, as without `stream`. Then comes `[DONE]`."""
 
@@ -128,9 +210,10 @@ EVENTS = {
     "text": LlmText,
     "reasoning": LlmReasoning,
     "tool_call": LlmToolCall,
+    "leg": LlmLeg,
     "finished": LlmFinished,
     "error": LlmFailed,
 }
 """The events of a streamed answer by their `type`."""
 
-MODELS = (LlmChatRequest, LlmChatAnswer, *EVENTS.values())
+MODELS = (LlmChatRequest, LlmFanout, LlmCheck, LlmChatAnswer, *EVENTS.values())

@@ -1,0 +1,81 @@
+"""Examines ensembles that the admin API is to make. Law: what is kept could stand in the file, and is served."""
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from app.fanout.extensions import Extensions
+from app.fanout.spec import spec_of
+from app.gateway.routes import RouteBuilder, open_providers
+from app.kernel.errors import Conflict, InvalidRequest
+from app.routing.table import Route, RouteTable
+from app.settings.model import Settings
+from app.settings.policy import EnsembleSettings
+from providers.errors import ConnectFailed
+from providers.protocol import Answer
+from providers.registry import Registry
+from providers.types import Timeouts, UpstreamRequest
+
+_LABEL = "ensemble"
+_SHOWN = 100
+
+
+class _Nobody:
+    """A transport that reaches nobody."""
+
+    async def send(self, request: UpstreamRequest, *, timeouts: Timeouts) -> Answer:
+        """Refuse."""
+        del request, timeouts
+        raise ConnectFailed("the admin plane calls nobody")
+
+
+class EnsembleExaminer:
+    """Knows what models there are: those of the configuration, or those of the catalogue."""
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        """Make one; `settings` tells what holds now."""
+        self._settings = settings
+        self._extensions = Extensions()
+        self._built: tuple[Settings, RouteTable] | None = None
+        self.find: Callable[[str], Route | None] = self._find
+        """Returns the route of a name. A process that serves inference knows more: what self-hosted servers say."""
+
+    def __call__(self, name: str, ensemble: EnsembleSettings, *, others: frozenset[str]) -> None:
+        """Raise `InvalidRequest` naming the field at fault, or `Conflict` if a model has the name."""
+        if name != name.strip() or not name.isprintable():
+            raise InvalidRequest("a name has printable characters only, and no spaces around it", param="name")
+        route = self.find(name)
+        if route is not None and route.ensemble is None:
+            raise Conflict(f"a model has the name {name[:_SHOWN]!r} already", code="duplicate_model")
+        width = self._settings().limits.fanout_width
+        try:
+            spec_of(ensemble, label=_LABEL, width=width, extensions=self._extensions)
+        except InvalidRequest as error:
+            _raise_without_label(error)
+        taken = others | self._settings().ensembles.keys() | {name}
+        for place, member in enumerate(ensemble.members):
+            self._check_member(member, f"members[{place}]", taken)
+        for field, asked in (("judge", ensemble.judge), ("fuser", ensemble.fuser)):
+            if asked is not None:
+                self._check_member(asked, field, taken)
+
+    def _check_member(self, name: str, path: str, ensembles: frozenset[str]) -> None:
+        route = self.find(name)
+        if name in ensembles or (route is not None and route.ensemble is not None):
+            raise InvalidRequest(f"{name[:_SHOWN]!r} is an ensemble; a model is wanted here", param=path)
+        if route is None:
+            raise InvalidRequest(f"there is no model {name[:_SHOWN]!r}", code="unknown_model", param=path)
+
+    def _find(self, name: str) -> Route | None:
+        settings = self._settings()
+        if self._built is None or self._built[0] is not settings:
+            registry = Registry()
+            providers = open_providers(settings, registry=registry, sender=_Nobody())
+            self._built = settings, RouteBuilder(settings, providers, registry).table()
+        return self._built[1].find(name)
+
+
+def _raise_without_label(error: InvalidRequest) -> NoReturn:
+    """Raise a fault with the paths of the API, where an ensemble is the whole body."""
+    prefix = f"{_LABEL}."
+    param = None if error.param is None else error.param.removeprefix(prefix)
+    raise InvalidRequest(error.message.replace(prefix, ""), code=error.code, param=param) from None
