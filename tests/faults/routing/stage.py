@@ -109,10 +109,12 @@ def staged(
     only_key: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
     postgres: Postgres | None = None,
+    **more: Any,
 ) -> Iterator[Stage]:
     """Put up a provider for each that the models name, and a gateway: two workers with `postgres`, else one.
 
     `keys` are the names of a provider's credentials, `only_key` the one that it takes; `options` are all providers'.
+    `more` is added to the file.
     """
     names = sorted({target["provider"] for made in models.values() for target in made["targets"]})
     with contextlib.ExitStack() as stack:
@@ -129,6 +131,7 @@ def staged(
                 for name, fake in fakes.items()
             },
             "models": dict(models),
+            **more,
         }
         if postgres is not None:
             redis = stack.enter_context(contextlib.closing(RedisProcess.launch()))
