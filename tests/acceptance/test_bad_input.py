@@ -415,7 +415,7 @@ SHAPES = [
     embed("100-dimensions-text", param="dimensions", dimensions="8"),
     embed("100-dimensions-0-echo", param="dimensions", model="echo", dimensions=0),
     embed("100-encoding", param="encoding_format", encoding_format="hex"),
-    llm("98-fanout", param="fanout", fanout={"models": ["fake-model"] * 50}),
+    llm("98-fanout", param="fanout.models", fanout={"strategy": "race", "models": ["fake-model"] * 50}),
     llm("98-cache-mode", param="cache.mode", cache={"mode": "always"}),
     llm("98-cache-text", param="cache", cache="on"),
 ]
