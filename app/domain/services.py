@@ -2,14 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from app.db.engine import Database
+from app.domain.access.grants import GrantService
+from app.domain.access.ownership import Ownership
+from app.domain.access.people import People
+from app.domain.access.sessions import SessionService
 from app.domain.audit.answers import Answers
+from app.domain.audit.chain import Seal
 from app.domain.audit.drift import DriftReport
 from app.domain.audit.schemas import ObjectKind
 from app.domain.audit.transaction import Auditor, Notify
 from app.domain.ensembles.service import EnsembleService, Examine
+from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.admin_service import AdminKeyService
 from app.domain.keys.repository import KeyRepository
 from app.domain.keys.secrets import derive, derive_pepper
@@ -18,10 +24,33 @@ from app.domain.prices.service import PriceService
 from app.domain.quotas.service import QuotaService
 from app.domain.quotas.use import LedgerReader, UseReader
 from app.domain.tenants.service import OrganizationService, TeamService
+from app.domain.upstream.models import ModelService
+from app.domain.upstream.opening import UpstreamReader
+from app.domain.upstream.providers import ProviderService
+from app.domain.upstream.vault import Vault
 from app.domain.usage.reports import UsageReports
 from app.kernel.clock import Clock
 from app.settings.model import Settings
+from providers.registry import Registry
 from providers.types import Secret
+
+
+class Host(NamedTuple):
+    """What the services ask of the process that they are in.
+
+    `settings` returns those in force; `notify` is called after each commit with what changed; `use` tells what of
+    limits and budgets is used now, without it the database does; `registry` knows the adapters; `examine` examines
+    ensembles, without it none can be written.
+    """
+
+    settings: Callable[[], Settings] = Settings
+    notify: Notify | None = None
+    use: UseReader | None = None
+    registry: Registry | None = None
+    examine: Examine | None = None
+
+
+NOBODY = Host()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +67,15 @@ class AdminServices:
     usage: UsageReports
     drift: DriftReport
     prices: PriceService
+    providers: ProviderService
+    models: ModelService
+    upstream_reader: UpstreamReader
     ensembles: EnsembleService
     quotas: QuotaService
+    authenticator: AdminKeyAuthenticator
+    people: People
+    grants: GrantService
+    sessions: SessionService
 
     @classmethod
     def over(
@@ -48,22 +84,23 @@ class AdminServices:
         *,
         clock: Clock,
         master_secret: Secret,
-        notify: Notify | None = None,
-        settings: Callable[[], Settings] | None = None,
-        use: UseReader | None = None,
-        examine: Examine | None = None,
+        old_master_secret: Secret | None = None,
+        host: Host = NOBODY,
     ) -> Self:
-        """Return the services.
-
-        `notify` is called after each commit with what changed; `settings` returns those in force; `use` tells what of
-        limits and budgets is used now, without it the database does; `examine` examines ensembles, without it none can
-        be written.
-        """
+        """Return the services; what was sealed under `old_master_secret` opens too."""
         pepper = derive_pepper(master_secret)
-        settings = settings or Settings
-        auditor = Auditor(database, clock=clock, notify=notify or _tell_nobody)
+        settings = host.settings
+        seal = Seal(derive(master_secret, purpose="audit seal 1"))
+        auditor = Auditor(database, clock=clock, notify=host.notify or _tell_nobody, seal=seal)
         organizations, teams = OrganizationService(database), TeamService(database)
         keys = KeyService(database, pepper=pepper)
+        reader = UpstreamReader(Vault(master_secret, old_master=old_master_secret), host.registry or Registry())
+        key_repository = KeyRepository(database)
+        ownership = Ownership(settings)
+        people = People(database, settings=settings)
+        authenticator = AdminKeyAuthenticator(
+            key_repository, pepper=pepper, clock=clock, environment_key=settings().admin_key
+        )
         ledger = LedgerReader(database, clock=clock)
         return cls(
             auditor=auditor,
@@ -72,19 +109,33 @@ class AdminServices:
             organizations=organizations,
             teams=teams,
             keys=keys,
-            admin_keys=AdminKeyService(database, pepper=pepper),
-            key_repository=KeyRepository(database),
+            admin_keys=AdminKeyService(database, pepper=pepper, ownership=ownership),
+            key_repository=key_repository,
             usage=UsageReports(database, clock=clock),
             prices=PriceService(database, settings=settings),
-            ensembles=EnsembleService(database, settings=settings, examine=examine),
+            providers=ProviderService(database, reader=reader, settings=settings),
+            models=ModelService(database, reader=reader, settings=settings),
+            upstream_reader=reader,
+            ensembles=EnsembleService(database, settings=settings, examine=host.examine),
             quotas=QuotaService(
                 organizations=organizations,
                 teams=teams,
                 keys=keys,
                 settings=settings,
                 clock=clock,
-                use=use or ledger,
+                use=host.use or ledger,
                 ledger=ledger,
+            ),
+            authenticator=authenticator,
+            people=people,
+            grants=GrantService(database, ownership=ownership),
+            sessions=SessionService(
+                database,
+                auditor=auditor,
+                authenticator=authenticator,
+                people=people,
+                key=derive(master_secret, purpose="sessions 1"),
+                clock=clock,
             ),
         )
 

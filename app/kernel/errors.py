@@ -40,11 +40,13 @@ class GatewayError(Exception):
         param: str | None = None,
         retry_after_s: float | None = None,
         headers: tuple[tuple[str, str], ...] = (),
+        fields: tuple[tuple[str, str], ...] = (),
     ) -> None:
         """Make an error; `message` defaults to the class's docstring.
 
         `param` is the path of the offending field (`messages[0].content`). `retry_after_s` is absent when waiting
-        cannot help. `headers` are added to the answer.
+        cannot help. `headers` are added to the answer. `fields` are paths with what is wrong there, where
+        more than one is at fault.
         """
         self.message = message or (type(self).__doc__ or "").strip()
         super().__init__(self.message)
@@ -52,6 +54,7 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after_s = retry_after_s
         self.headers = headers
+        self.fields = fields
 
 
 class InvalidRequest(GatewayError):

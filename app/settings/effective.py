@@ -30,16 +30,17 @@ def effective(settings: Settings) -> dict[str, Any]:
 
 def leaf_paths(settings: Settings) -> list[str]:
     """Return the path of every value, for origins."""
-    return [path for path, _ in _leaves(_struct(settings), "")]
+    return [path for path, _ in leaves(_struct(settings))]
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path and the value of everything in a tree that has no members itself."""
     if isinstance(value, dict) and value and value.keys() != {"set"}:
         for key, child in value.items():
-            yield from _leaves(child, below(path, key))
+            yield from leaves(child, below(path, key))
     elif isinstance(value, list) and value:
         for index, child in enumerate(value):
-            yield from _leaves(child, f"{path}[{index}]")
+            yield from leaves(child, f"{path}[{index}]")
     else:
         yield path, value
 

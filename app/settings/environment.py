@@ -21,7 +21,8 @@ PREFIX = "GATEWAY_"
 MASTER_SECRET = "GATEWAY_MASTER_SECRET"  # noqa: S105 - the name of a variable
 ADMIN_KEY = "GATEWAY_ADMIN_KEY"
 ADAPTER_TOKEN = "GATEWAY_ADAPTER_TOKEN"  # noqa: S105 - the name of a variable
-NO_SETTINGS = frozenset({MASTER_SECRET, ADMIN_KEY, ADAPTER_TOKEN, "GATEWAY_CONFIG", "GATEWAY_DEBUG"})
+OLD_MASTER_SECRET = "GATEWAY_OLD_MASTER_SECRET"  # noqa: S105 - the name of a variable
+NO_SETTINGS = frozenset({MASTER_SECRET, OLD_MASTER_SECRET, ADMIN_KEY, ADAPTER_TOKEN, "GATEWAY_CONFIG", "GATEWAY_DEBUG"})
 """Variables of the gateway that are no keys of the file."""
 
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?$")

@@ -10,7 +10,15 @@ from app.settings.checks import Findings, check_all
 from app.settings.checks.findings import IsPriced
 from app.settings.document import MAX_BYTES, Node, Unreadable, is_clean, parse
 from app.settings.effective import leaf_paths
-from app.settings.environment import ADAPTER_TOKEN, ADMIN_KEY, MASTER_SECRET, PREFIX, lay_text, overlay
+from app.settings.environment import (
+    ADAPTER_TOKEN,
+    ADMIN_KEY,
+    MASTER_SECRET,
+    OLD_MASTER_SECRET,
+    PREFIX,
+    lay_text,
+    overlay,
+)
 from app.settings.faults import Fault, SettingsError
 from app.settings.model import ProviderSettings, Settings
 from app.settings.reading import Reader, struct_info
@@ -21,13 +29,15 @@ from providers.types import Secret
 MIN_MASTER_SECRET_BYTES = 32
 MIN_ADMIN_KEY_CHARACTERS = 32
 
+_DOCUMENT = Path("document")
+"""What origins call a document that is no file."""
 _NOTHING = Node(None, origin="default")
 _NAMED_SECTIONS = ("providers", "models", "ensembles")
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}  # noqa: S104 - read, not bound to
 
 
 def load(
-    path: Path | None,
+    source: Path | bytes | None,
     *,
     environ: Mapping[str, str],
     adapter_options: AdapterOptions,
@@ -37,7 +47,7 @@ def load(
     is_priced: IsPriced | None = None,
     overrides: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Return the settings of the file at `path` (none: the defaults) under those of the environment.
+    """Return the settings of a file, or of a document itself (none: the defaults), under those of the environment.
 
     `adapter_options` gives an adapter's options struct by name, `None` for an unknown one; `adapters` are the names to
     suggest. `catalog_rows` are the vendors to look for in the environment where neither file nor environment has
@@ -46,7 +56,7 @@ def load(
 
     Raises `SettingsError` with every fault, in the order of the file, if one of them is an error.
     """
-    root, faults = _document(path)
+    root, faults = _document(source)
     info = struct_info(Settings)
     faults += overlay(root, info, environ=environ, used=_referenced(root, environ))
     for where, text in (overrides or {}).items():
@@ -85,23 +95,27 @@ def _in_order(faults: Iterable[Fault]) -> list[Fault]:
     return sorted(unique, key=lambda fault: (fault.line is None, fault.line or 0))
 
 
-def _document(path: Path | None) -> tuple[Node, list[Fault]]:
-    if path is None:
+def _document(source: Path | bytes | None) -> tuple[Node, list[Fault]]:
+    if source is None:
         return Node({}, origin="default"), []
+    path, content = (_DOCUMENT, source) if isinstance(source, bytes) else (source, _content(source))
     try:
-        root, faults = parse(_text(path), name=path.name)
+        root, faults = parse(_text(path, content), name=path.name)
     except Unreadable as error:
         raise SettingsError([error.fault]) from None
     return root.copy(), faults
 
 
-def _text(path: Path) -> str:
-    """Return the file's text; raise `SettingsError` if it is absent, too large or not UTF-8."""
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror or 'it is not a file'}") from None
+
+
+def _text(path: Path, content: bytes) -> str:
+    """Return the file's text; raise `SettingsError` if it is too large or not UTF-8."""
     if len(content) > MAX_BYTES:
         raise _unreadable(path, "is larger than 1 MiB")
     try:
@@ -129,7 +143,8 @@ def _names(root: Node, section: str) -> list[str]:
 def _with_environment_secrets(settings: Settings, reader: Reader, *, environ: Mapping[str, str]) -> Settings:
     """Add the gateway's own secrets, which are variables only; an empty one counts as unset."""
     master, admin, token = (environ.get(name) or None for name in (MASTER_SECRET, ADMIN_KEY, ADAPTER_TOKEN))
-    for name, value in ((MASTER_SECRET, master), (ADMIN_KEY, admin), (ADAPTER_TOKEN, token)):
+    old = environ.get(OLD_MASTER_SECRET) or None
+    for name, value in ((MASTER_SECRET, master), (OLD_MASTER_SECRET, old), (ADMIN_KEY, admin), (ADAPTER_TOKEN, token)):
         if value is not None and not is_clean(value):
             reader.fault(name, "is not UTF-8 text")
     if master is not None and len(master.encode("utf-8", "replace")) < MIN_MASTER_SECRET_BYTES:
@@ -147,6 +162,7 @@ def _with_environment_secrets(settings: Settings, reader: Reader, *, environ: Ma
     return msgspec.structs.replace(
         settings,
         master_secret=None if master is None else Secret(master),
+        old_master_secret=None if old is None else Secret(old),
         admin_key=None if admin is None else Secret(admin),
         adapter_token=None if token is None else Secret(token),
     )

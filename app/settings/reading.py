@@ -235,12 +235,15 @@ class Reader:
 
     def _read_secret(self, node: Node, path: str, *, may_be_literal: bool) -> Any:
         try:
-            text = scalars.text_of(node)
-            if may_be_literal and not is_reference(text):
-                return Secret(text)
-            return Secret(resolve(text, environ=self.environ))
+            return self.secret_of(scalars.text_of(node), may_be_literal=may_be_literal)
         except (Refused, BadReference) as refusal:
             return self.fault(path, refusal.message, node=node, suggestion=refusal.suggestion)
+
+    def secret_of(self, text: str, *, may_be_literal: bool) -> Secret:
+        """Return the secret that a text of the document stands for; raises `BadReference`."""
+        if may_be_literal and not is_reference(text):
+            return Secret(text)
+        return Secret(resolve(text, environ=self.environ))
 
 
 def file_fields(info: inspect.StructType) -> dict[str, inspect.Field]:

@@ -28,7 +28,7 @@ class Role(StrEnum):
 
 _RANKS = {Role.VIEWER: 0, Role.ADMIN: 1, Role.OWNER: 2}
 
-PrincipalKind = Literal["admin_key", "environment", "command_line", "session", "system"]
+PrincipalKind = Literal["admin_key", "environment", "command_line", "person", "session", "system"]
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,28 +1,30 @@
 """The rows of the audit chain, the change feed and the kept answers."""
 
-import hashlib
+import logging
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 
 from app.db.engine import Connection
-from app.db.paging import Page, decode_cursor, page_of
 from app.db.rows import to_record, to_row
 from app.db.upsert import insert_ignore
 from app.domain.audit import tables
-from app.domain.audit.schemas import AuditEntry, Change, NewEntry, ObjectKind
+from app.domain.audit.chain import GENESIS, Head, Seal, hash_of
+from app.domain.audit.schemas import AuditEntry, AuditQuery, Change, NewEntry, ObjectKind
 
 _WRITE_LOCK = 0x6C6C6D61
 """An arbitrary number. Administrators write one after the other: the chain has one end, and the feed no holes."""
 
-_GENESIS = bytes(32)
 _CHANGES_KEPT = timedelta(days=1)
-_VERIFIED_AT_ONCE = 500
+_HEAD_ID = 1
 
+_log = logging.getLogger(__name__)
 _entries = tables.audit_entries
+_head = tables.audit_head
 _changes = tables.change_log
 _answers = tables.idempotency_keys
 
@@ -33,42 +35,72 @@ async def queue_writers(connection: Connection) -> None:
         await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})")
 
 
-async def append_entry(connection: Connection, entry: NewEntry) -> None:
-    """Add an entry at the end of the chain; the writers' queue must be held."""
-    statement = select(_entries.c.seq, _entries.c.hash).order_by(_entries.c.seq.desc()).limit(1)
-    last = (await connection.execute(statement)).first()
-    seq, previous = (1, _GENESIS) if last is None else (last.seq + 1, last.hash)
-    row = to_row(entry) | {"seq": seq, "prev_hash": previous, "hash": _hash_of(seq, entry, previous)}
-    await connection.execute(insert(_entries).values(row))
+async def append_entry(connection: Connection, entry: NewEntry, seal: Seal) -> None:
+    """Add an entry at the end of the chain and seal it; the writers' queue must be held."""
+    seq, previous, unsealed = await _end_of_chain(connection)
+    values = to_row(entry)
+    added = hash_of(seq + 1, values, previous)
+    await connection.execute(insert(_entries).values(values | {"seq": seq + 1, "prev_hash": previous, "hash": added}))
+    await _write_head(connection, seal.head(seq + 1, added, unsealed=unsealed))
 
 
-async def page_entries(
-    connection: Connection, *, scope: UUID | None, limit: int, cursor: str | None, where: dict[str, Any]
-) -> Page[AuditEntry]:
-    """Return one page of entries, newest first; `where` maps columns to the values they must have."""
-    statement = select(_entries).where(*(_entries.c[name] == value for name, value in where.items()))
+async def _end_of_chain(connection: Connection) -> tuple[int, bytes, int]:
+    """Return the number and hash that the next entry follows, and how many of those before it were never sealed.
+
+    The head is followed even where its entry is gone or another: what was taken away must stay visible as a break.
+    """
+    last = (
+        await connection.execute(select(_entries.c.seq, _entries.c.hash).order_by(_entries.c.seq.desc()).limit(1))
+    ).first()
+    head = await read_head(connection)
+    seq, found = (0, GENESIS) if last is None else (last.seq, last.hash)
+    if head is None:
+        return seq, found, seq
+    if head.seq >= seq:
+        return head.seq, head.hash, head.unsealed
+    _log.warning(
+        "audit entries %d to %d were written without a seal, by an older release or by hand", head.seq + 1, seq
+    )
+    return seq, found, head.unsealed + seq - head.seq
+
+
+async def read_head(connection: Connection) -> Head | None:
+    """Return the sealed end of the chain; None where no release that seals has written yet."""
+    row = (await connection.execute(select(_head))).mappings().first()
+    return None if row is None else to_record(row, Head)
+
+
+async def _write_head(connection: Connection, head: Head) -> None:
+    values = to_row(head)
+    written = await connection.execute(update(_head).where(_head.c.id == _HEAD_ID).values(values))
+    if written.rowcount == 0:
+        await connection.execute(insert(_head).values(values | {"id": _HEAD_ID}))
+
+
+async def find_entries(
+    connection: Connection, *, scope: UUID | None, asked: AuditQuery, before: int | None, limit: int
+) -> list[AuditEntry]:
+    """Return entries that fit, newest first; those before the number `before`, if it is given."""
+    statement = select(_entries).where(*_fitting(asked))
     if scope is not None:
         statement = statement.where(_entries.c.organization_id == scope)
-    if cursor is not None:
-        statement = statement.where(_entries.c.seq < decode_cursor("audit", cursor, int))
-    statement = statement.order_by(_entries.c.seq.desc()).limit(limit + 1)
-    rows = [_to_entry(row) for row in (await connection.execute(statement)).mappings()]
-    return page_of("audit", rows, limit=limit, key=lambda entry: entry.seq)
+    if before is not None:
+        statement = statement.where(_entries.c.seq < before)
+    statement = statement.order_by(_entries.c.seq.desc()).limit(limit)
+    return [_to_entry(row) for row in (await connection.execute(statement)).mappings()]
 
 
-async def find_broken_entry(connection: Connection) -> int | None:
-    """Return the `seq` of the first entry that does not follow from the one before it, or None if the chain holds."""
-    seq, previous = 0, _GENESIS
-    while True:
-        statement = select(_entries).where(_entries.c.seq > seq).order_by(_entries.c.seq).limit(_VERIFIED_AT_ONCE)
-        rows = (await connection.execute(statement)).mappings().all()
-        for row in rows:
-            expected = _hash_of(seq + 1, to_record(row, NewEntry), previous)
-            if (row["seq"], row["prev_hash"], row["hash"]) != (seq + 1, previous, expected):
-                return seq + 1
-            seq, previous = row["seq"], row["hash"]
-        if len(rows) < _VERIFIED_AT_ONCE:
-            return None
+def _fitting(asked: AuditQuery) -> Iterator[ColumnElement[bool]]:
+    for name in ("action", "object_kind", "object_id"):
+        value = getattr(asked, name)
+        if value is not None:
+            yield _entries.c[name] == value
+    if asked.actor is not None:
+        yield or_(_entries.c.principal_id == asked.actor, _entries.c.principal_name == asked.actor)
+    if asked.since is not None:
+        yield _entries.c.at >= asked.since
+    if asked.until is not None:
+        yield _entries.c.at < asked.until
 
 
 async def append_change(connection: Connection, *, kind: ObjectKind, object_id: UUID, at: datetime) -> None:
@@ -103,11 +135,6 @@ async def keep_answer(
     """Store the sealed answer under a key that this transaction has taken."""
     mine = (_answers.c.principal_id == principal_id) & (_answers.c.idempotency_key == key)
     await connection.execute(update(_answers).where(mine).values(status=status, answer=answer, kid=kid))
-
-
-def _hash_of(seq: int, entry: NewEntry, previous: bytes) -> bytes:
-    canonical = msgspec.json.encode([seq, entry], order="sorted")
-    return hashlib.sha256(previous + canonical).digest()
 
 
 def _to_entry(row: Any) -> AuditEntry:

@@ -7,8 +7,24 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-ObjectKind = Literal["organization", "team", "key", "admin_key", "price", "ensemble", "ledger", "cache"]
-Action = Literal["create", "update", "delete", "revoke", "rotate", "reconcile", "purge"]
+ObjectKind = Literal[
+    "organization",
+    "team",
+    "key",
+    "admin_key",
+    "grant",
+    "session",
+    "price",
+    "provider",
+    "model",
+    "ensemble",
+    "ledger",
+    "cache",
+    "config",
+]
+Action = Literal[
+    "create", "update", "delete", "revoke", "rotate", "reconcile", "purge", "reload", "sign_in", "sign_out"
+]
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +43,17 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     after: Annotated[dict[str, Any] | None, Meta(description="What changed, as it is; null at a deletion.")]
     request_id: str
     hash: Annotated[str, Meta(description="SHA-256, in hexadecimal.")]
+
+
+class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries are asked for; None: whichever. `actor` is the id or the name of who acted; `until` is excluded."""
+
+    actor: str | None = None
+    action: str | None = None
+    object_kind: str | None = None
+    object_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

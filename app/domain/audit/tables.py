@@ -1,4 +1,4 @@
-"""The tables of the audit chain, the change feed and the answers kept for idempotent writes."""
+"""The tables of the audit chain and its sealed end, the change feed and the answers kept for idempotent writes."""
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text, Uuid
 
@@ -23,6 +23,19 @@ audit_entries = Table(
     Column("hash", LargeBinary(32), nullable=False),
     Index(None, "organization_id", "seq"),
     Index(None, "object_id", "seq"),
+    Index(None, "principal_id", "seq"),
+    Index(None, "at"),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("unsealed", BigInteger, nullable=False),
+    Column("kid", String(16), nullable=False),
+    Column("seal", LargeBinary(32), nullable=False),
 )
 
 change_log = Table(

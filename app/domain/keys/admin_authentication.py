@@ -42,6 +42,24 @@ class AdminKeyAuthenticator:
             raise Unauthenticated
         return self._admit(record)
 
+    @property
+    def environment_mac(self) -> bytes | None:
+        """The keyed hash of the environment's key, if there is one."""
+        return self._environment_mac
+
+    async def readmit(self, public_id: str) -> Principal:
+        """Return the principal of a key that was presented before, by its secret's public id; raises as a call does."""
+        record = await self._keys.find_admin_by_public_id(public_id)
+        if record is None or record.secret_kid != self._pepper.kid:
+            raise Unauthenticated
+        return self._admit(record)
+
+    def readmit_environment(self, mac: bytes) -> Principal:
+        """Return the principal of the environment's key if that is still the one of this keyed hash."""
+        if self._environment_mac is None or not hmac.compare_digest(mac, self._environment_mac):
+            raise Unauthenticated
+        return ENVIRONMENT
+
     def _admit(self, record: AdminKeyRecord) -> Principal:
         now = self._clock.now()
         if record.status != "active":

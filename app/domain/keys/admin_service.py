@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from app.db.engine import Database
 from app.db.paging import Page
+from app.domain.access.ownership import Ownership
 from app.domain.audit.objects import AuditedObjects, patched
 from app.domain.audit.principal import Principal, Role
 from app.domain.audit.transaction import AuditedTransaction
@@ -22,9 +23,10 @@ from app.kernel.ids import uuid7
 class AdminKeyService:
     """Keys of the admin API; only owners come here."""
 
-    def __init__(self, database: Database, *, pepper: Pepper) -> None:
+    def __init__(self, database: Database, *, pepper: Pepper, ownership: Ownership) -> None:
         self._objects = AuditedObjects(database, repository.admin_keys, kind="admin_key")
         self._pepper = pepper
+        self._ownership = ownership
 
     async def find(self, principal: Principal, key_id: UUID) -> AdminKey:
         """Return one; raises `NotFound`."""
@@ -65,6 +67,8 @@ class AdminKeyService:
         transaction.principal.require_role(after.role)
         if patch.expires_at is not UNSET:
             after = msgspec.structs.replace(after, expires_at=future(patch.expires_at, transaction.now))
+        if not _owns_installation(after):
+            await self._require_another_owner(transaction, before)
         return await self._objects.update(transaction, before, after)
 
     async def revoke(self, transaction: AuditedTransaction, key_id: UUID) -> AdminKey:
@@ -73,6 +77,7 @@ class AdminKeyService:
         before = await self._objects.load(transaction, key_id)
         if before.status == "revoked":
             return before
+        await self._require_another_owner(transaction, before)
         after = msgspec.structs.replace(before, status="revoked", revoked_at=transaction.now)
         return await self._objects.update(transaction, before, after, action="revoke")
 
@@ -87,11 +92,21 @@ class AdminKeyService:
         after = msgspec.structs.replace(before, public_id=new.public_id)
         return _with_secret(await self._objects.update(transaction, before, after, action="rotate"), new)
 
+    async def _require_another_owner(self, transaction: AuditedTransaction, before: AdminKey) -> None:
+        if _owns_installation(before):
+            await self._ownership.require_another(transaction, besides=before.id)
+
     async def _scope(self, transaction: AuditedTransaction, organization_id: UUID | None) -> UUID | None:
         """Return the scope of a new key: an organisation that the caller may see, or else the caller's own scope."""
         if organization_id is None:
             return transaction.principal.organization_id
         return await resolve_organization(transaction, organization_id)
+
+
+def _owns_installation(key: AdminKey) -> bool:
+    """Whether a key makes an owner of the installation, for good."""
+    is_lasting = key.status == "active" and key.expires_at is None
+    return is_lasting and key.role is Role.OWNER and key.organization_id is None
 
 
 def _with_secret(key: AdminKey, new: NewKey) -> AdminKeyWithSecret:

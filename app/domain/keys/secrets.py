@@ -61,6 +61,11 @@ def key_mac(pepper: bytes, text: bytes) -> bytes:
     return hmac.digest(pepper, text, "sha256")
 
 
+def looks_signed(text: bytes) -> bool:
+    """Tell whether a credential has the form of a JSON Web Token; no key of the gateway's own has."""
+    return text.startswith(b"ey") and text.count(b".") == 2  # noqa: PLR2004 - header.claims.signature
+
+
 class Pepper(NamedTuple):
     """The key of the stored hashes, and the id under which a row names it."""
 

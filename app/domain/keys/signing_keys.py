@@ -32,7 +32,7 @@ _RETRY_NS = 5 * _NS
 _FETCH_S = 5.0
 _MAX_DOCUMENT_BYTES = 256 * 1024
 _RSA_BITS = range(2048, 8193)
-_DISCOVERY = "/.well-known/openid-configuration"
+DISCOVERY = "/.well-known/openid-configuration"
 _PUBLIC_MEMBERS = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _TROUBLES = (ProviderError, GatewayError, OSError, ValueError, msgspec.MsgspecError, RecursionError)
 
@@ -119,11 +119,11 @@ class SigningKeys:
         settings = self._settings
         if settings.jwks_url is not None:
             return settings.jwks_url
-        body = await self._read(settings.issuer.rstrip("/") + _DISCOVERY)
+        body = await self._read(settings.issuer.rstrip("/") + DISCOVERY)
         found = msgspec.json.decode(body, type=_Discovery)
         if found.issuer != settings.issuer:
             raise ValueError("the discovery document is another issuer's")
-        if not _may_hold_keys(found.jwks_uri, issuer=settings.issuer):
+        if not may_be_trusted(found.jwks_uri, issuer=settings.issuer):
             raise ValueError("jwks_uri is neither https nor of the issuer's origin")
         return found.jwks_uri
 
@@ -134,8 +134,8 @@ class SigningKeys:
         return body
 
 
-def _may_hold_keys(url: str, *, issuer: str) -> bool:
-    """Tell whether keys may be read from `url`: nobody on the way can change them, or it is the issuer's own origin."""
+def may_be_trusted(url: str, *, issuer: str) -> bool:
+    """Tell whether `url` is to be believed: nobody on the way can change them, or it is the issuer's own origin."""
     there, home = urlsplit(url), urlsplit(issuer)
     if not there.hostname or "@" in there.netloc:
         return False

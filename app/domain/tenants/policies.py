@@ -12,19 +12,19 @@ from msgspec import Meta
 from app.kernel.money import parse_usd
 from app.settings.policy import Algorithm, CacheMode, CacheScope, Dimension, Period
 
-_NO_CONTROLS = r"^(?![\s\S]*[\x00-\x1f\x7f])[\s\S]*[^\s][\s\S]*$"
+NO_CONTROLS = r"^(?![\s\S]*[\x00-\x1f\x7f])[\s\S]*[^\s][\s\S]*$"
 """Not blank, and without control characters: PostgreSQL holds no NUL, and no log line should be broken by a name."""
 
 _COUNT_MAX = 9_000_000_000_000_000
 _LONGEST_S = 31_622_400
 
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_NO_CONTROLS, description="Shown to people.")]
-ModelName = Annotated[str, Meta(min_length=1, max_length=200, pattern=_NO_CONTROLS)]
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_CONTROLS, description="Shown to people.")]
+ModelName = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_CONTROLS)]
 ModelList = Annotated[list[ModelName], Meta(max_length=1000, description="Public model names; null: all, []: none.")]
 Tags = Annotated[
     dict[
-        Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_CONTROLS)],
-        Annotated[str, Meta(min_length=1, max_length=256, pattern=_NO_CONTROLS)],
+        Annotated[str, Meta(min_length=1, max_length=64, pattern=NO_CONTROLS)],
+        Annotated[str, Meta(min_length=1, max_length=256, pattern=NO_CONTROLS)],
     ],
     Meta(max_length=16, description="Labels for usage reports."),
 ]

@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from app.db.engine import Database
 from app.db.paging import Page
+from app.domain.access.repository import delete_access_to_organization
 from app.domain.answers.repository import delete_of_organization as delete_answers_of_organization
 from app.domain.audit.objects import AuditedObjects, patched
 from app.domain.audit.principal import Principal
@@ -70,6 +71,7 @@ class OrganizationService:
         if organization_id == DEFAULT_ORGANIZATION:
             raise Conflict("the default organisation cannot be deleted", code="default_organization")
         await self._require_empty(transaction, organization_id)
+        await delete_access_to_organization(transaction.connection, organization_id)
         await delete_keys_of_organization(transaction.connection, organization_id)
         await delete_responses_of_organization(transaction.connection, organization_id)
         await delete_answers_of_organization(transaction.connection, organization_id)

@@ -26,8 +26,8 @@ def read_period(since: str | None, until: str | None, *, now: datetime) -> Perio
     Without `to` it ends with the hour that has begun, so that what is going on is in it; without `from` it is of 30
     days. Raises `InvalidRequest` naming the one at fault, also when it is over 400 days or ends before it begins.
     """
-    end = start_of_hour(now) + HOUR if until is None else _read_moment(until, name="to")
-    start = end - timedelta(days=DEFAULT_DAYS) if since is None else _read_moment(since, name="from")
+    end = start_of_hour(now) + HOUR if until is None else read_moment(until, name="to")
+    start = end - timedelta(days=DEFAULT_DAYS) if since is None else read_moment(since, name="from")
     if start > end:
         raise InvalidRequest("`from` is after `to`", param="from")
     if end - start > timedelta(days=MAX_DAYS):
@@ -35,7 +35,7 @@ def read_period(since: str | None, until: str | None, *, now: datetime) -> Perio
     return Period(start, end)
 
 
-def _read_moment(text: str, *, name: str) -> datetime:
+def read_moment(text: str, *, name: str) -> datetime:
     """Return the moment in RFC 3339, or the beginning of a day in UTC; a `+` that was not escaped reads as a blank."""
     day, rest = text[:_DATE_CHARS], text[_DATE_CHARS:]
     fault = InvalidRequest(

@@ -17,6 +17,8 @@ from app.domain.usage.cache_rows import CacheRow, count_by_status
 from app.domain.usage.event_rows import EventKey, key_of, page_events
 from app.domain.usage.fanout_rows import fanout_item, find_fanout_rows
 from app.domain.usage.grouping import INTERVALS, Group, Interval, read_groups
+from app.domain.usage.hours import Span
+from app.domain.usage.latency import Latency, latency_of, sample
 from app.domain.usage.periods import Period, read_period
 from app.domain.usage.report_rows import COUNTS, MEASURES, START, find_rows
 from app.domain.usage.schemas import UsageEvent
@@ -168,6 +170,18 @@ class UsageReports:
             return CacheCounts(period, {})
         async with self._database.reading() as connection:
             return CacheCounts(period, await count_by_status(connection, period=period, where=where))
+
+    async def latency(self, principal: Principal, query: UsageQuery, *, intervals: int) -> list[Latency]:
+        """Return how long the last requests of each interval took; the range is cut into so many of one length."""
+        period, where = self._period(query), query.where(principal)
+        step = (period.until - period.since) / intervals
+        starts = [period.since + number * step for number in range(intervals)]
+        if where is None:
+            return [latency_of(start, []) for start in starts]
+        spans = [Span(start, start + step) for start in starts]
+        async with self._database.reading() as connection:
+            took = await sample(connection, spans=spans, where=where)
+        return [latency_of(start, each) for start, each in zip(starts, took, strict=True)]
 
     async def export(self, principal: Principal, query: UsageQuery) -> UsageExport:
         """Return all events, newest first, some at a time; the first are read before this returns.

@@ -27,8 +27,11 @@ class Findings:
         known_models: Collection[str] | None = None,
         is_priced: IsPriced | None = None,
         key_variables: Mapping[str, Sequence[str]] | None = None,
+        takes_secrets: bool = False,
     ) -> None:
+        """Begin with no faults; with `takes_secrets` a secret is written itself, not where it is."""
         self.settings = settings
+        self.takes_secrets = takes_secrets
         self.names = names
         self.known_models = known_models
         self.is_priced = is_priced

@@ -23,6 +23,8 @@ def check_planes(findings: Findings) -> None:
         findings.error("admin.gateway_url", "must be a URL", suggestion="such as http://127.0.0.1:3020")
     _check_jwt(findings, "gateway.jwt", settings.gateway.jwt)
     _check_jwt(findings, "admin.jwt", settings.admin.jwt)
+    _check_audiences(findings)
+    _check_browser_sign_in(findings)
 
 
 def _check_ports(findings: Findings) -> None:
@@ -70,6 +72,42 @@ def _check_jwt(findings: Findings, path: str, jwt: GatewayJwt | AdminJwt | None)
                 "must be https: whoever changes the keys on their way could sign in as anybody",
                 suggestion=f"write https://{url[7:]}",
             )
+
+
+def _check_audiences(findings: Findings) -> None:
+    """Check that a token for inference is none for administration."""
+    gateway, admin = findings.settings.gateway.jwt, findings.settings.admin.jwt
+    if gateway is None or admin is None or gateway.issuer != admin.issuer:
+        return
+    for field in ("audience", "client_id"):
+        if getattr(admin, field) == gateway.audience:
+            findings.error(
+                f"admin.jwt.{field}",
+                "is also gateway.jwt.audience: tokens of the inference API would be let in here",
+                suggestion="have the issuer name another audience for administration",
+            )
+
+
+def _check_browser_sign_in(findings: Findings) -> None:
+    """Check what signing in by browser needs: an address that the issuer can send people back to."""
+    url, jwt = findings.settings.admin.url, findings.settings.admin.jwt
+    if url is not None and not _is_origin(url):
+        findings.error("admin.url", "must be an origin", suggestion="such as https://llm-admin.example.com")
+    elif url is not None and url.lower().startswith("http://") and not _is_loopback(url):
+        findings.error(
+            "admin.url", "must be https: sessions could be taken on their way", suggestion=f"write https://{url[7:]}"
+        )
+    if jwt is None or jwt.client_id is None:
+        return
+    if url is None:
+        findings.error("admin.url", "is required for `admin.jwt.client_id`", suggestion="write this plane's origin")
+    if "openid" not in jwt.scopes:
+        findings.error("admin.jwt.scopes", "must hold openid", suggestion='write ["openid", …]')
+
+
+def _is_origin(url: str) -> bool:
+    parts = urlsplit(url) if is_web_url(url) else None
+    return parts is not None and "@" not in parts.netloc and not (parts.path or parts.query or parts.fragment)
 
 
 def _is_loopback(url: str) -> bool:

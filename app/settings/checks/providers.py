@@ -102,7 +102,7 @@ def _check_headers(findings: Findings, path: str, provider: ProviderSettings) ->
             findings.error(where, f"{shown(name)} is not the name of a header")
         if name.lower() in _TRANSPORT_HEADERS:
             findings.error(where, "is a header that the gateway writes itself")
-        is_reference = findings.is_text(where, "env:") or findings.is_text(where, "file:")
+        is_reference = findings.is_text(where, "env:") or findings.is_text(where, "file:") or findings.takes_secrets
         if name.lower() in _CREDENTIAL_HEADERS and not is_reference:
             findings.error(
                 where, "a secret is not written here, but where it is", suggestion='write "env:NAME" or "file:/path"'

@@ -1,0 +1,1 @@
+"""Grants to people, and the sessions of browsers."""
