@@ -2,6 +2,8 @@
 
 import functools
 import logging
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -9,11 +11,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request, Response, Router
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
 from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
+from app.api.admin.desks import Desks
 from app.api.admin.problems import spoken_problem
+from app.api.dashboard import dashboard_router
 from app.api.docs import docs_handlers
 from app.api.errors import headers_of, status_of
 from app.api.gemini.paths import GENERATE_WIRE
@@ -25,14 +29,20 @@ from app.api.openai.paths import CHAT_WIRE
 from app.api.probes import probe_handlers
 from app.api.wires import WIRES
 from app.gateway import Core, Gateway
+from app.gateway.billing import open_billing
 from app.gateway.cache_desk import open_cache_desk
 from app.gateway.checkup import Checkup
+from app.gateway.config_call import ConfigCall
+from app.gateway.config_desk import ConfigDesk, Steering
+from app.gateway.front_door import open_front_door
+from app.gateway.trial import Trial
 from app.kernel.clock import SystemClock
 from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from app.middleware.context import ContextRing, PlaneState
+from app.middleware.cross_origin import CrossOrigin
+from app.middleware.site import Site
 from app.observability.metrics import INFLIGHT, REQUESTS, SHED, Metrics
 from app.settings.model import Settings
-from providers.registry import Registry
 
 GATEWAY, ADMIN = "gateway", "admin"
 _BESIDES = 400
@@ -53,12 +63,20 @@ class GatewayApplication:
 
     def __init__(self, settings: Settings, *, planes: Sequence[str], metrics_directory: Path | None = None) -> None:
         """Make the planes named; `metrics_directory` is shared with the other workers."""
+        self.steering: Steering | None = None
         clock = SystemClock()
         kind = "-".join(planes) if len(planes) == 1 else "all"
         self._metrics = Metrics(metrics_directory, name=kind)
         self._core = Core(settings, clock=clock, metrics=self._metrics, serves_inference=GATEWAY in planes)
         self._settings = settings
-        self._gateway = Gateway(self._core, registry=Registry()) if GATEWAY in planes else None
+        self._trial: Trial | None = None
+        self._config_call = ConfigCall(
+            self._core.stores,
+            gateway=f"{socket.gethostname()}:{os.getppid()}",
+            tasks=self._core.tasks,
+            reload=self._reload_workers,
+        )
+        self._gateway = Gateway(self._core, registry=self._core.registry) if GATEWAY in planes else None
         self._states = {name: PlaneState(cap=_most_requests(settings)) for name in planes}
         self.planes = [Plane(name, self._ring(name)) for name in planes]
 
@@ -72,6 +90,7 @@ class GatewayApplication:
         """Open the stores, the database and the ledger."""
         self._core.on_beat = self._bring_up_to_date
         await self._core.start()
+        self._config_call.start()
         if self._gateway is not None:
             await self._gateway.books.start()
             self._gateway.pressure.start()
@@ -93,14 +112,23 @@ class GatewayApplication:
 
     async def aclose(self) -> None:
         """Settle what is open, flush the ledger, close the pools."""
+        self._config_call.stop()
         if self._gateway is not None:
             await self._gateway.aclose()
+        if self._trial is not None:
+            await self._trial.aclose()
         await self._core.aclose()
+
+    async def _reload_workers(self) -> Any:
+        """Have every worker of this one's parent take the settings again."""
+        if self.steering is None:
+            raise TimeoutError
+        return await self.steering.reload()
 
     # -- planes -------------------------------------------------------------------------------------------------------
 
     def _ring(self, name: str) -> Any:
-        app = self._inference() if name == GATEWAY else self._administration()
+        app = CrossOrigin(self._inference()) if name == GATEWAY else self._administration()
         hosts = self._settings.gateway.allowed_hosts if name == GATEWAY else self._settings.admin.allowed_hosts
         state = self._states[name]
         refuse = refuse_inference if name == GATEWAY else refuse_problem
@@ -140,21 +168,47 @@ class GatewayApplication:
 
     def _administration(self) -> Litestar:
         services = self._core.services
-        authenticate = self._core.admin_authenticate
-        examine = Checkup(self._core, makes_calls=self._gateway is not None)
-        desk = open_cache_desk(self._core)
+        door = open_front_door(self._core)
+        site = Site(self._core.settings.admin.url)
+        self._trial = Trial(self._core)
+        desks = Desks(
+            examine=Checkup(self._core, makes_calls=self._gateway is not None),
+            cache=open_cache_desk(self._core),
+            config=ConfigDesk(
+                settings=lambda: self._core.settings,
+                steering=lambda: self.steering,
+                gateway=self._config_call.gateway,
+                ask_others=self._config_call.ask_others,
+            ),
+            try_provider=self._trial,
+            door=door,
+        )
+
+        def router() -> Router:
+            return admin_router(services, authenticate=door.authenticate, desks=desks, site=site)
+
+        dashboard = dashboard_router(
+            services,
+            authenticate=door.authenticate,
+            site=site,
+            desks=desks,
+            bill_of=open_billing(self._core),
+            settings=lambda: self._core.settings,
+            clock=self._core.clock,
+        )
 
         @functools.cache
         def document() -> bytes:
             described = Litestar(
-                [admin_router(services, authenticate=authenticate, examine=examine, cache_desk=desk)],
+                [router()],
                 openapi_config=admin_openapi(release()),
             )
             return msgspec.json.encode(described.openapi_schema.to_schema())
 
         return Litestar(
             [
-                admin_router(services, authenticate=authenticate, examine=examine, cache_desk=desk),
+                router(),
+                dashboard,
                 *self._probes(ADMIN),
                 *docs_handlers(document),
             ],
@@ -175,13 +229,12 @@ class GatewayApplication:
 
     def _probes(self, plane: str) -> list[Any]:
         state = self._states[plane] if plane in self._states else PlaneState(cap=1)
-        shown = self._settings.gateway if plane == GATEWAY else self._settings.admin
         return probe_handlers(
             is_ready=lambda: not state.is_draining and self._core.is_ready,
             degraded=lambda: self._core.degraded,
             metrics=self._metrics,
             kinds=frozenset({plane, "all"}),
-            shows_metrics=lambda: shown.metrics,
+            shows_metrics=lambda: (self._settings.gateway if plane == GATEWAY else self._settings.admin).metrics,
             before_scrape=self._bring_up_to_date,
         )
 

@@ -426,6 +426,148 @@ def cache_purge(
     _say(command.as_json(purged) if is_json else f"{purged.purged} purged")
 
 
+_running = click.option("--running", "is_running", is_flag=True, help="Ask a running gateway, with GATEWAY_ADMIN_KEY.")
+
+
+@cli.group(
+    epilog=_examples(
+        "llm-gateway config show",
+        "llm-gateway config validate --config new.yaml --running",
+        "GATEWAY_ADMIN_KEY=sk-gw-admin-… llm-gateway config reload",
+    )
+)
+def config() -> None:
+    """Show the effective settings, try others, and have a running gateway take them."""
+
+
+@config.command(
+    "show",
+    epilog=_examples(
+        "llm-gateway config show",
+        "llm-gateway config show --config gateway.yaml --json",
+        "GATEWAY_ADMIN_KEY=sk-gw-admin-… llm-gateway config show --running",
+    ),
+)
+@_config
+@_running
+@_url
+@_as_json
+def show_config(*, config: Path | None, is_running: bool, url: str | None, is_json: bool) -> None:
+    """Show every setting with its origin: a line of the file, a variable of the environment, or the default.
+
+    Of secrets only whether they are set is shown. Without --running these are the settings that a gateway would begin
+    with here.
+    """
+    from app.commands import config as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    view = command.show(config, is_running=is_running, url=url)
+    _say(command.as_json(view) if is_json else command.view_text(view))
+
+
+@config.command(
+    "validate",
+    epilog=_examples(
+        "llm-gateway config validate --config new.yaml",
+        "GATEWAY_ADMIN_KEY=sk-gw-admin-… llm-gateway config validate --config new.yaml --running",
+    ),
+)
+@_config
+@_running
+@_url
+@_as_json
+def validate_config(*, config: Path | None, is_running: bool, url: str | None, is_json: bool) -> None:
+    """Try a file: every fault at once with its place and a suggestion.
+
+    With --running a gateway tries it under its own environment, and says what would change and what of that needs a
+    restart; nothing changes. The exit code is 1 if the gateway would not take it.
+    """
+    if not is_running and url is None:
+        from app.commands import check as offline  # noqa: PLC0415 - as below
+
+        report, is_usable = offline.run_as_json(config) if is_json else offline.run(config)
+        _say("\n".join(report))
+        sys.exit(0 if is_usable else 1)
+    from app.commands import config as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    checked = command.validate(config, url=url)
+    _say(command.as_json(checked) if is_json else command.check_text(checked))
+    sys.exit(0 if checked.valid else 1)
+
+
+@config.command(
+    "reload",
+    epilog=_examples(
+        "GATEWAY_ADMIN_KEY=sk-gw-admin-… llm-gateway config reload",
+        "llm-gateway config reload --url https://admin.example --json",
+    ),
+)
+@_config
+@_url
+@_as_json
+def reload_config(*, config: Path | None, url: str | None, is_json: bool) -> None:
+    """Have a running gateway read its file again, as SIGHUP does, and show what changed and where it is in force.
+
+    A bad file changes nothing. The exit code is 1 unless every worker has confirmed it.
+    """
+    from app.commands import config as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    done = command.reload(config, url=url)
+    _say(command.as_json(done) if is_json else command.reload_text(done))
+    sys.exit(0 if done.applied else 1)
+
+
+@cli.group(epilog=_examples("llm-gateway audit list --from 2026-11-01 --kind key", "llm-gateway audit verify"))
+def audit() -> None:
+    """Read who changed what, and prove that nobody has tampered with it."""
+
+
+@audit.command(
+    "list",
+    epilog=_examples(
+        "llm-gateway audit list",
+        "llm-gateway audit list --actor ops --action delete --from 2026-11-01",
+        "llm-gateway audit list --kind key --id 01980000-0000-7000-8000-000000000000 --json",
+    ),
+)
+@_config
+@_as_json
+@click.option("--actor", metavar="NAME", help="The id or the name of who acted.")
+@click.option("--action", metavar="NAME", help="Such as create, update, delete, revoke, rotate, purge, reload.")
+@click.option("--kind", metavar="NAME", help="Such as organization, team, key, admin_key, price, cache, config.")
+@click.option("--id", "object_id", metavar="ID", help="What was changed.")
+@click.option("--from", "since", metavar="TIME", help="The first moment.")
+@click.option("--to", "until", metavar="TIME", help="The moment no longer in it.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many at most.")
+def list_audit(*, config: Path | None, is_json: bool, **options: Any) -> None:
+    """List changes, newest first.
+
+    TIME is a moment such as 2026-11-23T12:00:00Z, or a day such as 2026-11-23 in UTC.
+    """
+    from app.commands import audit as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    page = command.list_entries(config, asked=command.Asked(**options))
+    _say(command.as_json(page) if is_json else command.as_table(page))
+
+
+@audit.command("verify", epilog=_examples("llm-gateway audit verify", "llm-gateway audit verify --json"))
+@_config
+@_as_json
+def verify_audit(*, config: Path | None, is_json: bool) -> None:
+    """Walk the whole audit chain, and name the first entry that was changed, removed, put in or put elsewhere.
+
+    Each entry has the hash of the one before it, and the last one a seal that only the master secret can make. The exit
+    code is 1 if the chain is broken.
+    """
+    from app.commands import audit as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    def say_progress(done: int, total: int) -> None:
+        click.echo(f"\r{done} of {total} entries", err=True, nl=done >= total)
+
+    verdict = command.verify(config, on_progress=say_progress if sys.stderr.isatty() else lambda _done, _total: None)
+    _say(command.as_json(verdict) if is_json else command.verdict_text(verdict))
+    sys.exit(0 if verdict.broken is None else 1)
+
+
 @cli.command(
     epilog=_examples(
         "llm-gateway explain --model gpt-4o-mini",
@@ -466,6 +608,24 @@ def explain(*, config: Path | None, key: str | None, is_json: bool, body: Binary
     document = None if body is None else command.read_body(body.read())
     explanation = command.run(config, example=Example(**options, body=document), key=key)
     _say(said.as_json(explanation) if is_json else said.as_text(explanation))
+
+
+@cli.command(
+    "rotate-kek",
+    epilog=_examples(
+        "GATEWAY_OLD_MASTER_SECRET=… GATEWAY_MASTER_SECRET=… llm-gateway rotate-kek --config gateway.yaml"
+    ),
+)
+@_config
+def rotate_kek(*, config: Path | None) -> None:
+    """Put stored provider credentials under a new master secret, while gateways run.
+
+    GATEWAY_OLD_MASTER_SECRET is the one before. Restart the gateways with both first: they then open what is under
+    either. It may be stopped and begun again. The exit code is 1 if a credential opens under neither.
+    """
+    from app.commands import rotate_kek as command  # noqa: PLC0415 - slow to import, and only this command needs it
+
+    command.run(config, say=_say)
 
 
 @cli.command(epilog=_examples("llm-gateway openapi --plane gateway > openapi.json"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.gateway.routes import Provider, open_providers
 from app.gateway.transport import Transports
+from app.server.contract import Steering
 from app.settings import Settings
 from providers.protocol import Sender
 from providers.registry import Registry
@@ -29,6 +30,7 @@ class AdapterApplication:
     """Serves the one provider that the settings hold. Make it inside the worker's running loop."""
 
     def __init__(self, settings: Settings) -> None:
+        self.steering: Steering | None = None
         self._registry = Registry()
         self._transports = Transports(self._registry)
         provider = self._open(settings)

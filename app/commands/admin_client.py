@@ -1,5 +1,6 @@
 """The admin API of a running gateway, for commands about what only that knows. Law: the key is never shown."""
 
+import dataclasses
 from collections.abc import Mapping
 from contextlib import closing
 from http import HTTPStatus
@@ -10,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from app.commands.failure import CommandFailed
+from app.commands.failure import CommandFailed, listed
 from app.commands.sources import open_sources, read_settings
 from app.server.plan import Address
 
@@ -18,11 +19,18 @@ _PATIENCE_S = 30
 _PREFIX = "/admin/v1"
 
 
+class _Field(msgspec.Struct):
+    """One field at fault."""
+
+    message: str
+
+
 class _Problem(msgspec.Struct):
     """What is shown of a refusal."""
 
     detail: str
     code: str = ""
+    errors: list[_Field] = []
 
 
 class AdminClient:
@@ -44,12 +52,14 @@ class AdminClient:
 
     def post(self, path: str, document: Mapping[str, Any]) -> bytes:
         """Post a JSON object, and return what the path answers; raises `CommandFailed`."""
-        return self._call("POST", path, msgspec.json.encode(document))
+        return self.post_bytes(path, msgspec.json.encode(document), "application/json")
 
-    def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        headers = {"authorization": f"Bearer {self._key}"}
-        if body is not None:
-            headers["content-type"] = "application/json"
+    def post_bytes(self, path: str, body: bytes, media_type: str) -> bytes:
+        """Post a document as it is, and return what the path answers; raises `CommandFailed`."""
+        return self._call("POST", path, body=body, headers={"content-type": media_type})
+
+    def _call(self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] = {}) -> bytes:
+        headers = {**headers, "authorization": f"Bearer {self._key}"}
         kind = HTTPSConnection if self._is_safe else HTTPConnection
         try:
             with closing(kind(self._authority, timeout=_PATIENCE_S)) as connection:
@@ -64,12 +74,19 @@ class AdminClient:
         return said
 
 
-def open_client(config: Path | None, *, url: str | None) -> AdminClient:
+def open_client(config: Path | None, *, url: str | None, needs_file: bool = True) -> AdminClient:
     """Return a client of the gateway that the settings describe, or of the one at `url`.
 
-    Raises `CommandFailed` where no admin key is at hand.
+    Without `needs_file` a file with faults is no hindrance, as the gateway is to say what it makes of it; the address
+    is then that of the environment. Raises `CommandFailed` where no admin key is at hand.
     """
-    settings = read_settings(open_sources(config))
+    sources = open_sources(config)
+    try:
+        settings = read_settings(sources)
+    except CommandFailed:
+        if needs_file:
+            raise
+        settings = read_settings(dataclasses.replace(sources, path=None))
     if settings.admin_key is None:
         raise CommandFailed(
             "GATEWAY_ADMIN_KEY is not set: this asks a running gateway, which takes an admin key. A first `serve` "
@@ -84,4 +101,5 @@ def _reason(status: int, said: bytes) -> str:
         problem = msgspec.json.decode(said, type=_Problem)
     except msgspec.DecodeError:
         return f"the admin plane answered with the status {status}"
-    return f"the admin plane refused ({status} {problem.code}): {problem.detail}"
+    more = listed(field.message for field in problem.errors) if len(problem.errors) > 1 else ""
+    return f"the admin plane refused ({status} {problem.code}): {problem.detail}{more}"

@@ -1,5 +1,6 @@
 """`llm-gateway check`: every fault of the settings at once."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,8 +15,18 @@ def run(config: Path | None) -> tuple[list[str], bool]:
     try:
         settings = sources.read()
     except SettingsError as error:
-        return [*map(_line, error.faults), _verdict(sources, error.faults)], False
-    return [*map(_line, settings.warnings), _verdict(sources, settings.warnings), _summary(settings)], True
+        return [*map(line_of, error.faults), _verdict(sources, error.faults)], False
+    return [*map(line_of, settings.warnings), _verdict(sources, settings.warnings), _summary(settings)], True
+
+
+def run_as_json(config: Path | None) -> tuple[list[str], bool]:
+    """Return the report as the admin API has it, without what would change, and whether the settings can be used."""
+    try:
+        faults, is_usable = open_sources(config).read().warnings, True
+    except SettingsError as error:
+        faults, is_usable = tuple(error.faults), False
+    document = {"valid": is_usable, "findings": faults, "changes": []}
+    return [msgspec.json.format(msgspec.json.encode(document), indent=2).decode()], is_usable
 
 
 def schema_text() -> str:
@@ -23,13 +34,18 @@ def schema_text() -> str:
     return msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode()
 
 
-def _line(fault: Fault) -> str:
+def line_of(fault: Fault) -> str:
+    """Return a fault as one line."""
     return f"{fault.severity}: {fault}"
 
 
-def _verdict(sources: Sources, faults: list[Fault] | tuple[Fault, ...]) -> str:
+def _verdict(sources: Sources, faults: Sequence[Fault]) -> str:
+    return verdict_of(sources.path.name if sources.path else "the environment", faults)
+
+
+def verdict_of(name: str, faults: Sequence[Fault]) -> str:
+    """Return how many faults what is named has."""
     errors = sum(fault.severity == "error" for fault in faults)
-    name = sources.path.name if sources.path else "the environment"
     found = f"{counted(errors, 'error')}, {counted(len(faults) - errors, 'warning')}"
     return f"{name}: {found}" if faults else f"{name}: no faults"
 

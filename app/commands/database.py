@@ -14,7 +14,7 @@ from app.db import schema
 from app.db.engine import Database
 from app.db.faults import DatabaseUnavailable
 from app.domain.audit.schemas import ObjectKind
-from app.domain.services import AdminServices
+from app.domain.services import AdminServices, Host
 from app.kernel.clock import SystemClock
 from app.kernel.errors import GatewayError
 from app.settings import Settings
@@ -88,7 +88,11 @@ async def _with_services(
     database = Database(settings.database.reveal())
     try:
         services = AdminServices.over(
-            database, clock=SystemClock(), master_secret=master, notify=notify, settings=lambda: settings
+            database,
+            clock=SystemClock(),
+            master_secret=master,
+            old_master_secret=settings.old_master_secret,
+            host=Host(settings=lambda: settings, notify=notify),
         )
         return await work(services)
     finally:

@@ -41,7 +41,8 @@ def with_master_secret(settings: Settings) -> Settings:
             "GATEWAY_MASTER_SECRET is not set. It is the pepper of key hashes and encrypts stored credentials; with "
             "PostgreSQL every process needs the same one. Make it once with `openssl rand -base64 48` and keep it."
         )
-    return msgspec.structs.replace(settings, master_secret=_stored_secret(settings))
+    origins = {**settings.origins, "master_secret": str(embedded_folder(settings) / SECRET_FILE)}
+    return msgspec.structs.replace(settings, master_secret=_stored_secret(settings), origins=origins)
 
 
 def _stored_secret(settings: Settings) -> Secret:

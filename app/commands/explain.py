@@ -26,6 +26,10 @@ from app.domain.keys.secrets import derive_pepper, parse_key
 from app.domain.prices import PriceBook, PriceOverlay
 from app.domain.prices.repository import PriceRepository
 from app.domain.services import AdminServices
+from app.domain.upstream.opening import UpstreamReader
+from app.domain.upstream.overlay import opened
+from app.domain.upstream.repository import UpstreamRepository
+from app.domain.upstream.vault import Vault
 from app.gateway.routes import RouteBuilder, open_providers
 from app.guards.inference import requires_model
 from app.kernel.clock import SystemClock
@@ -101,9 +105,17 @@ async def _explain(settings: Settings, sources: Sources, *, example: Example, ke
     try:
         is_shared = settings.has_shared_state and await _is_up(stores)
         overlay = PriceOverlay(await PriceRepository(database).read_all())
+        names_models, settings = bool(settings.models), await _with_stored(settings, database, sources)
         providers = open_providers(settings, registry=sources.registry, sender=_Nobody())
         ensembles = await EnsembleRepository(database).read_all()
-        builder = RouteBuilder(settings, providers, sources.registry, prices=overlay, ensembles=ensembles)
+        builder = RouteBuilder(
+            settings,
+            providers,
+            sources.registry,
+            prices=overlay,
+            ensembles=ensembles,
+            names_models=names_models,
+        )
         routes = builder.table()
         request = await _request(settings, database, routes, example=example, key=key)
         prices = PriceBook(sources.registry.catalog, clock=clock)
@@ -124,6 +136,15 @@ async def _explain(settings: Settings, sources: Sources, *, example: Example, ke
     finally:
         await stores.aclose()
         await database.aclose()
+
+
+async def _with_stored(settings: Settings, database: Database, sources: Sources) -> Settings:
+    """Return the settings with the providers and models of the admin API under them; nobody is called."""
+    if settings.master_secret is None:
+        return settings
+    vault = Vault(settings.master_secret, old_master=settings.old_master_secret)
+    stored = await UpstreamRepository(database).read_all()
+    return opened(stored, reader=UpstreamReader(vault, sources.registry)).under(settings)
 
 
 class _Request(NamedTuple):

@@ -7,20 +7,10 @@ import msgspec
 from app.commands.failure import CommandFailed
 from app.commands.sources import Sources
 from app.server.contract import SettingsRefused
-from app.settings import Settings, SettingsError
+from app.settings import Fault, Settings, SettingsError
+from app.settings.differences import NEEDS_RESTART, Examined
 
-NEEDS_RESTART = (
-    "database",
-    "state",
-    "gateway.host",
-    "gateway.port",
-    "gateway.workers",
-    "admin.host",
-    "admin.port",
-    "transport",
-    "drain_s",
-    "master_secret",
-)
+__all__ = ["NEEDS_RESTART", "adopt", "examiner", "loader"]
 
 
 def loader(sources: Sources) -> Callable[[], Settings]:
@@ -35,6 +25,24 @@ def loader(sources: Sources) -> Callable[[], Settings]:
             raise SettingsRefused([str(error)]) from None
 
     return load
+
+
+def examiner(sources: Sources) -> Callable[[Settings, bytes | None], Examined]:
+    """Return what says how a document, or the file as it now is, would do in the place of the running settings."""
+
+    def examine(running: Settings, document: bytes | None) -> Examined:
+        try:
+            loaded = sources.read(document)
+        except SettingsError as error:
+            return Examined(faults=tuple(error.faults))
+        except CommandFailed as error:
+            return Examined(faults=(Fault(path="", message=str(error)),))
+        if loaded.master_secret is None:  # nothing is made here, not even a secret where another database has none
+            origins = {**loaded.origins, "master_secret": running.origin("master_secret")}
+            loaded = msgspec.structs.replace(loaded, master_secret=running.master_secret, origins=origins)
+        return Examined(loaded=loaded, adopted=adopt(running, loaded)[0], faults=loaded.warnings)
+
+    return examine
 
 
 def adopt(running: Settings, loaded: Settings) -> tuple[Settings, list[str]]:

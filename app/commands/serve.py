@@ -14,7 +14,7 @@ from pathlib import Path
 from app.commands import banner, first_keys
 from app.commands.database import ensure_schema, with_services
 from app.commands.failure import CommandFailed
-from app.commands.reloading import adopt, loader
+from app.commands.reloading import adopt, examiner, loader
 from app.commands.shared_folder import shared_folder
 from app.commands.sources import Sources, complete_settings, open_sources
 from app.kernel.clock import SystemClock
@@ -57,6 +57,7 @@ def run(config: Path | None, *, planes: Planes, workers: int | None, build: Buil
             build=build,
             load=loader(sources),
             adopt=adopt,
+            examine=examiner(sources),
             on_ended=functools.partial(fold, shared),
         )
         supervisor = stack.enter_context(contextlib.closing(_bound(blueprint, on_ready)))

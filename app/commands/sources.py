@@ -39,10 +39,10 @@ class Sources:
     overrides: Mapping[str, str] = field(default_factory=dict)
     registry: Registry = field(default_factory=Registry)
 
-    def read(self) -> Settings:
-        """Return the settings as written. Raises `SettingsError`."""
+    def read(self, document: bytes | None = None) -> Settings:
+        """Return the settings as written, or as they would be with this document for a file. Raises `SettingsError`."""
         settings = load(
-            self.path,
+            self.path if document is None else document,
             environ=self.environ,
             adapter_options=self.options_of,
             adapters=self.registry.names(),

@@ -24,7 +24,7 @@ class Checkup:
 
     async def __call__(self) -> InstallationHealth:
         """Return how all is now."""
-        providers = self._providers(self._core.settings)
+        providers = self._providers(self._core.served)
         stores = self._stores()
         return InstallationHealth(
             status=_summary([*(each.status for each in providers), *("ok" if each.up else "down" for each in stores)]),

@@ -13,14 +13,15 @@ from app.domain.answers.service import AnswerStore
 from app.domain.audit.schemas import Change, ObjectKind
 from app.domain.ensembles.directory import EnsembleDirectory
 from app.domain.ensembles.repository import EnsembleRepository
-from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.directory import KeyDirectory
 from app.domain.keys.secrets import derive, derive_pepper
 from app.domain.prices import PriceDirectory
 from app.domain.prices.repository import PriceRepository
 from app.domain.responses.service import ResponseStore
-from app.domain.services import AdminServices
+from app.domain.services import AdminServices, Host
 from app.domain.snapshots import Directory
+from app.domain.upstream.overlay import UpstreamDirectory
+from app.domain.upstream.repository import UpstreamRepository
 from app.domain.usage.balances import known_events
 from app.domain.usage.dead_letters import park_event
 from app.domain.usage.repository import insert_events, orphans_among
@@ -46,11 +47,18 @@ from app.settings.model import Settings
 from app.stores.errors import StoreUnavailable
 from app.stores.opening import open_cache, open_stores
 from app.stores.protocols import Stores
+from providers.registry import Registry
 
 CHANGES_TOPIC = "changes"
 PRICES_TOPIC = "prices"
+UPSTREAM_TOPIC = "upstream"
 ENSEMBLES_TOPIC = "ensembles"
-_TOPICS: dict[ObjectKind, str] = {"price": PRICES_TOPIC, "ensemble": ENSEMBLES_TOPIC}
+_TOPICS = {
+    "price": PRICES_TOPIC,
+    "provider": UPSTREAM_TOPIC,
+    "model": UPSTREAM_TOPIC,
+    "ensemble": ENSEMBLES_TOPIC,
+}
 """The topics of what workers hold whole; all else concerns keys."""
 _LOG = logging.getLogger("gateway.core")
 _PROBE_S = 1.0
@@ -81,30 +89,36 @@ class Core:
         self.is_cache_shared = apart is not None or self.stores.kind != "memory"
         self.database = Database(settings.database.reveal())
         self.opener = LedgerOpener(self.stores.accounts, self.database)
-        self.examiner = EnsembleExaminer(lambda: self.settings)
+        self.registry = Registry()
+        self.examiner = EnsembleExaminer(lambda: self.settings, lambda: self.upstream.current)
         self.services = AdminServices.over(
             self.database,
             clock=clock,
             master_secret=settings.master_secret,
-            notify=self._notify,
-            settings=lambda: self.settings,
-            use=StoreReader(self.stores.accounts, self.opener, time=StoreTime(clock)),
-            examine=self.examiner,
+            old_master_secret=settings.old_master_secret,
+            host=Host(
+                settings=lambda: self.settings,
+                notify=self._notify,
+                use=StoreReader(self.stores.accounts, self.opener, time=StoreTime(clock)),
+                registry=self.registry,
+                examine=self.examiner,
+            ),
         )
         self.prices = PriceDirectory(PriceRepository(self.database).read_all)
+        self.upstream = UpstreamDirectory(
+            UpstreamRepository(self.database).read_all, reader=self.services.upstream_reader
+        )
         self.ensembles = EnsembleDirectory(EnsembleRepository(self.database))
-        self._held: dict[ObjectKind, Directory[Any]] = {"price": self.prices, "ensemble": self.ensembles}
+        self._held: dict[str, Directory[Any]] = {
+            PRICES_TOPIC: self.prices,
+            UPSTREAM_TOPIC: self.upstream,
+            ENSEMBLES_TOPIC: self.ensembles,
+        }
         self.directory = KeyDirectory(
             self.services.key_repository,
             changes=self._changes,
             pepper=derive_pepper(settings.master_secret),
             clock=clock,
-        )
-        self.admin_authenticate = AdminKeyAuthenticator(
-            self.services.key_repository,
-            pepper=derive_pepper(settings.master_secret),
-            clock=clock,
-            environment_key=settings.admin_key,
         )
         self.responses = ResponseStore(
             self.database, seal_key=derive(settings.master_secret, purpose="kept responses 1"), clock=clock
@@ -152,9 +166,9 @@ class Core:
         await self.stores.start()
         await self._start_cache()
         self.stores.signals.subscribe(CHANGES_TOPIC, self._on_change, on_gap=self.directory.forget_all)
-        for kind, held in self._held.items():
+        for topic, held in self._held.items():
             reread = partial(self._reread, held)
-            self._subscriptions.append(self.stores.signals.subscribe(topic_of(kind), reread, on_gap=reread))
+            self._subscriptions.append(self.stores.signals.subscribe(topic, reread, on_gap=reread))
             await held.refresh()
         await self.directory.catch_up()
         self.directory.start()
@@ -198,6 +212,11 @@ class Core:
             await self._cache_stores.aclose()
         await self.database.aclose()
         self.metrics.close()
+
+    @property
+    def served(self) -> Settings:
+        """What is served: the settings of the file with the providers and models made through the API under them."""
+        return self.upstream.current.under(self.settings)
 
     @property
     def can_account(self) -> bool:
@@ -276,14 +295,14 @@ class Core:
             for held in self._held.values():
                 held.forget()
             raise
-        for kind, held in self._held.items():
-            held.note(frozenset(change.seq for change in changes if change.kind == kind))
+        for topic, held in self._held.items():
+            held.note(frozenset(change.seq for change in changes if topic_of(change.kind) == topic))
             await held.try_refresh()
         return changes
 
     async def _notify(self, kind: ObjectKind, object_id: UUID) -> None:
         """Tell every worker; this one has acted on it when this returns."""
-        held = self._held.get(kind)
+        held = self._held.get(topic_of(kind))
         if held is None:
             self.directory.forget(object_id)
         else:
@@ -349,7 +368,7 @@ class Core:
             self.on_beat()
 
 
-def topic_of(kind: ObjectKind) -> str:
+def topic_of(kind: str) -> str:
     """Return the topic by which workers hear that an object of this kind has changed."""
     return _TOPICS.get(kind, CHANGES_TOPIC)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NoReturn
 
+from app.domain.upstream.overlay import StoredUpstream
 from app.fanout.extensions import Extensions
 from app.fanout.spec import spec_of
 from app.gateway.routes import RouteBuilder, open_providers
@@ -29,13 +30,14 @@ class _Nobody:
 
 
 class EnsembleExaminer:
-    """Knows what models there are: those of the configuration, or those of the catalogue."""
+    """Knows what models there are: those of the configuration and of the admin API, or those of the catalogue."""
 
-    def __init__(self, settings: Callable[[], Settings]) -> None:
-        """Make one; `settings` tells what holds now."""
+    def __init__(self, settings: Callable[[], Settings], upstream: Callable[[], StoredUpstream]) -> None:
+        """Make one; `settings` tells what the file says now, and `upstream` what the admin API has made."""
         self._settings = settings
+        self._upstream = upstream
         self._extensions = Extensions()
-        self._built: tuple[Settings, RouteTable] | None = None
+        self._built: tuple[Settings, StoredUpstream, RouteTable] | None = None
         self.find: Callable[[str], Route | None] = self._find
         """Returns the route of a name. A process that serves inference knows more: what self-hosted servers say."""
 
@@ -66,12 +68,13 @@ class EnsembleExaminer:
             raise InvalidRequest(f"there is no model {name[:_SHOWN]!r}", code="unknown_model", param=path)
 
     def _find(self, name: str) -> Route | None:
-        settings = self._settings()
-        if self._built is None or self._built[0] is not settings:
-            registry = Registry()
-            providers = open_providers(settings, registry=registry, sender=_Nobody())
-            self._built = settings, RouteBuilder(settings, providers, registry).table()
-        return self._built[1].find(name)
+        settings, upstream = self._settings(), self._upstream()
+        if self._built is None or self._built[0] is not settings or self._built[1] is not upstream:
+            registry, served = Registry(), upstream.under(settings)
+            providers = open_providers(served, registry=registry, sender=_Nobody())
+            builder = RouteBuilder(served, providers, registry, names_models=bool(settings.models))
+            self._built = settings, upstream, builder.table()
+        return self._built[2].find(name)
 
 
 def _raise_without_label(error: InvalidRequest) -> NoReturn:

@@ -10,7 +10,7 @@ from app.gateway.books import Books
 from app.gateway.caching import Caching
 from app.gateway.core import Core
 from app.gateway.pressure import Pressure
-from app.gateway.routes import Provider, RouteBuilder, open_providers
+from app.gateway.routes import Provider, RouteBuilder, open_provider
 from app.gateway.tally import Finished, Tally
 from app.gateway.tokens import open_tokens
 from app.gateway.transport import Transports
@@ -69,7 +69,7 @@ class Gateway:
         self._registry = registry
         self._prices = PriceBook(registry.catalog, clock=core.clock)
         self._transports = Transports(registry)
-        self._configuration = core.settings
+        self._file = self._configuration = core.settings
         self._listed: dict[str, list[str]] = {}
         self.routes = self._build(core.settings)
         books = self.books = Books(core)
@@ -121,6 +121,7 @@ class Gateway:
         fanned = Fanned(health=core.health, clock=core.clock, counted=self._count_leg)
         stored = Stored(core.responses, may_store=lambda: self.stores_responses)
         core.prices.on_change = core.ensembles.on_change = self._rebuild
+        core.upstream.on_change = self._restock
         core.examiner.find = self._route_of
         self._answer = compose([meter, stored, cached, admit, fanned], self.routed)
         self.once = Once(
@@ -180,26 +181,41 @@ class Gateway:
 
     def _build(self, settings: Settings) -> RouteTable:
         """Return the routes of a configuration; the transport stays unless the authorities to trust have changed."""
-        sender = self._transports.current(settings)
-        providers = open_providers(settings, registry=self._registry, sender=sender)
-        builder = self._builder(settings, providers, listed={})
+        served = self.core.upstream.current.under(settings)
+        providers = self._open_providers(settings, served)
+        builder = self._builder(served, providers, file=settings, listed={})
         table = builder.table()
-        self._configuration, self._providers, self._listed = settings, providers, {}
+        self._file, self._configuration, self._providers, self._listed = settings, served, providers, {}
         if unlisted := builder.unlisted():
-            self.core.tasks.spawn(self._ask_for_models(settings, unlisted))
+            self.core.tasks.spawn(self._ask_for_models(served, unlisted))
         return table
 
+    def _open_providers(self, settings: Settings, served: Settings) -> dict[str, Provider]:
+        """Return all providers, each over the transport that may go where it is."""
+        stored = self.core.upstream.current
+        opened = {}
+        for name, given in served.providers.items():
+            sender = self._transports.sender(served, name, reach=stored.reach(name, settings))
+            opened[name] = open_provider(name, given, self._registry, sender)
+        return opened
+
     def _builder(
-        self, settings: Settings, providers: Mapping[str, Provider], *, listed: Mapping[str, list[str]]
+        self,
+        served: Settings,
+        providers: Mapping[str, Provider],
+        *,
+        file: Settings,
+        listed: Mapping[str, list[str]],
     ) -> RouteBuilder:
         """Return what makes the routes of a configuration, and of what the admin API has made."""
         return RouteBuilder(
-            settings,
+            served,
             providers,
             self._registry,
             listed=listed,
             prices=self.core.prices.current,
             ensembles=self.core.ensembles.current,
+            names_models=bool(file.models),
         )
 
     def _count_leg(self, strategy: str, model: str, outcome: str) -> None:
@@ -215,7 +231,12 @@ class Gateway:
 
     def _rebuild(self) -> None:
         """Serve what the admin API has made from the next request on; those in flight end as they began."""
-        self.routes = self._builder(self._configuration, self._providers, listed=self._listed).table()
+        self.routes = self._builder(self._configuration, self._providers, file=self._file, listed=self._listed).table()
+
+    def _restock(self) -> None:
+        """Serve the providers and models of the admin API as they now are; requests in flight end on the old ones."""
+        self.routes = self._build(self._file)
+        self.core.board.let_all_in()
 
     async def _ask_for_models(self, settings: Settings, targets: list[RouteTarget]) -> None:
         """Add the models that self-hosted servers say they have; one that does not answer is served by name only."""

@@ -53,10 +53,11 @@ def ca_files(settings: Settings, registry: Registry) -> dict[str, str]:
 
 def open_providers(settings: Settings, *, registry: Registry, sender: Sender) -> dict[str, Provider]:
     """Return all configured providers by name."""
-    return {name: _open(name, given, registry, sender) for name, given in settings.providers.items()}
+    return {name: open_provider(name, given, registry, sender) for name, given in settings.providers.items()}
 
 
-def _open(name: str, given: ProviderSettings, registry: Registry, sender: Sender) -> Provider:
+def open_provider(name: str, given: ProviderSettings, registry: Registry, sender: Sender) -> Provider:
+    """Return a provider, ready to be called over `sender`."""
     plugin = registry.find(given.adapter or name)
     options = given.options if given.options is not None else plugin.options()
     if given.headers:
@@ -102,8 +103,11 @@ class RouteBuilder:
         listed: Mapping[str, list[str]] | None = None,
         prices: PriceOverlay | None = None,
         ensembles: Mapping[str, EnsembleSettings] | None = None,
+        names_models: bool | None = None,
     ) -> None:
         """Make one; `listed` are the models that providers said they serve, by provider.
+
+        Where the file `names_models` (absent: where the settings do) the catalogue's are not served by themselves.
 
         `prices` and `ensembles` are those of the admin API: what the file says wins over them, and they over the
         catalogue.
@@ -115,14 +119,14 @@ class RouteBuilder:
         self._prices = prices or PriceOverlay()
         made = {name: each for name, each in (ensembles or {}).items() if name not in settings.models}
         self._ensembles: Mapping[str, EnsembleSettings] = made | dict(settings.ensembles)
+        self._names_models = bool(settings.models) if names_models is None else names_models
 
     def table(self) -> RouteTable:
-        """Return every route: the file's models, or every catalogue model of a provider if the file names none."""
+        """Return every route: the models named, and every catalogue model of a provider if the file names none."""
         known = {name: self._known(provider) for name, provider in self._providers.items()}
-        if self._settings.models:
-            routes = {name: self._configured(name) for name in self._settings.models}
-        else:
-            routes = dict(self._unasked(known))
+        routes = {name: self._configured(name) for name in self._settings.models}
+        if not self._names_models:
+            routes |= {name: route for name, route in self._unasked(known) if name not in routes}
         openings = {name: self._opening(provider, known[name]) for name, provider in self._providers.items()}
         members = RouteTable(routes, openings)
         if not self._ensembles:
@@ -150,7 +154,7 @@ class RouteBuilder:
     def _opening(self, provider: Provider, known: Mapping[str, Route]) -> ProviderRoute:
         """Return what a provider serves by the names of its own: any, or those of its models that do not chat."""
         template = self._template(provider)
-        if template is not None or self._settings.models or not provider.is_vendors_own:
+        if template is not None or self._names_models or not provider.is_vendors_own:
             return ProviderRoute(known, template=template, price_of=self._price_at(provider))
         template = self._any(provider)
         vendor, find = provider.plugin.catalog or "", self._registry.catalog.find
@@ -244,7 +248,7 @@ class RouteBuilder:
     def _template(self, provider: Provider) -> Route | None:
         """Return what serves models that nobody has listed: so for servers that the catalogue does not know."""
         is_known = provider.is_vendors_own and self._registry.catalog.models(provider.plugin.catalog or "")
-        if self._settings.models or provider.plugin.name == _ECHO or is_known:
+        if self._names_models or provider.plugin.name == _ECHO or is_known:
             return None
         return self._any(provider)
 

@@ -1,18 +1,21 @@
 """The connections to providers. Law: a transport is closed at the end only, so requests in flight end on theirs."""
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from app.domain.upstream.schemas import Reach
 from app.gateway.routes import ca_files
 from app.settings.model import Settings
-from providers.http import Network, Pool, PublicOnly
-from providers.http.addresses import Address
+from providers.http import Address, AddressPolicy, Network, Pool, PublicOnly, WithinOnly
 from providers.registry import Registry
 
 if TYPE_CHECKING:
     from providers.http.fallback import HttpxPool
 
 _LOG = logging.getLogger("gateway.security")
+
+Within = Literal["public", "private", "inside"]
+"""Public addresses; those and the operator's networks; the operator's networks only."""
 
 
 class Transports:
@@ -27,7 +30,7 @@ class Transports:
         self._opened: list[Pool | HttpxPool] = []
         self._current: Pool | HttpxPool | None = None
         self._authorities: dict[str, str] = {}
-        self._guarded: Pool | None = None
+        self._guarded: dict[str, Pool] = {}
         self._cidrs: tuple[str, ...] = ()
 
     def current(self, settings: Settings) -> "Pool | HttpxPool":
@@ -39,17 +42,35 @@ class Transports:
             self._authorities = authorities
         return self._current
 
-    def guarded(self, settings: Settings) -> Pool:
-        """Return the transport for providers of others: to public addresses, and to what the operator has opened.
+    def guarded(self, settings: Settings, *, within: Within = "private") -> Pool:
+        """Return the transport for providers of others: to `public` addresses, or also to what the operator has opened.
 
-        It is our own in any case, for no other asks which address it is about to connect to.
+        `inside` is to what the operator has opened only. It is our own in any case, for no other asks which address it
+        is about to connect to.
         """
         cidrs = settings.network.allowed_private_cidrs
-        if self._guarded is None or cidrs != self._cidrs:
-            self._guarded = Pool(network=Network(allow=PublicOnly(cidrs), on_blocked=_warn_of))
-            self._opened.append(self._guarded)
-            self._cidrs = cidrs
-        return self._guarded
+        if cidrs != self._cidrs:
+            self._guarded, self._cidrs = {}, cidrs
+        if within not in self._guarded:
+            policies: dict[Within, AddressPolicy] = {
+                "public": PublicOnly(),
+                "private": PublicOnly(cidrs),
+                "inside": WithinOnly(cidrs),
+            }
+            pool = Pool(network=Network(allow=policies[within], on_blocked=_warn_of))
+            self._guarded[within] = pool
+            self._opened.append(pool)
+        return self._guarded[within]
+
+    def sender(self, settings: Settings, name: str, *, reach: Reach | None) -> "Pool | HttpxPool":
+        """Return the transport for a provider, which may be anywhere if it has no `reach`.
+
+        What is not encrypted stays within the operator's networks.
+        """
+        if reach is None:
+            return self.current(settings)
+        is_plain = (settings.providers[name].base_url or "").startswith("http:")
+        return self.guarded(settings, within="public" if reach == "public" else "inside" if is_plain else "private")
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -13,6 +13,11 @@ from app.kernel.errors import InvalidRequest, Unauthenticated
 Connection = ASGIConnection[Any, Any, Any, Any]
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
+OPEN = "open_to_everybody"
+"""The option of the few handlers that somebody who is not signed in may call."""
+ANY_QUERY = "takes_any_query"
+"""The option of handlers whose callers others send, with parameters of their own."""
+
 
 def principal_of(connection: Connection) -> Principal:
     """Return who calls; raises what the middleware found wrong with the credential."""
@@ -23,9 +28,10 @@ def principal_of(connection: Connection) -> Principal:
     raise fault if isinstance(fault, Exception) else Unauthenticated
 
 
-async def requires_principal(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Refuse callers who are nobody."""
-    principal_of(connection)
+async def requires_principal(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Refuse callers who are nobody, but for the handlers that say so."""
+    if not handler.opt.get(OPEN, False):
+        principal_of(connection)
 
 
 def requires_role(role: Role) -> Guard:
@@ -45,9 +51,10 @@ async def requires_installation(connection: Connection, _handler: BaseRouteHandl
 async def within_known_parameters(connection: Connection, handler: BaseRouteHandler) -> None:
     """Refuse query parameters that the handler does not take, and repeated ones: silence would be a wrong answer."""
     known = _names_of(handler)
+    is_strict = not handler.opt.get(ANY_QUERY, False)
     seen = [name for name, _ in connection.query_params.multi_items()]
     for name in seen:
-        if name not in known:
+        if is_strict and name not in known:
             raise InvalidRequest(f"unknown query parameter {name[:100]!r}", code="unknown_parameter", param=name[:100])
         if seen.count(name) > 1:
             raise InvalidRequest(f"{name} is given more than once", param=name)

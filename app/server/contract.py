@@ -33,8 +33,25 @@ class Plane(Protocol):
         ...
 
 
+class Steering(Protocol):
+    """What an application may ask of the processes that run it."""
+
+    def examine(self, document: bytes | None) -> Any:
+        """Return what is found in a document of settings, or in those on disk as they now are; call it in a thread."""
+        ...
+
+    async def reload(self) -> Any:
+        """Have every worker of this parent take the settings again; return how it went in each."""
+        ...
+
+
 class Application(Protocol[S_contra]):
-    """What one worker runs; made inside the worker's running loop, after the fork."""
+    """What one worker runs; made inside the worker's running loop, after the fork.
+
+    `steering` is set once, before `start`.
+    """
+
+    steering: Steering | None
 
     @property
     def planes(self) -> Sequence[Plane]:
@@ -76,6 +93,10 @@ class SettingsRefused(Exception):
         self.faults = tuple(faults)
 
 
+def _examine_nothing(_running: object, _document: bytes | None) -> None:
+    """Find nothing."""
+
+
 def _adopt_all(_running: S, loaded: S) -> tuple[S, tuple[str, ...]]:
     return loaded, ()
 
@@ -87,6 +108,8 @@ class Blueprint(Generic[S]):
     `build` makes the application of one worker. `load` reads the settings again and raises `SettingsRefused`.
     `adopt(running, loaded)` returns the settings to go on with, and the paths of those that need a restart and so keep
     their running value. `on_ended` is called in the parent with the process id of each worker that has ended.
+    `examine(running, document)` returns, without raising, what the application makes of a document of settings, or by
+    None of what `load` would read.
     """
 
     plan: Plan
@@ -95,3 +118,4 @@ class Blueprint(Generic[S]):
     load: Callable[[], S]
     adopt: Callable[[S, S], tuple[S, Sequence[str]]] = _adopt_all
     on_ended: Callable[[int], None] = _ignore
+    examine: Callable[[S, bytes | None], Any] = _examine_nothing

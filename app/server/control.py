@@ -19,7 +19,32 @@ class Drain(msgspec.Struct, tag="drain", frozen=True):
 
 
 class Reload(msgspec.Struct, tag="reload", frozen=True):
-    """Parent to worker: the settings were read and are valid; read them too and apply them."""
+    """Parent to worker: the settings were read and are valid; read them too and apply them.
+
+    `number` says which time this is, and comes back with the answer.
+    """
+
+    number: int = 0
+
+
+class WorkerReload(msgspec.Struct, frozen=True, kw_only=True):
+    """How it went in one worker; without an error the new settings are in force there."""
+
+    worker: str
+    pid: int
+    error: str | None = None
+
+
+class ReloadDone(msgspec.Struct, tag="reload_done", frozen=True, kw_only=True):
+    """Parent to the worker that asked: how it went everywhere, or by `refused` why nobody was even told.
+
+    `ignored` are the paths of settings that need a restart and keep their values.
+    """
+
+    question: int
+    refused: list[str] = []
+    ignored: list[str] = []
+    workers: list[WorkerReload] = []
 
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):
@@ -36,14 +61,23 @@ class Draining(msgspec.Struct, tag="draining", frozen=True):
     """Worker to parent: no longer accepting; the parent lets go of its copy of the listening sockets."""
 
 
+class AskReload(msgspec.Struct, tag="ask_reload", frozen=True):
+    """Worker to parent: read the settings again, everywhere, and answer this question when it is done."""
+
+    question: int
+
+
 class Reloaded(msgspec.Struct, tag="reloaded", frozen=True):
     """Worker to parent: the new settings are in force."""
+
+    number: int = 0
 
 
 class ReloadFailed(msgspec.Struct, tag="reload_failed", frozen=True):
     """Worker to parent: the new settings could not be applied; the old ones are in force."""
 
     message: str
+    number: int = 0
 
 
 class Beat(msgspec.Struct, tag="stats", frozen=True):
@@ -52,8 +86,8 @@ class Beat(msgspec.Struct, tag="stats", frozen=True):
     inflight: int
 
 
-ToWorker = Drain | Reload
-FromWorker = Ready | Failed | Draining | Reloaded | ReloadFailed | Beat
+ToWorker = Drain | Reload | ReloadDone
+FromWorker = Ready | Failed | Draining | AskReload | Reloaded | ReloadFailed | Beat
 
 M = TypeVar("M")
 

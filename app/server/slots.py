@@ -16,7 +16,7 @@ class Patience:
 
     A worker that ends is forked again after `retry_s`, doubled for each failure in a row up to `retry_max_s`; one that
     was ready for `settled_s` starts that count afresh. A worker that says nothing for `hung_s`, or is not ready within
-    `start_s`, is killed.
+    `start_s`, is killed. What a worker does not say of a reload within `reload_s` is reported as unknown.
     """
 
     retry_s: float = 0.5
@@ -26,6 +26,7 @@ class Patience:
     hung_s: float = 15
     start_s: float = 60
     stop_s: float = STOP_ALLOWANCE_S
+    reload_s: float = 5
 
 
 class State(Enum):

@@ -13,13 +13,15 @@ import os
 import selectors
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Generic, NoReturn, TypeVar
 
 from app.kernel.clock import Clock, SystemClock
 from app.server.contract import Blueprint, SettingsRefused
 from app.server.control import (
+    MESSAGE_CHARS,
+    AskReload,
     Beat,
     Channel,
     Drain,
@@ -28,6 +30,7 @@ from app.server.control import (
     FromWorker,
     Ready,
     Reload,
+    ReloadDone,
     Reloaded,
     ReloadFailed,
     ToWorker,
@@ -35,6 +38,7 @@ from app.server.control import (
 )
 from app.server.listeners import AddressUnavailable, Ports
 from app.server.plan import Address
+from app.server.rounds import Round
 from app.server.signals import SignalSocket
 from app.server.slots import Patience, Slot, State, ns, retry_delay_s
 from app.server.worker import Worker, WorkerTimes, die_with_parent, run_worker
@@ -44,6 +48,7 @@ S = TypeVar("S")
 _log = logging.getLogger(__name__)
 _NS_PER_S = 1_000_000_000
 _INTERRUPTED = 130
+_FAULTS_SENT = 20
 
 
 class WorkersFailed(Exception):
@@ -76,6 +81,8 @@ class Supervisor(Generic[S]):
         self._is_interrupted = False
         self._has_killed = False
         self._failure: str | None = None
+        self._rounds: dict[int, Round] = {}
+        self._reloads = 0
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -141,6 +148,7 @@ class Supervisor(Generic[S]):
         deadlines += [self._gives_up_ns(slot) for slot in self._slots if slot.state is not State.ABSENT]
         if self._is_stopping:
             deadlines.append(self._stop_by_ns)
+        deadlines += [each.ends_ns for each in self._rounds.values()]
         return min(deadlines)
 
     def _gives_up_ns(self, slot: Slot) -> int:
@@ -159,6 +167,9 @@ class Supervisor(Generic[S]):
             self._kill(slot)
         if is_too_late:
             self._stop_by_ns = now_ns + _NS_PER_S
+        for late in [each for each in self._rounds.values() if now_ns >= each.ends_ns]:
+            late.give_up(f"it did not say within {self._patience.reload_s:g} s how it went")
+            self._end_round(late)
 
     def _kill(self, slot: Slot) -> None:
         """End a worker at once; it is buried when the system reports its end."""
@@ -202,23 +213,51 @@ class Supervisor(Generic[S]):
             if slot.state is not State.ABSENT:
                 self._kill(slot)
 
-    def _reload(self) -> None:
+    def _reload(self, asked_by: tuple[Channel[FromWorker], int] | None = None) -> None:
         """Read the settings; if they are valid, keep them for later workers and tell the present ones."""
-        if self._is_stopping:
-            return
         try:
-            loaded = self._blueprint.load()
+            settings, ignored = self._read()
         except SettingsRefused as refused:
             for fault in refused.faults:
                 _log.error("reload refused: %s", fault)
+            if asked_by is not None:
+                channel, question = asked_by
+                faults = [fault[:MESSAGE_CHARS] for fault in refused.faults[:_FAULTS_SENT]]
+                channel.send(ReloadDone(question=question, refused=faults))
             return
-        settings, ignored = self._blueprint.adopt(self._blueprint.settings, loaded)
         for path in ignored:
             _log.warning("reload: %s needs a restart and keeps its value", path)
         self._blueprint = replace(self._blueprint, settings=settings)
-        for slot in self._slots:
-            if slot.channel is not None:
-                slot.channel.send(Reload())
+        self._begin_round(ignored, asked_by)
+
+    def _read(self) -> tuple[S, Sequence[str]]:
+        """Return the settings to go on with, and the paths that keep their values; raises `SettingsRefused`."""
+        if self._is_stopping:
+            raise SettingsRefused(["this gateway is being stopped"])
+        return self._blueprint.adopt(self._blueprint.settings, self._blueprint.load())
+
+    def _begin_round(self, ignored: Sequence[str], asked_by: tuple[Channel[FromWorker], int] | None) -> None:
+        self._reloads += 1
+        ends_ns = self._clock.monotonic_ns() + ns(self._patience.reload_s)
+        begun = Round(number=self._reloads, ends_ns=ends_ns, ignored=ignored, asked_by=asked_by)
+        begun.await_all(
+            slot for slot in self._slots if slot.channel is not None and slot.channel.send(Reload(begun.number))
+        )
+        self._rounds[begun.number] = begun
+        if begun.is_over:
+            self._end_round(begun)
+
+    def _end_round(self, ended: Round) -> None:
+        del self._rounds[ended.number]
+        ended.report()
+
+    def _hear_of_reload(self, slot: Slot, number: int, *, error: str | None) -> None:
+        begun = self._rounds.get(number)
+        if begun is None:
+            return
+        begun.hear(slot, error)
+        if begun.is_over:
+            self._end_round(begun)
 
     # -- workers ----------------------------------------------------------------------------------------------------
 
@@ -247,10 +286,14 @@ class Supervisor(Generic[S]):
             case Draining():
                 slot.enter(State.LEAVING, slot.heard_ns)
                 slot.close_listeners()
-            case Reloaded():
+            case AskReload(question=question) if slot.channel is not None:
+                self._reload(asked_by=(slot.channel, question))
+            case Reloaded(number=number):
                 _log.info("%s: new settings are in force", slot.role.name)
-            case ReloadFailed(message=text):
+                self._hear_of_reload(slot, number, error=None)
+            case ReloadFailed(message=text, number=number):
                 _log.error("%s: the old settings stay in force: %s", slot.role.name, text)
+                self._hear_of_reload(slot, number, error=text)
 
     def _on_worker_ready(self, slot: Slot) -> None:
         slot.enter(State.READY, slot.heard_ns)
@@ -283,6 +326,8 @@ class Supervisor(Generic[S]):
         if not (exit_code and slot.was_ready):
             # What waited for a worker that never came is refused, so that its client tries elsewhere.
             slot.close_listeners()
+        for number in list(self._rounds):
+            self._hear_of_reload(slot, number, error="it ended; the next one begins with the new settings")
         self._tell_ended(slot.pid)
         slot.channel, slot.pid, slot.inflight = None, 0, 0
         slot.enter(State.ABSENT, self._clock.monotonic_ns())

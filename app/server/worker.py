@@ -20,12 +20,15 @@ from app.kernel.clock import Clock
 from app.server.contract import Application, Blueprint, SettingsRefused
 from app.server.control import (
     MESSAGE_CHARS,
+    AskReload,
     Beat,
     Channel,
     Drain,
     Draining,
     Failed,
     Ready,
+    Reload,
+    ReloadDone,
     Reloaded,
     ReloadFailed,
     ToWorker,
@@ -51,6 +54,7 @@ class WorkerTimes:
 
     Readiness fails `lead_s` before new connections are refused. An orphan drains for at most `orphan_s`. A loop that
     stands still for `stuck_s` writes its stack to the log, shortly before the parent kills its process.
+    A reload that a worker asked for is answered within `answer_s`, or has no answer.
     """
 
     beat_s: float = 1
@@ -61,6 +65,7 @@ class WorkerTimes:
     linger_s: float = 1
     orphan_s: float = 5
     stuck_s: float = 14
+    answer_s: float = 6
 
 
 class Worker(Generic[S]):
@@ -88,6 +93,8 @@ class Worker(Generic[S]):
         self._servers: dict[PlaneServer, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
+        self._questions: dict[int, asyncio.Future[ReloadDone]] = {}
+        self._asked = 0
         self._started = asyncio.Event()
         self._leaving = asyncio.Event()
         self._drain_s = blueprint.plan.drain_s
@@ -133,6 +140,7 @@ class Worker(Generic[S]):
     async def _start(self) -> None:
         """Build and start the application, then listen."""
         self._app = self._blueprint.build(self._settings, self._role)
+        self._app.steering = self
         await self._app.start()
         plan = self._blueprint.plan
         apps = {plane.name: plane.app for plane in self._app.planes}
@@ -200,8 +208,10 @@ class Worker(Generic[S]):
         for message in self._channel.receive():
             if isinstance(message, Drain):
                 self._leave(self._drain_s)
-            else:
-                self._spawn(self._reload())
+            elif isinstance(message, Reload):
+                self._spawn(self._reload(message.number))
+            elif message.question in self._questions:
+                self._questions.pop(message.question).set_result(message)
         if not self._channel.is_open:
             asyncio.get_running_loop().remove_reader(self._channel.fileno())
             # The parent was killed, and a new one will want the ports.
@@ -212,7 +222,31 @@ class Worker(Generic[S]):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _reload(self) -> None:
+    # -- what the application asks ----------------------------------------------------------------------------------
+
+    def examine(self, document: bytes | None) -> Any:
+        """Return what is found in a document of settings, or in the file as it now is; slow, so for a thread."""
+        return self._blueprint.examine(self._settings, document)
+
+    async def reload(self) -> ReloadDone:
+        """Have all workers of this parent read the settings again; return how it went when all have said so.
+
+        Raises `TimeoutError` if the parent does not answer.
+        """
+        self._asked += 1
+        question = self._asked
+        answered: asyncio.Future[ReloadDone] = asyncio.get_running_loop().create_future()
+        self._questions[question] = answered
+        try:
+            self._channel.send(AskReload(question))
+            async with asyncio.timeout(self._times.answer_s):
+                return await answered
+        finally:
+            self._questions.pop(question, None)
+
+    # -- reloading --------------------------------------------------------------------------------------------------
+
+    async def _reload(self, number: int) -> None:
         """Read the settings again and apply those that may change; the old ones stay in force if that fails."""
         await self._started.wait()
         async with self._reloading:
@@ -223,12 +257,12 @@ class Worker(Generic[S]):
                     await self._app.reload(settings)
                 self._settings = settings
             except SettingsRefused as refused:
-                self._channel.send(ReloadFailed(str(refused)[:MESSAGE_CHARS]))
+                self._channel.send(ReloadFailed(str(refused)[:MESSAGE_CHARS], number))
             except Exception as error:  # noqa: BLE001 - whatever it is, the old settings stay in force
                 _log.exception("%s: reload failed", self._role.name)
-                self._channel.send(ReloadFailed((str(error) or type(error).__name__)[:MESSAGE_CHARS]))
+                self._channel.send(ReloadFailed((str(error) or type(error).__name__)[:MESSAGE_CHARS], number))
             else:
-                self._channel.send(Reloaded())
+                self._channel.send(Reloaded(number))
 
     async def _beat(self) -> None:
         """Tell the parent each second that the loop runs, and re-arm the watch over it."""

@@ -49,3 +49,14 @@ class PublicOnly:
         if any(address in network for network in _REFUSED):
             return False
         return address.is_global and not address.is_multicast
+
+
+class WithinOnly:
+    """Allows addresses in the networks named, and no other: for what must not leave them, such as plain http."""
+
+    def __init__(self, cidrs: Iterable[str]) -> None:
+        self._allowed = tuple(ip_network(cidr) for cidr in cidrs)
+
+    def __call__(self, address: Address) -> bool:
+        """Return whether a connection to `address` is allowed."""
+        return any(address in network for network in self._allowed)

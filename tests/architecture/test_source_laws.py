@@ -30,6 +30,7 @@ DOORS = {
     "opentelemetry": ("app/observability/",),
     "litestar": ("app/api/", "app/asgi.py", "app/guards/", "app/middleware/", "app/commands/"),
     "httptools": ("providers/http/",),
+    "jinja2": ("app/api/dashboard/pages.py",),
     "joserfc": ("app/domain/keys/", "providers/gemini/credentials.py"),
     "cryptography": ("app/domain/", "app/cache/answers.py"),
     "click": ("app/cli.py", "app/commands/"),

@@ -13,6 +13,7 @@ from app.api.admin.writing import read_response
 from app.domain.audit.principal import Role
 from app.domain.keys.schemas import AdminKey, AdminKeyWithSecret, CreateAdminKey, KeyStatus, PatchAdminKey, Rotate
 from app.guards.admin import requires_role
+from app.guards.sessions import changes_need_recent_sign_in
 
 
 class AdminKeyController(Controller):
@@ -21,7 +22,7 @@ class AdminKeyController(Controller):
     path = "/admin-keys"
     tags = ("Admin keys",)
     return_dto = None
-    guards = (requires_role(Role.OWNER),)
+    guards = (requires_role(Role.OWNER), changes_need_recent_sign_in)
 
     @get(summary="List admin keys", responses=PROBLEMS)
     async def list_admin_keys(

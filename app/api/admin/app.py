@@ -1,5 +1,6 @@
 """The admin API as one router, and what its application needs beside it."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from litestar import Request, Router
@@ -13,36 +14,53 @@ from app.api.admin.audit import AuditController
 from app.api.admin.bodies import MAX_BYTES, refuse_missing_body
 from app.api.admin.budgets import BudgetController
 from app.api.admin.cache import CacheController
+from app.api.admin.config import ConfigController
+from app.api.admin.desks import Desks, always
 from app.api.admin.ensembles import EnsembleController
 from app.api.admin.fanouts import FanoutController
-from app.api.admin.health import Examine, HealthController
+from app.api.admin.grants import GrantController
+from app.api.admin.health import HealthController
 from app.api.admin.keys import KeyController
 from app.api.admin.limits import LimitController
+from app.api.admin.models import ModelController
 from app.api.admin.organizations import OrganizationController
 from app.api.admin.parameters import IdempotencyKey, IfMatch
 from app.api.admin.prices import PriceController
 from app.api.admin.problems import EXCEPTION_HANDLERS
+from app.api.admin.providers import ProviderController
+from app.api.admin.session import SessionController, SessionListController
+from app.api.admin.session_oidc import OidcController
 from app.api.admin.teams import TeamController
 from app.api.admin.usage import UsageController
 from app.api.admin.writing import Write
+from app.domain.access.sessions import OpenSession
 from app.domain.audit.principal import Principal
 from app.domain.services import AdminServices
-from app.gateway.cache_desk import CacheDesk
 from app.guards.admin import principal_of, requires_principal, within_known_parameters
+from app.guards.sessions import within_own_pages
 from app.middleware.admin_authentication import AdminAuthentication, Authenticate
+from app.middleware.site import Site
 
 __all__ = ["EXCEPTION_HANDLERS", "AdminServices", "admin_openapi", "admin_router"]
 
 _PREFIX = "/admin/v1"
-_SCHEME = "adminKey"
+_SCHEME, _COOKIE = "adminKey", "session"
 
 _COMPONENTS = Components(
     security_schemes={
         _SCHEME: SecurityScheme(
             type="http",
             scheme="bearer",
-            description="An admin key: `Authorization: Bearer sk-gw-admin-…` (or the key in `x-api-key`).",
-        )
+            description="An admin key, or a token of the issuer of `admin.jwt`: `Authorization: Bearer …` (or the key "
+            "in `x-api-key`).",
+        ),
+        _COOKIE: SecurityScheme(
+            type="apiKey",
+            name="__Host-sid",
+            security_scheme_in="cookie",
+            description="A session of `POST /session`; whatever changes something needs `X-CSRF-Token` and an "
+            "`Origin` of this plane beside it. On a loopback address the cookie is called `sid`.",
+        ),
     }
 )
 _TAGS = [
@@ -50,31 +68,25 @@ _TAGS = [
     Tag(name="Teams", description="Parts of an organization."),
     Tag(name="Keys", description="Keys of the inference API."),
     Tag(name="Admin keys", description="Keys of this API, with role and scope."),
+    Tag(name="Grants", description="Roles of people whom the issuer of `admin.jwt` names."),
+    Tag(name="Sessions", description="Browsers that are signed in, by an admin key or at the issuer."),
     Tag(name="Usage", description="What was used, and what it cost."),
     Tag(name="Limits", description="How much may be asked for, and how much of that is used now."),
     Tag(name="Budgets", description="How much may be spent, and how much is."),
+    Tag(name="Providers", description="Accounts at vendors. Those of the file win; credentials are never shown."),
+    Tag(name="Models", description="Public model names and what serves them. Those of the file win."),
     Tag(name="Prices", description="What models cost. Those of the file win; these win over the catalogue's."),
     Tag(name="Ensembles", description="Models that answer together under one name. Those of the file win."),
     Tag(name="Fan-outs", description="Which model wins when several are asked."),
     Tag(name="Cache", description="Answers that are kept and given again, and how often like ones would be wrong."),
     Tag(name="Health", description="Providers, breakers, stores, and how far the ledger is behind."),
+    Tag(name="Configuration", description="What the gateway runs on: shown with its origins, tried, taken again."),
     Tag(name="Audit", description="Who changed what."),
 ]
 
 
-def admin_router(
-    services: AdminServices, *, authenticate: Authenticate, examine: Examine, cache_desk: CacheDesk
-) -> Router:
+def admin_router(services: AdminServices, *, authenticate: Authenticate, desks: Desks, site: Site) -> Router:
     """Return the router under `/admin/v1`; its application must take `EXCEPTION_HANDLERS` too."""
-
-    def provide_cache_desk() -> CacheDesk:
-        return cache_desk
-
-    def provide_examine() -> Examine:
-        return examine
-
-    def provide_services() -> AdminServices:
-        return services
 
     def provide_principal(request: Request[Any, Any, Any]) -> Principal:
         return principal_of(request)
@@ -90,8 +102,11 @@ def admin_router(
             if_match=if_match,
         )
 
+    def find_session(token: str) -> Awaitable[OpenSession]:
+        return services.sessions.find(token)
+
     def with_authentication(app: Any) -> AdminAuthentication:
-        return AdminAuthentication(app, authenticate)
+        return AdminAuthentication(app, authenticate, find_session=find_session, site=site)
 
     # Litestar copies a router deeply. Functions it leaves alone, so the services are reached through closures only.
     return Router(
@@ -101,29 +116,39 @@ def admin_router(
             TeamController,
             KeyController,
             AdminKeyController,
+            GrantController,
+            SessionController,
+            SessionListController,
+            OidcController,
             UsageController,
             LimitController,
             BudgetController,
+            ProviderController,
+            ModelController,
             PriceController,
             EnsembleController,
             FanoutController,
             CacheController,
             HealthController,
+            ConfigController,
             AuditController,
         ],
         middleware=[with_authentication],
-        guards=[requires_principal, within_known_parameters],
+        guards=[requires_principal, within_own_pages, within_known_parameters],
         dependencies={
-            "services": Provide(provide_services, sync_to_thread=False),
+            "services": always(services),
+            "door": always(desks.door),
+            "examine": always(desks.examine),
+            "cache_desk": always(desks.cache),
+            "try_provider": always(desks.try_provider),
+            "config_desk": always(desks.config),
             "principal": Provide(provide_principal, sync_to_thread=False),
-            "examine": Provide(provide_examine, sync_to_thread=False),
-            "cache_desk": Provide(provide_cache_desk, sync_to_thread=False),
             "write": Provide(provide_write, sync_to_thread=False),
         },
         before_request=refuse_missing_body,
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_BYTES,
-        security=[{_SCHEME: []}],
+        security=[{_SCHEME: []}, {_COOKIE: []}],
     )
 
 
@@ -132,8 +157,8 @@ def admin_openapi(version: str, **kwargs: Any) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="LLM gateway: administration",
         version=version,
-        description="Tenants, keys, limits, budgets, prices, ensembles, usage, cache, health and audit. "
-        "Errors are RFC 9457 problem details.",
+        description="Tenants, keys, limits, budgets, providers, models, prices, ensembles, usage, cache, health, "
+        "settings and audit. Errors are RFC 9457 problem details.",
         components=_COMPONENTS,
         tags=_TAGS,
         operation_id_creator=_operation_id,

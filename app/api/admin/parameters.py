@@ -8,6 +8,7 @@ from litestar.params import HeaderParameter, QueryParameter
 from app.api.admin.writing import Write
 from app.domain.audit.principal import Principal
 from app.domain.services import AdminServices
+from app.gateway.front_door import FrontDoor
 
 LIMIT_MAX = 200
 
@@ -19,6 +20,7 @@ Cursor = Annotated[
 Services = NamedDependency[AdminServices]
 Caller = NamedDependency[Principal]
 Writer = NamedDependency[Write]
+Door = NamedDependency[FrontDoor]
 
 IdempotencyKey = Annotated[
     str | None,

@@ -104,7 +104,7 @@ def spoken_problem(error: GatewayError, *, request_id: str) -> SpokenProblem:
         detail=error.message,
         code=error.code,
         request_id=request_id,
-        errors=None if error.param is None else [FieldFault(error.param, error.message)],
+        errors=_fields_of(error),
     )
     headers = dict(error.headers) | {"cache-control": "no-store", "content-type": MEDIA_TYPE}
     if status == HTTPStatus.UNAUTHORIZED:
@@ -112,6 +112,11 @@ def spoken_problem(error: GatewayError, *, request_id: str) -> SpokenProblem:
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_s)))
     return SpokenProblem(status, headers, msgspec.json.encode(problem))
+
+
+def _fields_of(error: GatewayError) -> list[FieldFault] | None:
+    fields = error.fields or (() if error.param is None else ((error.param, error.message),))
+    return [FieldFault(path, message) for path, message in fields] or None
 
 
 def problem_response(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:

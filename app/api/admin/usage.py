@@ -22,6 +22,7 @@ from app.domain.usage.grouping import Interval
 from app.domain.usage.reports import MAX_CURSOR, UsageQuery
 from app.domain.usage.schemas import UsageEvent
 from app.guards.admin import requires_role
+from app.guards.sessions import requires_recent_sign_in
 
 From = Annotated[
     str | None,
@@ -145,7 +146,13 @@ class UsageController(Controller):
         page = await services.usage.events(principal, events_query, limit=limit, cursor=cursor)
         return read_response(Page([event_item(event) for event in page.items], page.cursor))
 
-    @get("/export.csv", summary="Export usage events", responses=PROBLEMS | _EXPORTED, media_type=_CSV)
+    @get(
+        "/export.csv",
+        guards=[requires_recent_sign_in],
+        summary="Export usage events",
+        responses=PROBLEMS | _EXPORTED,
+        media_type=_CSV,
+    )
     async def export_usage(
         self,
         services: Services,

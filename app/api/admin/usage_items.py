@@ -1,7 +1,5 @@
 """What the usage endpoints answer: items, events, lines of the export. Law: money is a decimal string of USD."""
 
-import csv
-import io
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,11 +8,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from app.api.admin.spreadsheet import csv_bytes, csv_cell
 from app.domain.usage.schemas import LegRole, UsageEvent, UsageKind, UsageSource
 from app.kernel.money import format_usd
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What makes a spreadsheet run a text."""
 
 Cost = Annotated[str, Meta(description="USD with nine places.")]
 
@@ -115,33 +111,18 @@ def event_item(event: UsageEvent) -> UsageEventItem:
 
 def csv_header() -> bytes:
     """Return the first line of the export."""
-    return _lines([CSV_COLUMNS])
+    return csv_bytes([CSV_COLUMNS])
 
 
 def csv_lines(events: Sequence[UsageEvent]) -> bytes:
     """Return events as lines of RFC 4180, in UTF-8."""
-    return _lines([[_cell(name, value) for name, value in _fields(event)] for event in events])
+    return csv_bytes([[_cell(name, value) for name, value in _fields(event)] for event in events])
 
 
 def _fields(event: UsageEvent) -> Sequence[tuple[str, Any]]:
     return list(msgspec.structs.asdict(event_item(event)).items())
 
 
-def _lines(rows: Sequence[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode()
-
-
 def _cell(name: str, value: Any) -> str:
-    """Return the text of a cell: numbers as they are, other texts so that no spreadsheet takes them for a formula."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int) or name in {"cost", "saved_cost"}:
-        return str(value)
-    if isinstance(value, dict):
-        return msgspec.json.encode(value, order="sorted").decode() if value else ""
-    text = value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """Return the text of a cell; an amount is a number, though it is written as text."""
+    return str(value) if name in {"cost", "saved_cost"} and value is not None else csv_cell(value)

@@ -6,7 +6,9 @@ import httpx
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
-OF_THE_INSTALLATION = ("prices", "ensembles")
+from app.guards.admin import OPEN
+
+OF_THE_INSTALLATION = ("prices", "ensembles", "providers", "models")
 READS = {"GET", "HEAD"}
 BODIES: dict[str, dict[str, object]] = {
     "create_organization": {"name": "x"},
@@ -19,6 +21,8 @@ BODIES: dict[str, dict[str, object]] = {
     "create_admin_key": {"name": "x", "role": "viewer"},
     "patch_admin_key": {"name": "x"},
     "rotate_admin_key": {},
+    "create_grant": {"matches": "subject", "value": "x", "role": "viewer"},
+    "patch_grant": {"role": "viewer"},
     "put_limits": {"concurrency": 7},
     "put_budget": {"amount": "7"},
     "create_price": {"model": "x", "input": "1"},
@@ -26,15 +30,23 @@ BODIES: dict[str, dict[str, object]] = {
     "create_ensemble": {"name": "x", "strategy": "race", "members": ["echo"]},
     "patch_ensemble": {"min_success": 1},
     "purge_cache": {"model": "x"},
+    "create_provider": {"name": "x", "adapter": "echo"},
+    "patch_provider": {"timeouts": None},
+    "create_model": {"name": "x", "targets": [{"provider": "x", "model": "echo"}]},
+    "patch_model": {"retries": 1},
 }
 SCOPES = {"organization": "organizations", "team": "teams", "key": "keys"}
+
+
+SESSIONS_OWN = {"/admin/v1/session", "/admin/v1/session/oidc/start", "/admin/v1/session/oidc/callback"}
+"""What anybody may call, or only whoever has a session; tested beside sessions."""
 
 
 def handlers(plane) -> list[tuple[str, str, HTTPRouteHandler]]:
     return [
         (method, path.replace("{scope_kind:str}", scope), handler)
         for path, methods in plane.app.route_handler_method_map.items()
-        if path.startswith("/admin/v1")
+        if path.startswith("/admin/v1") and path not in SESSIONS_OWN
         for method, handler in methods.items()
         if isinstance(handler, HTTPRouteHandler) and method not in {"OPTIONS", "HEAD"}
         for scope in (SCOPES if "{scope_kind:str}" in path else [""])
@@ -54,38 +66,55 @@ async def call(client: httpx.AsyncClient, method: str, path: str, handler: HTTPR
 
 
 def needed(method: str, path: str) -> str:
-    if path.startswith("/admin/v1/admin-keys"):
+    if path.startswith(tuple(f"/admin/v1/{part}" for part in ("admin-keys", "config", "grants", "sessions"))):
         return "owner"
     return "viewer" if method in READS else "admin"
 
 
-OF_ALL = {"/admin/v1/health"}
+OF_ALL = ("/admin/v1/health", "/admin/v1/providers", "/admin/v1/models", "/admin/v1/config")
 """What is told only to those who have a role on the installation."""
 
 
 async def test_every_route_under_every_role(plane, world) -> None:
     routes = handlers(plane)
-    assert len(routes) >= 23 + 18 + 5 + 2 + 6
+    assert len(routes) >= 23 + 18 + 5 + 2 + 17
     ranks = {"viewer": 0, "admin": 1, "owner": 2}
     for method, path, handler in routes:
         for name, client in world.callers.items():
-            resource = path.split("/")[3]
-            if method == "DELETE" and resource in OF_THE_INSTALLATION:
-                await world.make_anew(resource)
+            await world.make_again(method, path)
             answer = await call(client, method, target_of(path, world.ours), handler)
             if name == "nobody":
                 assert answer.status_code == 401, (method, path)
                 assert answer.headers["www-authenticate"].startswith("Bearer")
-            elif ranks[name.split()[1]] < ranks[needed(method, path)] or (path in OF_ALL and name.startswith("ours")):
+            elif ranks[name.split()[1]] < ranks[needed(method, path)] or (
+                path.startswith(OF_ALL) and name.startswith("ours")
+            ):
                 assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope"), (method, path, name)
             else:
                 assert answer.status_code not in {401, 404, 405, 500}, (method, path, name, answer.text)
+        await world.make_again(method, path)  # routes come in any order
+
+
+async def test_no_route_changes_anything_by_the_cookie_alone(plane, world) -> None:
+    browser = world.callers["installation owner session"]
+    del browser.headers["x-csrf-token"]
+    for method, path, handler in handlers(plane):
+        if method not in READS:
+            refused = await call(browser, method, target_of(path, world.ours), handler)
+            assert (refused.status_code, refused.json()["code"]) == (403, "csrf_token"), (method, path)
+
+
+async def test_only_the_ways_in_are_open(plane) -> None:
+    routes = plane.app.route_handler_method_map.values()
+    found = {handler for methods in routes for handler in methods.values() if isinstance(handler, HTTPRouteHandler)}
+    opened = {handler.handler_name for handler in found if handler.opt.get(OPEN, False)}
+    assert opened == {"sign_in", "start_oidc", "finish_oidc"}
 
 
 async def test_others_objects_are_exactly_as_absent(plane, world) -> None:
     absent = {name: {"id": str(uuid4())} for name in world.theirs}
     for method, path, handler in handlers(plane):
-        if "{" not in path or path.split("/")[3] in OF_THE_INSTALLATION:
+        if "{" not in path or path.split("/")[3] in OF_THE_INSTALLATION or path.startswith(OF_ALL):
             continue
         client = world.callers["ours owner"]
         theirs = await call(client, method, target_of(path, world.theirs), handler)

@@ -284,4 +284,4 @@ async def test_a_purge_is_audited_and_a_repeated_one_is_answered_as_before(plane
     assert (entry["object_id"], entry["organization_id"]) == (str(DEFAULT_ORGANIZATION),) * 2
     assert (entry["before"], entry["after"]) == (None, {"named": {"model": "m"}, "purged": 1})
     assert plane.told == [("cache", DEFAULT_ORGANIZATION)]
-    assert await plane.services.auditor.find_broken_entry() is None
+    assert (await plane.services.auditor.verify()).broken is None

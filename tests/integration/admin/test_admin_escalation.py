@@ -4,20 +4,21 @@ import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.db.engine import Database
+from app.domain.access.schemas import CreateGrant, Grant, PatchGrant
 from app.domain.audit.principal import COMMAND_LINE, Principal, Role
 from app.domain.ensembles.schemas import CreateEnsemble
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.schemas import CreateAdminKey, CreateKey, PatchAdminKey, PatchKey
 from app.domain.keys.secrets import derive_pepper
 from app.domain.prices.schemas import CreatePrice
-from app.domain.services import AdminServices
+from app.domain.services import AdminServices, Host
 from app.domain.tenants.policies import Budget, Limits
 from app.domain.tenants.schemas import CreateOrganization, CreateTeam, PatchOrganization, PatchTeam
 from app.kernel.clock import ManualClock
@@ -44,6 +45,12 @@ ACTIONS = st.sampled_from(
         "limit foreign team",
         "create price",
         "create ensemble",
+        "create provider",
+        "create model",
+        "grant",
+        "promote grant",
+        "take over foreign grant",
+        "end foreign grant",
     ]
 )
 steps = st.lists(
@@ -60,7 +67,8 @@ class Attackers:
         self.people: list[Principal] = []
         self.ids: list[UUID] = []
         self.home = self.foreign = UUID(int=0)
-        self.foreign_admin = self.foreign_team = UUID(int=0)
+        self.foreign_admin = self.foreign_team = self.foreign_grant = UUID(int=0)
+        self.grants: list[Grant] = []
 
     async def settle(self, role: Role) -> None:
         made = []
@@ -77,6 +85,9 @@ class Attackers:
                 made.append((organization.id, team.id, await self.services.admin_keys.create(transaction, spec)))
         (self.home, _, first), (self.foreign, self.foreign_team, second) = made
         self.foreign_admin = second.id
+        async with self.services.auditor.transaction(COMMAND_LINE, request_id="r") as transaction:
+            theirs = CreateGrant(matches="subject", value="them", role=role, organization_id=self.foreign)
+            self.foreign_grant = (await self.services.grants.create(transaction, theirs)).id
         await self.take(first.secret)
         self.ids.append(first.id)
 
@@ -113,13 +124,25 @@ class Attackers:
             "limit foreign team": lambda t: services.quotas.set_limits(
                 t, "team", scope_id=self.foreign_team, limits=Limits(concurrency=1)
             ),
+            "grant": lambda t: services.grants.create(
+                t, CreateGrant(matches="subject", value=str(uuid4()), role=role, organization_id=place)
+            ),
+            "promote grant": lambda t: services.grants.patch(
+                t, self.grants[-1].id if self.grants else self.foreign_grant, PatchGrant(role=role)
+            ),
+            "take over foreign grant": lambda t: services.grants.patch(t, self.foreign_grant, PatchGrant(role=role)),
+            "end foreign grant": lambda t: services.grants.delete(t, self.foreign_grant),
             "create price": lambda t: services.prices.create(t, CreatePrice(model="m", input="0")),
             "create ensemble": lambda t: services.ensembles.create(
                 t, CreateEnsemble(name="e", strategy="race", members=["echo"])
             ),
+            "create provider": lambda t: services.providers.create(t, {"name": "echo"}),
+            "create model": lambda t: services.models.create(t, {"name": "m", "targets": []}),
         }
         async with services.auditor.transaction(me, request_id="r") as transaction:
             result = await calls[action](transaction)
+        if isinstance(result, Grant):
+            self.grants.append(result)
         if hasattr(result, "secret") and result.secret.startswith("sk-gw-admin-"):
             await self.take(result.secret)
             self.ids.append(result.id)
@@ -137,7 +160,7 @@ def take_any(name: str, ensemble: EnsembleSettings, *, others: frozenset[str]) -
 async def run(path: Path, role: Role, sequence: list[tuple[str, Role, bool, int]]) -> None:
     database = Database(f"sqlite+aiosqlite:///{path}")
     clock = ManualClock()
-    services = AdminServices.over(database, clock=clock, master_secret=MASTER, examine=take_any)
+    services = AdminServices.over(database, clock=clock, master_secret=MASTER, host=Host(examine=take_any))
     pepper = derive_pepper(MASTER)
     attackers = Attackers(services, AdminKeyAuthenticator(services.key_repository, pepper=pepper, clock=clock))
     try:
@@ -150,6 +173,11 @@ async def run(path: Path, role: Role, sequence: list[tuple[str, Role, bool, int]
         for person in attackers.people:
             assert person.organization_id == attackers.home
             assert role.includes(person.role)
+        for grant in attackers.grants:
+            assert grant.organization_id == attackers.home
+            assert role.includes(grant.role)
+        theirs = await services.grants.find(COMMAND_LINE, attackers.foreign_grant)
+        assert (theirs.role, theirs.version) == (role, 1)
         foreign = await services.admin_keys.find(COMMAND_LINE, attackers.foreign_admin)
         assert (foreign.role, foreign.version) == (role, 1)
         assert (await services.teams.find(COMMAND_LINE, attackers.foreign_team)).name == "foreign"
@@ -157,6 +185,8 @@ async def run(path: Path, role: Role, sequence: list[tuple[str, Role, bool, int]
         assert (home.limits, home.budget) == (Limits(concurrency=1), Budget(amount="1"))
         assert (await services.prices.page(COMMAND_LINE, limit=9, cursor=None)).items == []
         assert (await services.ensembles.page(COMMAND_LINE, limit=9, cursor=None)).items == []
+        assert (await services.providers.page(COMMAND_LINE, limit=9, cursor=None)).items == []
+        assert (await services.models.page(COMMAND_LINE, limit=9, cursor=None)).items == []
         everything = await services.organizations.page(COMMAND_LINE, limit=200, cursor=None)
         assert len(everything.items) == 3
     finally:

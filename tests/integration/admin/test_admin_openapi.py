@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from litestar import Litestar
 
-from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
+from app.api.admin.app import EXCEPTION_HANDLERS, Desks, admin_openapi, admin_router
 from app.domain.audit.principal import COMMAND_LINE, Principal
 from app.gateway.vitals import InstallationHealth
 
@@ -20,7 +20,8 @@ async def healthy() -> InstallationHealth:
 
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
-    router = admin_router(None, authenticate=nobody, examine=healthy, cache_desk=None)  # type: ignore[arg-type] # nothing is called
+    desks = Desks(examine=healthy, cache=None, config=None, try_provider=None, door=None)  # type: ignore[arg-type] # nothing is called
+    router = admin_router(None, authenticate=nobody, desks=desks, site=None)  # type: ignore[arg-type]
     app = Litestar([router], exception_handlers=EXCEPTION_HANDLERS, openapi_config=admin_openapi("1.0"))
     return app.openapi_schema.to_schema()
 
@@ -33,19 +34,21 @@ def operations(description: dict[str, Any]) -> list[tuple[str, str, dict[str, An
 
 def test_every_operation_is_described(description: dict[str, Any]) -> None:
     found = operations(description)
-    assert len(found) == 46
+    assert len(found) == 73
     for method, path, operation in found:
         assert path.startswith("/admin/v1/")
         assert operation["summary"]
         assert operation["description"]
         assert len(operation["tags"]) == 1
-        assert operation["security"] == [{"adminKey": []}]
+        is_open = operation["operationId"] in {"sign_in", "start_oidc", "finish_oidc"}
+        assert operation["security"] == [{"adminKey": []}, {"session": []}, *([{}] if is_open else [])]
         problems = {status for status in operation["responses"] if int(status) >= 400}
         assert {"400", "401", "403", "404", "503"} <= problems
         for status in problems:
             assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
         headers = {parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "header"}
-        assert headers == (set() if method == "get" else {"Idempotency-Key", "If-Match"})
+        is_write = method != "get" and path != "/admin/v1/session" and not path.endswith(("/validate", "/test"))
+        assert headers == ({"Idempotency-Key", "If-Match"} if is_write else set())
 
 
 def test_operation_ids_are_plain_and_unique(description: dict[str, Any]) -> None:
@@ -61,6 +64,9 @@ def test_operation_ids_are_plain_and_unique(description: dict[str, Any]) -> None
         "create_price",
         "patch_ensemble",
         "report_fanouts",
+        "create_provider",
+        "patch_model",
+        "test_provider",
         "read_health",
         "read_cache",
         "purge_cache",
@@ -79,7 +85,8 @@ def test_schemas_are_named_plainly(description: dict[str, Any]) -> None:
 
 def test_bodies_are_json(description: dict[str, Any]) -> None:
     for method, path, operation in operations(description):
-        takes_body = method in {"post", "patch", "put"} and not path.endswith("/revoke")
+        takes_body = method in {"post", "patch", "put"} and not path.endswith(("/revoke", "/test", "/reload"))
         assert ("requestBody" in operation) == takes_body
         if takes_body:
-            assert list(operation["requestBody"]["content"]) == ["application/json"]
+            kinds = ["application/json"] if "validate" not in path else ["application/yaml", "application/json"]
+            assert list(operation["requestBody"]["content"]) == kinds

@@ -12,6 +12,7 @@ from app.db.engine import Database
 from app.domain.audit import repository
 from app.domain.audit.answers import Answers
 from app.domain.audit.principal import COMMAND_LINE
+from app.domain.audit.schemas import AuditQuery
 from app.domain.audit.tables import audit_entries, change_log, idempotency_keys
 from app.domain.keys.schemas import CreateKey
 from app.domain.keys.service import KeyService
@@ -149,7 +150,7 @@ class TestAudit:
         assert (entry["principal_kind"], entry["principal_name"]) == ("admin_key", "ours admin")
         assert (entry["object_kind"], entry["organization_id"]) == ("key", world.ours["organizations"]["id"])
         assert UUID(entry["request_id"]).version == 7
-        assert await plane.services.auditor.find_broken_entry() is None
+        assert (await plane.services.auditor.verify()).broken is None
 
     async def test_creation_and_deletion_keep_the_whole(self, root: httpx.AsyncClient) -> None:
         team = (await root.post("/teams", json={"name": "t"})).json()
@@ -175,25 +176,25 @@ class TestAudit:
     async def test_tampering_breaks_the_chain(self, plane, root: httpx.AsyncClient, column: str) -> None:
         for number in range(4):
             await root.post("/teams", json={"name": f"t{number}"})
-        assert await plane.services.auditor.find_broken_entry() is None
+        assert (await plane.services.auditor.verify()).broken is None
         value = bytes(32) if column == "prev_hash" else '{"forged":1}'
         async with plane.database.transaction() as connection:
             await connection.execute(update(audit_entries).where(audit_entries.c.seq == 2).values({column: value}))
-        assert await plane.services.auditor.find_broken_entry() == 2
+        assert (await plane.services.auditor.verify()).broken.seq == 2
 
     async def test_a_removed_entry_breaks_the_chain(self, plane, root: httpx.AsyncClient) -> None:
         for number in range(3):
             await root.post("/teams", json={"name": f"t{number}"})
         async with plane.database.transaction() as connection:
             await connection.execute(audit_entries.delete().where(audit_entries.c.seq == 2))
-        assert await plane.services.auditor.find_broken_entry() == 2
+        assert (await plane.services.auditor.verify()).broken.seq == 2
 
     async def test_concurrent_writes_make_one_chain(self, plane, root: httpx.AsyncClient) -> None:
         posts = [root.post("/teams", json={"name": f"t{number}"}) for number in range(5)]
         assert {answer.status_code for answer in await asyncio.gather(*posts)} == {201}
         entries = (await root.get("/audit")).json()["items"]
         assert [entry["seq"] for entry in entries] == [5, 4, 3, 2, 1]
-        assert await plane.services.auditor.find_broken_entry() is None
+        assert (await plane.services.auditor.verify()).broken is None
 
     async def test_writers_of_two_processes_make_one_chain(self, plane, url: str, root: httpx.AsyncClient) -> None:
         other = Database(url)
@@ -207,7 +208,7 @@ class TestAudit:
             await asyncio.gather(write(theirs, f"t{number}"), root.post("/teams", json={"name": f"u{number}"}))
         await other.aclose()
         assert [entry["seq"] for entry in (await root.get("/audit")).json()["items"]] == list(range(8, 0, -1))
-        assert await plane.services.auditor.find_broken_entry() is None
+        assert (await plane.services.auditor.verify()).broken is None
         assert [change.seq for change in await plane.services.auditor.changes_since(0)] == list(range(1, 9))
 
     async def test_a_failed_audit_undoes_the_write(self, root: httpx.AsyncClient, monkeypatch) -> None:
@@ -265,7 +266,7 @@ async def test_the_command_line_uses_the_same_services(plane) -> None:
         assert (await keys.revoke(transaction, made.id)).status == "revoked"
     page = await keys.page(COMMAND_LINE, limit=50, cursor=None)
     assert [key.id for key in page.items] == [made.id]
-    entries = await plane.services.auditor.entries(COMMAND_LINE, limit=9, cursor=None, where={})
+    entries = await plane.services.auditor.entries(COMMAND_LINE, AuditQuery(), limit=9, cursor=None)
     assert {entry.principal_kind for entry in entries.items} == {"command_line"}
     assert msgspec.json.encode(page)
 

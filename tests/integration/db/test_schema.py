@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import migrations
 from app.db import schema
 from app.db.columns import metadata
+from app.domain.access import tables as access
 from app.domain.answers import tables as answers
 from app.domain.audit import tables as audit
 from app.domain.ensembles import tables as ensembles
@@ -21,9 +22,10 @@ from app.domain.keys import tables as keys
 from app.domain.prices import tables as prices
 from app.domain.responses import tables as responses
 from app.domain.tenants import tables as tenants
+from app.domain.upstream import tables as upstream
 from app.domain.usage import tables as usage
 
-MODELS = (answers, audit, ensembles, keys, prices, responses, tenants, usage)
+MODELS = (access, answers, audit, ensembles, keys, prices, responses, tenants, upstream, usage)
 
 
 async def on(url: str, work: Callable[[Connection], object]) -> object:
@@ -63,7 +65,7 @@ async def test_downgrade_leaves_no_table(empty_url: str) -> None:
 
 
 async def test_migrated_schema_equals_the_models(url: str) -> None:
-    assert len(MODELS) == 8
+    assert len(MODELS) == 10
 
     def differences(connection: Connection) -> object:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})

@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fail_close: bool = False
     hang_close: bool = False
     refuse_reload: bool = False
+    refuse_role: str = ""
     port: int = 1
 
 
@@ -45,7 +46,9 @@ class StandInPlane:
 
 
 class StandIn:
-    """Answers /pid, /readyz, /stream?CHUNKS, /slow?SECONDS and /block?SECONDS."""
+    """Answers /pid, /readyz, /stream?CHUNKS, /slow?SECONDS, /block?SECONDS and /reload."""
+
+    steering = None
 
     def __init__(self, settings, role):
         self.settings = settings
@@ -65,7 +68,7 @@ class StandIn:
         self.is_draining = True
 
     async def reload(self, settings):
-        if settings.refuse_reload:
+        if settings.refuse_reload and self.role.name.endswith(settings.refuse_role):
             raise RuntimeError("the application says no")
         self.settings = settings
 
@@ -97,6 +100,9 @@ class StandIn:
             await asyncio.sleep(float(argument))
         if path == "/block":
             time.sleep(float(argument))  # noqa: ASYNC251 - the fault under test
+        if path == "/reload":
+            await self.send_json(send, msgspec.to_builtins(await self.steering.reload()), status=200)
+            return
         status = 503 if path == "/readyz" and self.is_draining else 200
         body = {
             "pid": os.getpid(),

@@ -65,6 +65,13 @@ def test_help_teaches_every_command(run):
         ["cache", "stats"],
         ["cache", "report"],
         ["cache", "purge"],
+        ["config"],
+        ["config", "show"],
+        ["config", "validate"],
+        ["config", "reload"],
+        ["audit"],
+        ["audit", "list"],
+        ["audit", "verify"],
         ["openapi"],
         ["adapter"],
     ):

@@ -1,6 +1,7 @@
 """The transports: the operator's providers may be anywhere, those of others may not."""
 
 import logging
+from ipaddress import ip_address
 
 import pytest
 from msgspec import structs
@@ -8,6 +9,7 @@ from msgspec import structs
 from app.gateway.transport import Transports
 from app.settings import load
 from providers.errors import ConnectFailed
+from providers.http import WithinOnly
 from providers.registry import Registry
 from providers.testing import FakeProvider
 from providers.types import Timeouts, UpstreamRequest
@@ -77,3 +79,35 @@ async def test_all_are_closed_at_the_end(settings):
             with pytest.raises(ConnectFailed):
                 await ask(transport, provider)
         assert provider.connections == 0
+
+
+async def test_a_provider_that_an_admin_made_stays_outside_even_of_opened_networks(settings, transports):
+    opened = opening(settings, "127.0.0.0/8")
+    async with FakeProvider() as provider:
+        with pytest.raises(ConnectFailed) as caught:
+            await ask(transports.guarded(opened, within="public"), provider)
+        assert caught.value.code == "upstream_address_blocked"
+        assert await ask(transports.guarded(opened, within="inside"), provider) == 200
+
+
+@pytest.mark.parametrize(
+    ("reach", "base_url", "within"),
+    [
+        ("public", "https://x.example", "public"),
+        ("private", "https://x.example", "private"),
+        ("private", "http://x.example", "inside"),
+        ("public", None, "public"),
+    ],
+)
+async def test_what_is_not_encrypted_stays_inside(settings, transports, reach, base_url, within):
+    made = structs.replace(settings.providers["echo"], base_url=base_url)
+    given = structs.replace(settings, providers={"made": made})
+    assert transports.sender(given, "made", reach=reach) is transports.guarded(given, within=within)
+    assert transports.sender(given, "made", reach=None) is transports.current(given)
+
+
+def test_within_only_allows_nothing_else():
+    allows = WithinOnly(["10.0.0.0/8"])
+    assert allows(ip_address("10.1.2.3"))
+    assert not allows(ip_address("8.8.8.8"))
+    assert not allows(ip_address("127.0.0.1"))

@@ -34,6 +34,27 @@ ERRORS = [
     ("gateway: {jwt: {issuer: i, audience: a, key_claim: k}}", "gateway.jwt.issuer", "must be a URL"),
     ("gateway: {jwt: {issuer: 'http://i.example.com', audience: a, key_claim: k}}", "gateway.jwt.issuer", "https"),
     ("admin: {jwt: {issuer: x, audience: a, role_claim: r, jwks_url: /x}}", "admin.jwt.jwks_url", "must be a URL"),
+    ("admin: {url: admin.example.com}", "admin.url", "must be an origin"),
+    ("admin: {url: 'https://admin.example.com/here'}", "admin.url", "must be an origin"),
+    ("admin: {url: 'http://admin.example.com'}", "admin.url", "must be https"),
+    ("admin: {jwt: {issuer: 'https://i', audience: a, role_claim: r, client_id: c}}", "admin.url", "is required"),
+    (
+        "admin: {url: 'https://a', jwt: {issuer: 'https://i', audience: a, role_claim: r, client_id: c, scopes: [x]}}",
+        "admin.jwt.scopes",
+        "must hold openid",
+    ),
+    (
+        """{gateway: {jwt: {issuer: 'https://i', audience: a, key_claim: k}},
+        admin: {jwt: {issuer: 'https://i', audience: a, role_claim: r}}}""",
+        "admin.jwt.audience",
+        "tokens of the inference API",
+    ),
+    ("admin: {jwt: {issuer: 'https://i', audience: a, role_claim: r, roles: {x: root}}}", "admin.jwt.roles.x", ""),
+    (
+        "admin: {jwt: {issuer: 'https://i', audience: a, role_claim: r, client_secret: x}}",
+        "admin.jwt.client_secret",
+        "",
+    ),
     # stores
     ("database: mysql://h/d", "database", "no store answers to"),
     ("database: postgres://h/d", "database", "no store answers to"),

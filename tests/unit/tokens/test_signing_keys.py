@@ -213,7 +213,7 @@ async def test_what_is_no_public_signing_key_is_left_out(verifier, issuer):
     for kid in ("oct", "later", "for-encryption", "signs-only", "ops", "no-n", "short", "even", "off-curve", "listed"):
         with pytest.raises(Unauthenticated):
             await verifier.public_id(issuer.sign(kid))
-    kept = verifier._keys._keys["private"][0].key
+    kept = verifier._signed._keys._keys["private"][0].key
     assert not kept.is_private, "a private key that an issuer published by mistake is not kept"
 
 

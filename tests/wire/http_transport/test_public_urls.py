@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.http import UrlRefused, check_public_url
+from providers.http import Place, UrlRefused, check_public_url, place_of
 from providers.http.request import origin_of
 
 TAKEN = {
@@ -233,3 +233,44 @@ def test_what_is_taken_is_read_alike_by_the_transport(text: str):
     assert plain == f"https://{host}" or plain.startswith(f"https://{host}/")
     assert not host.rpartition(".")[2].isdigit()
     assert check_public_url(plain) == plain
+
+
+@pytest.mark.parametrize(
+    ("url", "expected", "is_private"),
+    [
+        ("https://API.Example.com:443/v1/", "https://api.example.com/v1", False),
+        ("https://10.1.2.3:8000/v1", "https://10.1.2.3:8000/v1", True),
+        ("http://10.1.2.3/v1", "http://10.1.2.3/v1", True),
+        ("HTTP://vllm:8000", "http://vllm:8000", True),
+        ("http://api.example.com:80/v1", "http://api.example.com/v1", True),
+        ("https://llm.corp:8443", "https://llm.corp:8443", True),
+        ("http://[fd00::1]:8000/v1", "http://[fd00::1]:8000/v1", True),
+    ],
+)
+def test_a_place_within_opened_networks(url: str, expected: str, is_private: bool):
+    assert place_of(url, allowed_private_cidrs=["10.0.0.0/8", "fd00::/8"]) == Place(expected, is_private)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.example.com:8443/v1",
+        "http://192.168.0.1/v1",
+        "https://192.168.0.1/v1",
+        "http://10.1.2.3:0/v1",
+        "http://10.1.2.3:70000/v1",
+        "ftp://10.1.2.3/",
+        "http://user@10.1.2.3/",
+        "http://10.1.2.3/#x",
+        "http://169.254.169.254/latest",
+    ],
+)
+def test_no_place_outside_of_opened_networks(url: str):
+    with pytest.raises(UrlRefused):
+        place_of(url, allowed_private_cidrs=["10.0.0.0/8"])
+
+
+@pytest.mark.parametrize("url", ["http://10.1.2.3/v1", "http://api.example.com/v1", "https://10.1.2.3", "https://vllm"])
+def test_without_opened_networks_every_place_is_public(url: str):
+    with pytest.raises(UrlRefused):
+        place_of(url)

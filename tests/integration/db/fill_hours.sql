@@ -1,0 +1,11 @@
+-- The roll-up by hour of all usage events that are there; money in nano-USD.
+INSERT INTO usage_hourly (
+    hour, organization_id, team_id, key_id, provider, model, tags_hash, tags, requests, attempts, errors, cache_hits,
+    input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_nusd, saved_nusd
+)
+SELECT
+    date_trunc('hour', occurred_at, 'UTC'), organization_id, '00000000-0000-0000-0000-000000000000', key_id, provider,
+    model, decode(repeat('00', 16), 'hex'), '{}', count(*), count(*), 0, 0, sum(input_tokens), sum(output_tokens), 0, 0,
+    0, sum(cost_nusd), 0
+FROM usage_events
+GROUP BY 1, 2, 4, 5, 6
