@@ -192,8 +192,9 @@ class GatewayApplication:
             authenticate=door.authenticate,
             site=site,
             desks=desks,
-            bill_of=open_billing(self._core),
+            billing=open_billing(self._core),
             settings=lambda: self._core.settings,
+            served=lambda: self._core.served,
             clock=self._core.clock,
         )
 

@@ -1,4 +1,7 @@
-"""Finds the price at which an attempt was charged. Law: only one of the very same version; a newer one says nothing."""
+"""Finds the price at which an attempt was charged, and the one at which the next would be.
+
+Law: an attempt's is only one of the very same version; a newer one says nothing.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +17,7 @@ from providers.types import Usage
 
 _FREE = PriceSettings(input_nusd=0, output_nusd=0)
 _TIER = "#"
+_ECHO = "echo"
 
 
 class Billing:
@@ -40,6 +44,23 @@ class Billing:
         price = next((each for each in self._prices(event) if each.version == event.price_version), None)
         made = None if price is None else bill(price, _usage_of(event))
         return made if made is not None and made.total_nusd == event.cost_nusd else None
+
+    def price_now(self, public: str, *, provider: str, upstream: str) -> Price | None:
+        """Return what an upstream model costs now that is asked for by the name `public`; nothing where none is known.
+
+        The operator's price goes before the catalogue's, and the echo is free unless it has one.
+        """
+        settings = self._settings()
+        model, given = settings.models.get(public), settings.providers.get(provider)
+        if model is not None and model.price is not None:
+            return price_from_settings(model.price)
+        made = self._overlay().find(provider=provider, upstream=upstream, public=public)
+        if made is not None or given is None:
+            return made
+        adapter = given.adapter or provider
+        vendor = self._vendor(adapter)
+        found = None if vendor is None else self._book.find(vendor, upstream)
+        return price_from_settings(_FREE) if found is None and adapter == _ECHO else found
 
     def _prices(self, event: UsageEvent) -> Iterator[Price]:
         settings = self._settings()
@@ -74,7 +95,7 @@ def open_billing(core: Core) -> Billing:
         registry,
         book=PriceBook(registry.catalog, clock=core.clock),
         overlay=lambda: core.prices.current,
-        settings=lambda: core.settings,
+        settings=lambda: core.served,
     )
 
 

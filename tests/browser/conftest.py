@@ -29,8 +29,9 @@ _ARGUMENTS = [
 _WITHIN_MS = 15_000
 
 
-def find_browser() -> str | None:
-    return next(filter(None, map(shutil.which, _NAMES)), None)
+def find_browser(own: str) -> str | None:
+    """Return the system's Chromium, else the one that Playwright has downloaded, if it has."""
+    return next(filter(None, map(shutil.which, (*_NAMES, own))), None)
 
 
 @dataclass
@@ -60,14 +61,17 @@ class Visit:
         return [url for url in self.asked if not url.startswith(ours)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["BrowserContext"]:
-    """Debian's Chromium, or another that is there, with a folder of its own and nothing remembered."""
+    """Debian's Chromium, or another that is there, with a folder of its own and nothing remembered.
+
+    Not for the session: while Playwright runs, no test of another module in this process can have a loop of its own.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    path = find_browser()
-    if path is None:
-        pytest.skip("there is no Chromium on this machine")
     with playwright.sync_playwright() as driver:
+        path = find_browser(driver.chromium.executable_path)
+        if path is None:
+            pytest.skip(f"no browser: none of {', '.join(_NAMES)} is on the path, and Playwright has not installed one")
         context = driver.chromium.launch_persistent_context(
             str(tmp_path_factory.mktemp("chromium")),
             executable_path=path,

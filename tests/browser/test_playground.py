@@ -16,7 +16,7 @@ def secret(dashboard):
 def send(visit, secret, message, model="echo"):
     visit.open("/playground")
     visit.page.fill("input[name=key]", secret)
-    visit.page.fill("input[name=model]", model)
+    visit.page.select_option("select[name=model]", model)
     visit.page.fill("textarea[name=message]", message)
     visit.page.click("button:has-text('Send')")
 
@@ -57,6 +57,44 @@ def test_a_hostile_answer_is_text(visit, secret):
     assert visit.page.inner_text("#answer") == HOSTILE
     assert visit.page.locator("#answer *").count() == 0
     assert visit.page.evaluate("window.harmed") is None
+
+
+def test_a_key_made_for_an_hour_answers_and_reaches_the_gateway_only(visit):
+    posted = []
+    visit.page.on("request", lambda request: posted.append((request.url, request.post_data or "")))
+    visit.open("/playground")
+    visit.page.click("button:has-text('for an hour')")
+    visit.page.wait_for_selector("#key-field a[href^='/keys/']")
+    secret = visit.page.input_value("input[name=key]")
+    made = visit.gateway.admin("GET", f"/keys/{visit.page.get_attribute('#key-field a', 'href').rpartition('/')[2]}")
+    assert made["public_id"] in secret
+    assert made["expires_at"] is not None
+    visit.page.fill("input[name=other]", "echo")
+    visit.page.fill("textarea[name=message]", "by a short key")
+    visit.page.click("button:has-text('Send')")
+    visit.page.wait_for_selector("#facts a")
+    assert visit.page.inner_text("#answer") == "by a short key"
+    visit.page.click("button:has-text('for an hour')")
+    visit.page.wait_for_selector(f"#key-field a:not([href$='{made['id']}'])")
+    assert not [url for url, data in posted if url.startswith(visit.gateway.admin_url) and secret in data]
+
+
+def test_models_of_the_file_and_made_here_and_ensembles_can_be_picked(visit):
+    visit.gateway.admin("POST", "/models", json={"name": "picked", "targets": [{"provider": "echo", "model": "echo"}]})
+    spec = {"name": "picked ensemble", "strategy": "race", "members": ["echo"]}
+    visit.gateway.admin("POST", "/ensembles", json=spec)
+    choices: dict[str, list[str]] = {}
+    for _ in range(50):
+        visit.open("/playground")
+        choices = visit.page.eval_on_selector_all(
+            "optgroup",
+            "all => Object.fromEntries(all.map(each => [each.label, [...each.children].map(one => one.value)]))",
+        )
+        if "picked" in choices.get("Models made here", []):
+            break
+    assert "fake-model" in choices["Models of the file"]
+    assert "picked" in choices["Models made here"]
+    assert "picked ensemble" in choices["Ensembles"]
 
 
 def test_a_refusal_is_said(visit):

@@ -4,9 +4,8 @@ from typing import Any
 
 from litestar import Controller, Response, get, post
 
-from app.api.dashboard.changes import read_as, read_form
+from app.api.dashboard.changes import given, read_as, read_form
 from app.api.dashboard.filters import Text, usage_query_of
-from app.api.dashboard.keys import given
 from app.api.dashboard.parameters import AnyRequest, Changer, Desk, Renderer, Visitor
 from app.gateway.cache_view import PurgeCache
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from litestar import Request
+from litestar import Request, Response
 
 from app.api.admin.bodies import decode
 from app.domain.audit.principal import Principal
@@ -59,3 +59,22 @@ def whole_number(name: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > _LONGEST_NUMBER:
         raise InvalidRequest(f"{name} is a whole number", param=name)
     return int(text)
+
+
+def given(form: Mapping[str, str], *names: str) -> dict[str, Any]:
+    """Return those of the fields that something was written into."""
+    return {name: form[name] for name in names if name in form}
+
+
+def reloaded() -> Response[bytes]:
+    """Return what makes the page that sent a form load itself anew."""
+    return _done({"hx-refresh": "true"})
+
+
+def gone_to(path: str) -> Response[bytes]:
+    """Return what makes the browser go to a page."""
+    return _done({"hx-redirect": path})
+
+
+def _done(headers: dict[str, str]) -> Response[bytes]:
+    return Response(b"", media_type="text/html", headers=headers | {"cache-control": "no-store"})

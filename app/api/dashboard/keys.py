@@ -8,7 +8,7 @@ from litestar import Controller, Response, get, post
 from litestar.params import FromPath
 
 from app.api.admin.parameters import Cursor
-from app.api.dashboard.changes import read_as, read_form, whole_number
+from app.api.dashboard.changes import given, read_as, read_form, reloaded, whole_number
 from app.api.dashboard.overview import start_values
 from app.api.dashboard.parameters import AnyRequest, Changer, InForce, Renderer, Services, Visitor
 from app.api.dashboard.policy_form import expiry_of, policy_of, shown_day
@@ -91,16 +91,6 @@ class KeyPages(Controller):
         """End a key for good."""
         await change(lambda transaction: services.keys.revoke(transaction, key_id))
         return reloaded()
-
-
-def reloaded() -> Response[bytes]:
-    """Return what makes the page that sent a form load itself anew."""
-    return Response(b"", media_type="text/html", headers={"hx-refresh": "true", "cache-control": "no-store"})
-
-
-def given(form: Mapping[str, str], *names: str) -> dict[str, Any]:
-    """Return those of the fields that something was written into."""
-    return {name: form[name] for name in names if name in form}
 
 
 def _expiry(form: Mapping[str, str]) -> dict[str, Any]:

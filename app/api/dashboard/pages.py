@@ -51,11 +51,23 @@ class Templates:
 class Pages:
     """Makes the pages that one visitor sees."""
 
-    def __init__(self, templates: Templates, *, visitor: Principal | None, csrf_token: str | None) -> None:
+    def __init__(
+        self,
+        templates: Templates,
+        *,
+        visitor: Principal | None,
+        csrf_token: str | None,
+        is_recent: bool,
+        sign_in_path: str,
+    ) -> None:
+        """Make pages; `is_recent` is whether the visitor may change roles and credentials without signing in again."""
         self._templates = templates
         self._shared = {
             "visitor": visitor,
             "csrf_token": csrf_token,
+            "is_recent": is_recent,
+            "sign_in_path": sign_in_path,
+            "is_owner": visitor is not None and visitor.role.includes(Role.OWNER),
             "may_write": visitor is not None and visitor.role.includes(Role.ADMIN),
         }
 

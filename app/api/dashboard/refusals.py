@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 from litestar import Request, Response
@@ -11,10 +10,11 @@ from litestar.exceptions import HTTPException
 
 from app.api.admin.problems import Problem, framework_problem, problem_response, unexpected_problem
 from app.api.dashboard.pages import Templates
-from app.api.dashboard.visitor import pages_for
+from app.api.dashboard.visitor import pages_for, sign_in_path_of
 from app.kernel.errors import GatewayError
 
-SIGN_IN = "/sign-in"
+_BESIDE_A_FORM = "#fault"
+"""How the id of a place begins where a form has its own refusals shown."""
 
 
 def exception_handlers(templates: Templates) -> dict[int | type[Exception], Any]:
@@ -37,21 +37,18 @@ def _show(templates: Templates, request: Request[Any, Any, Any], problem: Proble
     is_part = request.headers.get("hx-request") == "true"
     if problem.status == HTTPStatus.UNAUTHORIZED:
         return _lead_to_sign_in(request, is_part=is_part)
-    is_write = request.method not in {"GET", "HEAD"}
+    has_no_place = request.method not in {"GET", "HEAD"} and _BESIDE_A_FORM not in request.headers.get("hx-target", "")
     return pages_for(templates, request).page(
         "refusal_part.html" if is_part else "refusal.html",
         status=problem.status,
-        headers={"hx-retarget": "#notice", "hx-reswap": "innerHTML"} if is_part and is_write else None,
+        headers={"hx-retarget": "#notice", "hx-reswap": "innerHTML"} if is_part and has_no_place else None,
         problem=problem,
     )
 
 
 def _lead_to_sign_in(request: Request[Any, Any, Any], *, is_part: bool) -> Response[bytes]:
     headers = {"cache-control": "no-store"}
+    path = sign_in_path_of(request)
     if is_part:
-        return Response(b"", media_type="text/html", headers=headers | {"hx-redirect": SIGN_IN})
-    path = request.url.path
-    wanted = SIGN_IN if path == "/" else f"{SIGN_IN}?next={quote(path)}"
-    return Response(
-        b"", status_code=HTTPStatus.SEE_OTHER, media_type="text/html", headers=headers | {"location": wanted}
-    )
+        return Response(b"", media_type="text/html", headers=headers | {"hx-redirect": path})
+    return Response(b"", status_code=HTTPStatus.SEE_OTHER, media_type="text/html", headers=headers | {"location": path})

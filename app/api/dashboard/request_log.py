@@ -18,7 +18,8 @@ _PAGE = 50
 _MOST_ATTEMPTS = 200
 _DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_YEARS = range(1971, 9999)
+_KNOWN_MS = range(86_400_000, 250_000_000_000_000)
+"""Moments around which there is a day, before and after, that a date can say."""
 _TIMED = 7
 
 
@@ -63,7 +64,8 @@ class RequestPages(Controller):
 
 def _about(request_id: UUID) -> UsageQuery:
     """Return what asks for one request; its id tells when it came, to a day or so of the store's clock."""
-    came = _EPOCH + timedelta(milliseconds=request_id.int >> 80)
-    if request_id.version != _TIMED or came.year not in _YEARS:
+    came_ms = request_id.int >> 80
+    if request_id.version != _TIMED or came_ms not in _KNOWN_MS:
         raise NotFound
+    came = _EPOCH + timedelta(milliseconds=came_ms)
     return UsageQuery(since=(came - _DAY).isoformat(), until=(came + _DAY).isoformat(), request_id=request_id)

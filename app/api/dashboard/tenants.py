@@ -6,8 +6,7 @@ from litestar import Controller, Response, get, post
 from litestar.params import FromPath
 
 from app.api.admin.parameters import Cursor
-from app.api.dashboard.changes import read_as, read_form
-from app.api.dashboard.keys import given, reloaded
+from app.api.dashboard.changes import given, gone_to, read_as, read_form, reloaded
 from app.api.dashboard.parameters import AnyRequest, Changer, Renderer, Services, Visitor
 from app.api.dashboard.policy_form import policy_of
 from app.domain.tenants.schemas import CreateOrganization, CreateTeam, PatchOrganization, PatchTeam
@@ -35,7 +34,7 @@ class OrganizationPages(Controller):
         form = await read_form(request)
         spec = read_as(CreateOrganization, given(form, "name"))
         made = await change(lambda transaction: services.organizations.create(transaction, spec))
-        return _gone_to(f"/organizations/{made.id}")
+        return gone_to(f"/organizations/{made.id}")
 
     @get("/{organization_id:uuid}")
     async def show_organization(
@@ -72,7 +71,7 @@ class OrganizationPages(Controller):
         form = await read_form(request)
         spec = read_as(CreateTeam, given(form, "name") | {"organization_id": str(organization_id)})
         made = await change(lambda transaction: services.teams.create(transaction, spec))
-        return _gone_to(f"/teams/{made.id}")
+        return gone_to(f"/teams/{made.id}")
 
 
 class TeamPages(Controller):
@@ -104,8 +103,3 @@ class TeamPages(Controller):
         patch = read_as(PatchTeam, given(form, "name", "status") | policy)
         await change(lambda transaction: services.teams.patch(transaction, team_id, patch))
         return reloaded()
-
-
-def _gone_to(path: str) -> Response[bytes]:
-    """Return what makes the browser go to a page."""
-    return Response(b"", media_type="text/html", headers={"hx-redirect": path, "cache-control": "no-store"})

@@ -2,6 +2,7 @@
 
 import hmac
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -12,6 +13,7 @@ from app.guards.sessions import CSRF_HEADER, require_own_page, session_of
 from app.kernel.errors import Forbidden
 
 Connection = ASGIConnection[Any, Any, Any, Any]
+SIGN_IN = "/sign-in"
 _READS = frozenset({"GET", "HEAD"})
 _MARK = "hx-request"
 """No form of another site can send this header: its browser would have to ask us first, and we do not answer that."""
@@ -31,7 +33,36 @@ def csrf_token_of(connection: Connection) -> str | None:
 
 def pages_for(templates: Templates, connection: Connection) -> Pages:
     """Return what makes pages for whoever looks."""
-    return Pages(templates, visitor=visitor_of(connection), csrf_token=csrf_token_of(connection))
+    session = session_of(connection)
+    return Pages(
+        templates,
+        visitor=visitor_of(connection),
+        csrf_token=csrf_token_of(connection),
+        is_recent=session is None or session.is_recent,
+        sign_in_path=sign_in_path_of(connection),
+    )
+
+
+def sign_in_path_of(connection: Connection) -> str:
+    """Return the path of the page that signs in, and then leads back to the page that the visitor looks at."""
+    path = own_path(_page_of(connection))
+    return SIGN_IN if path == "/" else f"{SIGN_IN}?next={quote(path)}"
+
+
+def own_path(path: str | None) -> str:
+    """Return the path to go on to: only ever one of this dashboard's."""
+    is_ours = path is not None and path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if is_ours and path is not None else "/"
+
+
+def _page_of(connection: Connection) -> str:
+    """Return the path of the page; a part of one says which page asked for it."""
+    if connection.headers.get(_MARK) != "true":
+        return connection.url.path
+    try:
+        return urlsplit(connection.headers.get("hx-current-url", "")).path
+    except ValueError:
+        return "/"
 
 
 async def requires_own_page(connection: Connection, _handler: BaseRouteHandler) -> None:

@@ -72,7 +72,7 @@ def test_an_unknown_range_is_refused():
 
 
 def test_a_name_is_never_a_template_nor_a_tag():
-    pages = Pages(Templates(), visitor=None, csrf_token=None)
+    pages = Pages(Templates(), visitor=None, csrf_token=None, is_recent=True, sign_in_path="/sign-in")
     answer = pages.page("sign_in.html", start=None, next='"><script>{{ 7 * 7 }}</script>')
     assert b"<script>{{" not in answer.content
     assert b"&lt;script&gt;{{ 7 * 7 }}&lt;/script&gt;" in answer.content

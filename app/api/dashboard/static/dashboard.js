@@ -1,4 +1,4 @@
-// Charts, copying, signing in and out. Text from the server is only ever set as text.
+// Charts, copying, panels that load themselves again, signing in and out. Text from the server is only ever set as text.
 "use strict";
 (() => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -93,7 +93,17 @@
     }
   });
 
+  // A page that is only left open asks nothing by itself, or its session would never end.
+  const PATIENCE_MS = 5 * 60 * 1000;
+  let lastUsed = Date.now();
+  for (const name of ["pointerdown", "pointermove", "keydown"]) {
+    addEventListener(name, () => { lastUsed = Date.now(); }, { passive: true });
+  }
+  const isLeft = (panel) => panel.dataset.polls && !panel.querySelector(".waiting")
+    && (document.hidden || Date.now() - lastUsed > PATIENCE_MS);
+
   document.addEventListener("htmx:config:request", (event) => {
+    if (isLeft(event.detail.ctx.sourceElement)) { event.preventDefault(); return; }
     document.getElementById("notice").replaceChildren();
     if (csrf()) event.detail.ctx.request.headers["X-CSRF-Token"] = csrf();
   });

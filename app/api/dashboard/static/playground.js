@@ -4,14 +4,15 @@
   const form = document.getElementById("playground");
   const answer = document.getElementById("answer");
   const facts = document.getElementById("facts");
-  const send = form.querySelector("button");
+  const send = document.getElementById("send");
   const stop = document.getElementById("stop");
   let asked = null;
 
   function question(fields) {
     const messages = [{ role: "user", content: fields.get("message") }];
     if (fields.get("system").trim()) messages.unshift({ role: "system", content: fields.get("system") });
-    return { model: fields.get("model").trim(), messages, stream: true, stream_options: { include_usage: true } };
+    const model = fields.get("other").trim() || fields.get("model");
+    return { model, messages, stream: true, stream_options: { include_usage: true } };
   }
 
   function* events(text) {
