@@ -14,7 +14,8 @@ import msgspec
 from litestar import Litestar, Request, Response, Router
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
-from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
+from app.api.admin.app import EXCEPTION_HANDLERS, admin_router
+from app.api.admin.description import admin_document
 from app.api.admin.desks import Desks
 from app.api.admin.problems import spoken_problem
 from app.api.dashboard import dashboard_router
@@ -200,11 +201,7 @@ class GatewayApplication:
 
         @functools.cache
         def document() -> bytes:
-            described = Litestar(
-                [router()],
-                openapi_config=admin_openapi(release()),
-            )
-            return msgspec.json.encode(described.openapi_schema.to_schema())
+            return msgspec.json.encode(admin_document(router(), version=release()))
 
         return Litestar(
             [

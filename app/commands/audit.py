@@ -81,7 +81,13 @@ def verdict_text(verdict: Verdict) -> str:
     if verdict.broken is not None:
         before = f"; the {verdict.checked} before it hold" if verdict.checked < verdict.broken.seq else ""
         return f"the chain is broken at entry {verdict.broken.seq}: {verdict.broken.why}{before}"
-    taken_over = f"; {verdict.unsealed} were written by releases without seals" if verdict.unsealed else ""
+    taken_over = ""
+    if verdict.ranges and verdict.seal != "unsealed":
+        named = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in verdict.ranges)
+        taken_over = (
+            f"; {verdict.unsealed} have no seal, written by releases without seals or by somebody without the master "
+            f"secret: {named}"
+        )
     return f"the chain holds: {verdict.checked} entries; {_SEALS[verdict.seal]}{taken_over}"
 
 

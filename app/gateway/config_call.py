@@ -20,7 +20,7 @@ _ASKED, _TOLD = "config:reload", "config:reloaded"
 _BEGINS_S = 0.5
 """A gateway that has not said within this time that it begins is not there, or hears nothing."""
 _ENDS_S = 3.5
-"""With what a parent waits for its own this stays below the ten seconds that an audited transaction may take."""
+"""With what a parent waits for its own this stays below the ten seconds for which clients commonly wait."""
 _LEASE_S = 30.0
 
 _LOG = logging.getLogger("gateway.config")

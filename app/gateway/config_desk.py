@@ -1,7 +1,7 @@
 """Shows the settings in force, tries others, and has those on disk taken again.
 
-Law: what is tried changes nothing; what is taken is in the audit before anybody takes it, and nobody takes it where one
-fault is an error.
+Law: what is tried changes nothing; what was taken is in the audit as soon as every process has said how it went, and
+nobody takes it where one fault is an error. No transaction is open while they are waited for.
 """
 
 import asyncio
@@ -28,6 +28,10 @@ from app.settings.model import Settings
 
 CONFIG_ID = UUID("6b0f27c4-7d5c-5c53-9f0e-53a1a8f2f1c0")
 """What the audit calls the settings: an installation has them once."""
+
+
+Recording = Callable[[AuditedTransaction], Awaitable[ConfigReload]]
+"""Writes what a reload has changed into the audit, and returns what is answered."""
 
 
 class Steering(Protocol):
@@ -82,8 +86,8 @@ class ConfigDesk:
             changes=changes_of(self._differences(examined)),
         )
 
-    async def reload(self, transaction: AuditedTransaction) -> ConfigReload:
-        """Have every process take the settings that are on disk now, and write down what that changes.
+    async def reload(self) -> Recording:
+        """Have every process take the settings that are on disk now; return what writes down what that has changed.
 
         Raises `Conflict` with every fault if they are not valid.
         """
@@ -91,21 +95,26 @@ class ConfigDesk:
         if examined.loaded is None:
             raise _refused((fault.path, str(fault)) for fault in examined.faults if fault.severity == "error")
         found = self._differences(examined)
-        await transaction.record(
-            "reload",
-            kind="config",
-            object_id=CONFIG_ID,
-            organization_id=None,
-            before=ReloadedSettings({each.path: each.before for each in found}),
-            after=ReloadedSettings({each.path: each.after for each in found}),
-        )
         workers = [*await self._reload_here(), *await self._ask_others()]
-        return ConfigReload(
+        result = ConfigReload(
             applied=all(worker.applied for worker in workers),
             changes=changes_of(found),
             workers=workers,
             findings=findings_of(examined.faults),
         )
+
+        async def record(transaction: AuditedTransaction) -> ConfigReload:
+            await transaction.record(
+                "reload",
+                kind="config",
+                object_id=CONFIG_ID,
+                organization_id=None,
+                before=ReloadedSettings({each.path: each.before for each in found}),
+                after=ReloadedSettings({each.path: each.after for each in found}),
+            )
+            return result
+
+        return record
 
     async def _reload_here(self) -> list[ConfigWorker]:
         try:

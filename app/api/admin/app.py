@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import Any
 
-from litestar import Request, Router
+from litestar import Request, Response, Router
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
@@ -68,7 +68,11 @@ _TAGS = [
     Tag(name="Teams", description="Parts of an organization."),
     Tag(name="Keys", description="Keys of the inference API."),
     Tag(name="Admin keys", description="Keys of this API, with role and scope."),
-    Tag(name="Grants", description="Roles of people whom the issuer of `admin.jwt` names."),
+    Tag(
+        name="Grants",
+        description="Roles of people whom the issuer of `admin.jwt` names. Whoever has several acts by the highest, "
+        "and of equal ones by the widest, for whichever organization: they are never added up, and none is chosen.",
+    ),
     Tag(name="Sessions", description="Browsers that are signed in, by an admin key or at the issuer."),
     Tag(name="Usage", description="What was used, and what it cost."),
     Tag(name="Limits", description="How much may be asked for, and how much of that is used now."),
@@ -145,11 +149,24 @@ def admin_router(services: AdminServices, *, authenticate: Authenticate, desks: 
             "principal": Provide(provide_principal, sync_to_thread=False),
             "write": Provide(provide_write, sync_to_thread=False),
         },
-        before_request=refuse_missing_body,
+        before_request=_before,
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_BYTES,
         security=[{_SCHEME: []}, {_COOKIE: []}],
     )
+
+
+async def _before(request: Request[Any, Any, Any]) -> Response[None] | None:
+    """Answer `OPTIONS`; else refuse a body that is missing.
+
+    Litestar's own answer is that of the first handler of a path: it leaves out the methods of all others.
+    """
+    if request.method == "OPTIONS":
+        template = request.scope["path_template"]
+        methods = {method for route in request.app.routes if route.path_format == template for method in route.methods}
+        return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(methods))})
+    await refuse_missing_body(request)
+    return None
 
 
 def admin_openapi(version: str, **kwargs: Any) -> OpenAPIConfig:

@@ -26,6 +26,11 @@ class JsonBody(MsgspecDTO[Body]):
         return decode(value, self.model_type)
 
     @classmethod
+    def described(cls) -> type[msgspec.Struct]:
+        """Return the struct that says what the body may hold."""
+        return cls.model_type
+
+    @classmethod
     def create_for_field_definition(
         cls, field_definition: FieldDefinition, handler_id: str, backend_cls: type[DTOBackend] | None = None
     ) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIType
 
 from app.api.admin.parameters import Writer
 from app.api.admin.problems import PROBLEMS, WRITE_PROBLEMS
@@ -21,12 +20,13 @@ Desk = NamedDependency[ConfigDesk]
 
 _JSON, _YAML = "application/json", "application/yaml"
 _MEDIA_TYPES = frozenset({_JSON, _YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain"})
+_ANYTHING = "The settings. What is none is a finding, and no reason to refuse the request."
 _DOCUMENT = RequestBody(
     description="A `gateway.yaml`, as YAML or as JSON.",
     required=True,
     content={
-        _YAML: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING, min_length=1)),
-        _JSON: OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT)),
+        _YAML: OpenAPIMediaType(schema=Schema(description=_ANYTHING)),
+        _JSON: OpenAPIMediaType(schema=Schema(description=_ANYTHING)),
     },
 )
 
@@ -83,4 +83,4 @@ class ConfigController(Controller):
         value. The answer comes when every process has said how it went, also those of other gateways on the same
         Redis, which read files of their own.
         """
-        return await write(config_desk.reload)
+        return await write.after(config_desk.reload)

@@ -26,6 +26,7 @@ IdempotencyKey = Annotated[
     str | None,
     HeaderParameter(
         name="Idempotency-Key",
+        schema_extra={"min_length": 1, "max_length": 255, "pattern": "^[ -~]*$"},
         description="Makes a retry safe: within 24 hours the same key answers what it answered first.",
     ),
 ]

@@ -34,6 +34,11 @@ class FieldsBody(JsonBody[Fields]):
             raise InvalidRequest("the body is not valid JSON", code="invalid_json") from None
 
     @classmethod
+    def described(cls) -> type[msgspec.Struct]:
+        """Return what the reader takes."""
+        return cls.describes
+
+    @classmethod
     def create_openapi_schema(
         cls,
         field_definition: FieldDefinition,

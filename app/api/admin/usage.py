@@ -24,10 +24,13 @@ from app.domain.usage.schemas import UsageEvent
 from app.guards.admin import requires_role
 from app.guards.sessions import requires_recent_sign_in
 
+_MOMENT = {"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$"}
+
 From = Annotated[
     str | None,
     QueryParameter(
         name="from",
+        schema_extra=_MOMENT,
         description="The first moment, such as `2026-11-23T12:00:00Z`, or a day such as `2026-11-23` (in UTC). "
         "Absent: 30 days before `to`.",
     ),
@@ -35,8 +38,9 @@ From = Annotated[
 To = Annotated[
     str | None,
     QueryParameter(
+        schema_extra=_MOMENT,
         description="The moment that is no longer in it, at most 400 days after `from`. "
-        "Absent: the end of the hour that has begun."
+        "Absent: the end of the hour that has begun.",
     ),
 ]
 GroupBy = Annotated[

@@ -1,6 +1,7 @@
 """Writes over HTTP: `Idempotency-Key`, `If-Match`, and the answer."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
@@ -41,15 +42,29 @@ class Write:
         for name in ("Idempotency-Key", "If-Match"):
             if len(self._request.headers.getall(name.lower(), [])) > 1:
                 raise InvalidRequest(f"{name} is given more than once", param=name)
-        transaction = self._services.auditor.transaction(
+        async with self._transaction() as opened:
+            if self._key is None:
+                return _response(_answer(await effect(opened), status=status))
+            return await self._once(opened, effect, key=self._key, status=status)
+
+    async def after(self, work: Callable[[], Awaitable[Effect]]) -> Response[Any]:
+        """Do what takes longer than others should wait, and then write of it: `work` returns what writes.
+
+        Of two at once under one Idempotency-Key both are done; one is written of, and both are answered the same.
+        """
+        async with self._transaction() as opened:
+            if self._key is not None:
+                kept = await self._services.answers.find(opened, key=self._key, request=await self._identity())
+                if kept is not None:
+                    return _response(kept, replayed=True)
+        return await self(await work())
+
+    def _transaction(self) -> AbstractAsyncContextManager[AuditedTransaction]:
+        return self._services.auditor.transaction(
             self._principal,
             request_id=self._request.scope["state"]["request_id"],
             expected_versions=expected_versions(self._if_match),
         )
-        async with transaction as opened:
-            if self._key is None:
-                return _response(_answer(await effect(opened), status=status))
-            return await self._once(opened, effect, key=self._key, status=status)
 
     async def _once(self, transaction: AuditedTransaction, effect: Effect, *, key: str, status: int) -> Response[Any]:
         claim = await self._services.answers.claim(transaction, key=key, request=await self._identity())

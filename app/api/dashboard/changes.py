@@ -37,6 +37,10 @@ class Change:
         async with transaction as opened:
             return await effect(opened)
 
+    async def after(self, work: Callable[[], Awaitable[Callable[[AuditedTransaction], Awaitable[Result]]]]) -> Result:
+        """Do what takes long first, and say what it did in a transaction of its own."""
+        return await self(await work())
+
 
 async def read_form(request: Request[Any, Any, Any]) -> dict[str, str]:
     """Return the fields of a form that something was written into, without the blanks around it."""

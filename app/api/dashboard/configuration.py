@@ -45,7 +45,7 @@ class ConfigPages(Controller):
     @post("/reload", status_code=200)
     async def reload_config(self, pages: Renderer, config_desk: Configuration, change: Changer) -> Response[bytes]:
         """Have every process take the settings on disk, and show how it went in each."""
-        return pages.page("config_reloaded.html", reload=await change(config_desk.reload), say=say_value)
+        return pages.page("config_reloaded.html", reload=await change.after(config_desk.reload), say=say_value)
 
 
 def say_value(value: Any) -> str:

@@ -1,7 +1,8 @@
 """How often one address may fail to sign in. Law: what strangers send costs bounded memory.
 
 The keys have 256 random bits, so this is no defence of theirs: it keeps guesses from costing queries and log lines.
-It counts in this process only.
+It counts in this process only, and by who is at the other end of the connection: headers that say otherwise are not
+believed, as no setting says whose could be. Behind a proxy all visitors are one address; the proxy should limit them.
 """
 
 import ipaddress

@@ -7,8 +7,9 @@ and however concurrently a request comes. Answers may hold secrets, so they are 
 import hashlib
 import hmac
 import os
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -50,8 +51,7 @@ class Answers:
 
         Raises `Conflict` if the key was used for another request.
         """
-        if not 1 <= len(key) <= _KEY_MAX or not key.isascii() or not key.isprintable():
-            raise InvalidRequest("Idempotency-Key is 1 to 255 printable ASCII characters", param="Idempotency-Key")
+        _check_key(key)
         request_hash = hashlib.sha256(request).digest()
         row = await repository.claim_answer(
             transaction.connection,
@@ -63,9 +63,20 @@ class Answers:
         )
         if row is None:
             return Claim(key, request_hash)
-        if not hmac.compare_digest(row["request_hash"], request_hash):
-            raise _conflict("this Idempotency-Key was used for another request")
-        return self._open(row["answer"], bound_to=self._binding(transaction, key, request_hash))
+        return self._kept(row, transaction, key=key, request_hash=request_hash)
+
+    async def find(self, transaction: AuditedTransaction, *, key: str, request: bytes) -> Answer | None:
+        """Return the answer that was given under the key, None if there is none; takes nothing.
+
+        Raises `Conflict` if the key was used for another request.
+        """
+        _check_key(key)
+        row = await repository.find_answer(
+            transaction.connection, principal_id=transaction.principal.id, key=key, now=transaction.now
+        )
+        if row is None:
+            return None
+        return self._kept(row, transaction, key=key, request_hash=hashlib.sha256(request).digest())
 
     async def keep(self, transaction: AuditedTransaction, claim: Claim, answer: Answer) -> None:
         """Store the answer for 24 hours."""
@@ -81,6 +92,13 @@ class Answers:
             kid=self._kid,
         )
 
+    def _kept(
+        self, row: Mapping[str, Any], transaction: AuditedTransaction, *, key: str, request_hash: bytes
+    ) -> Answer:
+        if not hmac.compare_digest(row["request_hash"], request_hash):
+            raise _conflict("this Idempotency-Key was used for another request")
+        return self._open(row["answer"], bound_to=self._binding(transaction, key, request_hash))
+
     def _binding(self, transaction: AuditedTransaction, key: str, request_hash: bytes) -> bytes:
         return b"\0".join((transaction.principal.id.encode(), key.encode(), request_hash))
 
@@ -91,6 +109,11 @@ class Answers:
             # The master secret was changed since: the effect must not be made twice, and its answer is lost.
             raise _conflict("the answer kept under this Idempotency-Key cannot be read any more") from None
         return msgspec.msgpack.decode(plain, type=Answer)
+
+
+def _check_key(key: str) -> None:
+    if not 1 <= len(key) <= _KEY_MAX or not key.isascii() or not key.isprintable():
+        raise InvalidRequest("Idempotency-Key is 1 to 255 printable ASCII characters", param="Idempotency-Key")
 
 
 def _conflict(message: str) -> Conflict:

@@ -1,7 +1,7 @@
-"""What holds the audit chain together: the hash of an entry, and the seal on the last one.
+"""What holds the audit chain together: the hash of an entry, the seal on each, and that on the last one.
 
-Law: a hash needs no secret, so that anybody may check the chain; the seal needs the master secret, so that whoever can
-only write to the database can neither compute the chain anew nor cut off its end.
+Law: a hash needs no secret, so that anybody may check the chain; a seal needs the master secret, so that whoever can
+only write to the database can neither add an entry, nor compute the chain anew, nor cut off its end.
 """
 
 import hashlib
@@ -49,6 +49,18 @@ class Seal:
             kid=self.kid,
             seal=self._code(seq, entry_hash, unsealed=unsealed),
         )
+
+    def entry(self, seq: int, entry_hash: bytes) -> bytes:
+        """Return the seal on one entry: 8 bytes that name the key, and 32 of the seal itself."""
+        return bytes.fromhex(self.kid) + hmac.digest(self._key, b"entry:%d:" % seq + entry_hash, "sha256")
+
+    def is_ours(self, mark: bytes) -> bool:
+        """Tell whether an entry's seal claims to be made with this key."""
+        return mark.startswith(bytes.fromhex(self.kid))
+
+    def fits_entry(self, seq: int, entry_hash: bytes, *, mark: bytes) -> bool:
+        """Tell whether the seal of an entry was made with this key, for what the entry says."""
+        return hmac.compare_digest(mark, self.entry(seq, entry_hash))
 
     def fits(self, head: Head) -> bool:
         """Tell whether the head was made with this key and is as it was."""

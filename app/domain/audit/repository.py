@@ -40,7 +40,8 @@ async def append_entry(connection: Connection, entry: NewEntry, seal: Seal) -> N
     seq, previous, unsealed = await _end_of_chain(connection)
     values = to_row(entry)
     added = hash_of(seq + 1, values, previous)
-    await connection.execute(insert(_entries).values(values | {"seq": seq + 1, "prev_hash": previous, "hash": added}))
+    place = {"seq": seq + 1, "prev_hash": previous, "hash": added, "seal": seal.entry(seq + 1, added)}
+    await connection.execute(insert(_entries).values(values | place))
     await _write_head(connection, seal.head(seq + 1, added, unsealed=unsealed))
 
 
@@ -125,8 +126,14 @@ async def claim_answer(
     taken = await connection.execute(statement, [row | {"created_at": now, "expires_at": expires_at}])
     if taken.first() is not None:
         return None
-    owned = select(_answers).where(_answers.c.principal_id == principal_id, _answers.c.idempotency_key == key)
-    return dict((await connection.execute(owned)).mappings().one())
+    return await find_answer(connection, principal_id=principal_id, key=key, now=now)
+
+
+async def find_answer(connection: Connection, *, principal_id: str, key: str, now: datetime) -> dict[str, Any] | None:
+    """Return the row of whoever has used an idempotency key, None if nobody has."""
+    mine = (_answers.c.principal_id == principal_id, _answers.c.idempotency_key == key, _answers.c.expires_at > now)
+    row = (await connection.execute(select(_answers).where(*mine))).mappings().first()
+    return None if row is None else dict(row)
 
 
 async def keep_answer(

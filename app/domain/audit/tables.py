@@ -21,6 +21,7 @@ audit_entries = Table(
     Column("request_id", String(64), nullable=False),
     Column("prev_hash", LargeBinary(32), nullable=False),
     Column("hash", LargeBinary(32), nullable=False),
+    Column("seal", LargeBinary(40)),
     Index(None, "organization_id", "seq"),
     Index(None, "object_id", "seq"),
     Index(None, "principal_id", "seq"),

@@ -23,8 +23,11 @@ SealState = Literal["sealed", "unsealed", "foreign"]
 
 _AT_ONCE = 2_000
 _entries = tables.audit_entries
-_statement = select(_entries.c.seq, _entries.c.prev_hash, _entries.c.hash, *(_entries.c[name] for name in HASHED))
-_FIRST_HASHED = 3
+_statement = select(
+    _entries.c.seq, _entries.c.prev_hash, _entries.c.hash, _entries.c.seal, *(_entries.c[name] for name in HASHED)
+)
+_FIRST_HASHED = 4
+_MOST_RANGES = 100
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,11 +38,16 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a walk has found. `unsealed` counts the entries that releases without seals wrote."""
+    """What a walk has found.
+
+    `unsealed` counts the entries without a seal, which `ranges` names by their first and last, at most a hundred
+    ranges: releases that did not seal wrote them, or somebody without the master secret.
+    """
 
     checked: int
     seal: SealState
     unsealed: int
+    ranges: list[tuple[int, int]]
     broken: Broken | None
 
 
@@ -49,7 +57,7 @@ async def verify(connection: Connection, seal: Seal, on_progress: OnProgress | N
     `connection` must see one moment only.
     """
     head = await repository.read_head(connection)
-    walk = _Walk(head)
+    walk = _Walk(head, seal)
     total = (await connection.execute(select(func.count()).select_from(_entries))).scalar_one()
     async for rows in _batches(connection, walk):
         for row in rows:
@@ -60,8 +68,9 @@ async def verify(connection: Connection, seal: Seal, on_progress: OnProgress | N
     return Verdict(
         checked=walk.seq,
         seal="unsealed" if head is None else "sealed" if head.kid == seal.kid else "foreign",
-        unsealed=walk.seq if head is None else head.unsealed,
-        broken=walk.broken or _end_fault(head, seal, seq=walk.seq),
+        unsealed=walk.unsealed,
+        ranges=walk.ranges,
+        broken=walk.broken or _end_fault(head, seal, walk=walk),
     )
 
 
@@ -88,8 +97,11 @@ async def _batches(connection: Connection, walk: "_Walk") -> AsyncIterator[Seque
 class _Walk:
     """Where a walk is: the last entry that holds, and the first that does not."""
 
-    def __init__(self, head: Head | None) -> None:
+    def __init__(self, head: Head | None, seal: Seal) -> None:
         self._head = head
+        self._seal = seal
+        self.unsealed = 0
+        self.ranges: list[tuple[int, int]] = []
         self.seq = 0
         self.hash = GENESIS
         self.broken: Broken | None = None
@@ -101,16 +113,27 @@ class _Walk:
             self.broken = Broken(seq=self.seq + 1, why=why)
             return False
         self.seq, self.hash = row[0], row[2]
+        if row[3] is None:
+            self._note_unsealed()
         return True
 
+    def _note_unsealed(self) -> None:
+        self.unsealed += 1
+        if self.ranges and self.ranges[-1][1] == self.seq - 1:
+            self.ranges[-1] = (self.ranges[-1][0], self.seq)
+        elif len(self.ranges) < _MOST_RANGES:
+            self.ranges.append((self.seq, self.seq))
+
     def _fault(self, row: Sequence[Any]) -> str | None:
-        seq, previous, own = row[0], row[1], row[2]
+        seq, previous, own, mark = row[0], row[1], row[2], row[3]
         if seq != self.seq + 1:
             return f"it is missing: entry {seq} comes next" if seq > self.seq else "its number is used twice"
         if previous != self.hash:
             return "it does not follow the entry before it: one of them was put in, put elsewhere or taken out"
         if own != hash_of(seq, dict(zip(HASHED, map(_plain, row[_FIRST_HASHED:]), strict=True)), previous):
             return "it was changed: its hash is not that of what it says"
+        if mark is not None and self._seal.is_ours(mark) and not self._seal.fits_entry(seq, own, mark=mark):
+            return "the seal on it is not that of what it says: the chain was computed anew from here on"
         if self._head is not None and seq == self._head.seq and own != self._head.hash:
             return "it is not the entry that was sealed: the chain was computed anew, here or before"
         return None
@@ -121,10 +144,12 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (str, UUID, datetime)) else str(value)
 
 
-def _end_fault(head: Head | None, seal: Seal, *, seq: int) -> Broken | None:
-    """Return what is wrong with the end of a chain that holds up to `seq`."""
+def _end_fault(head: Head | None, seal: Seal, *, walk: _Walk) -> Broken | None:
+    """Return what is wrong with the end of a chain that holds as far as it was walked."""
+    seq = walk.seq
     if head is None:
-        return None
+        is_old = walk.unsealed == seq
+        return None if is_old else Broken(seq=seq, why="the seal on the end of the chain was taken away")
     if seq < head.seq:
         return Broken(seq=seq + 1, why=f"it is missing: the chain was cut off, entry {head.seq} was sealed as its last")
     if head.kid == seal.kid and not seal.fits(head):
@@ -132,4 +157,7 @@ def _end_fault(head: Head | None, seal: Seal, *, seq: int) -> Broken | None:
     if seq > head.seq:
         why = "it is not sealed: a release that does not seal wrote it, or somebody without the master secret"
         return Broken(seq=head.seq + 1, why=why)
+    if head.unsealed > walk.unsealed:
+        why = "the seal on the end of the chain was taken away before it was written, and begun anew"
+        return Broken(seq=head.unsealed + 1, why=why)
     return None

@@ -252,6 +252,9 @@ def name_of(fields: Mapping[str, Any], kind: Any) -> str:
         name: str = msgspec.convert(fields["name"], kind)
     except msgspec.ValidationError:
         raise InvalidRequest("name is not one that it may have", param="name") from None
+    if not name.isprintable():
+        # It is looked for in the database before the reader of the file sees it, and PostgreSQL takes no NUL in a text.
+        raise InvalidRequest("name holds a character that cannot be seen", param="name")
     return name
 
 

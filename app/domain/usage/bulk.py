@@ -20,7 +20,7 @@ from app.db.direct import ask_sqlite
 from app.db.engine import Connection
 from app.domain.usage.rollup import roll_up, tags_text
 from app.domain.usage.schemas import UsageEvent
-from app.domain.usage.tables import balances, usage_events, usage_hourly
+from app.domain.usage.tables import balances, usage_daily, usage_events, usage_hourly, usage_totals
 
 _FIND_IN_SQLITE = "SELECT event_id FROM usage_events WHERE event_id IN (SELECT value FROM json_each(?))"
 _SQLITE_ROWS = (256, 64, 32, 16, 8, 4, 3, 2, 1)
@@ -43,6 +43,8 @@ async def insert_in_sqlite(connection: Connection, events: Sequence[UsageEvent])
     sums = roll_up(fresh.values())
     await _write_in_sqlite(connection, usage_events, map(_sqlite_row, fresh.values()))
     await _write_in_sqlite(connection, usage_hourly, sums.hourly_rows())
+    await _write_in_sqlite(connection, usage_daily, sums.daily_rows())
+    await _write_in_sqlite(connection, usage_totals, sums.total_rows())
     await _write_in_sqlite(connection, balances, sums.balance_rows())
     return set(fresh)
 

@@ -1,4 +1,7 @@
-"""A range of time as whole hours, which are rolled up, and what is left of it at its edges. Law: half-open, in UTC."""
+"""A range of time as whole hours or days, which are rolled up, and what is left at its edges.
+
+Law: half-open, in UTC.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -8,7 +11,8 @@ from sqlalchemy import Column, ColumnElement, Text, func, literal_column, type_c
 from app.db.columns import Timestamp
 from app.db.engine import Connection
 
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Span(NamedTuple):
@@ -26,20 +30,22 @@ class Span(NamedTuple):
 
 def start_of_hour(moment: datetime) -> datetime:
     """Return the beginning of the moment's hour in UTC."""
-    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return _start(moment, HOUR)
 
 
 def next_hour(moment: datetime) -> datetime:
     """Return the first full hour in UTC that is not before the moment."""
-    start = start_of_hour(moment)
-    return start if start == moment else start + HOUR
+    return _next(moment, HOUR)
 
 
-def split(span: Span) -> tuple[Span | None, list[Span]]:
-    """Return the whole hours of a range, None if there are none, and the partial hours before and after them."""
+def split(span: Span, unit: timedelta = HOUR) -> tuple[Span | None, list[Span]]:
+    """Return the whole units of a range, None if there are none, and what is left of it before and after them.
+
+    A unit is an hour, or a day in UTC.
+    """
     since, until = span
-    first = None if since is None else next_hour(since)
-    last = None if until is None else start_of_hour(until)
+    first = None if since is None else _next(since, unit)
+    last = None if until is None else _start(until, unit)
     if since is not None and until is not None and since >= until:
         return None, []
     if first is not None and last is not None and first > last:
@@ -50,6 +56,15 @@ def split(span: Span) -> tuple[Span | None, list[Span]]:
     if until is not None and last != until:
         edges.append(Span(last, until))
     return (None if first is not None and first == last else Span(first, last)), edges
+
+
+def _start(moment: datetime, unit: timedelta) -> datetime:
+    return moment.astimezone(UTC) - (moment - _EPOCH) % unit
+
+
+def _next(moment: datetime, unit: timedelta) -> datetime:
+    start = _start(moment, unit)
+    return start if start == moment else start + unit
 
 
 def hour_of(connection: Connection, column: Column[datetime]) -> ColumnElement[datetime]:

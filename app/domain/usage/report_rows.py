@@ -1,4 +1,8 @@
-"""The rows of a report: whole hours from what is rolled up, partial ones at the edges from the events."""
+"""The rows of a report, each part of its range from the roll-up that has the fewest rows for it.
+
+Law: whichever are read, the sums are those of the events. Partial hours at the edges are read from the events
+themselves.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,10 +26,10 @@ from sqlalchemy import (
 
 from app.db.engine import Connection
 from app.domain.usage.grouping import KEY_TYPES, Group, Interval, start_of
-from app.domain.usage.hours import Span, split
+from app.domain.usage.hours import DAY, Span, split
 from app.domain.usage.periods import Period
 from app.domain.usage.rollup import HITS
-from app.domain.usage.tables import usage_events, usage_hourly
+from app.domain.usage.tables import usage_daily, usage_events, usage_hourly, usage_totals
 
 COUNTS = (
     "requests",
@@ -39,7 +43,9 @@ COUNTS = (
 MEASURES = (*COUNTS, "cost_nusd", "saved_nusd")
 START = "start"
 
-_events, _hourly = usage_events.c, usage_hourly.c
+_events = usage_events.c
+_OF_TOTALS = frozenset({"organization_id", "provider", "model"})
+"""What the totals of all keys can be asked for."""
 
 
 async def find_rows(
@@ -84,8 +90,6 @@ def _parts(
     interval: Interval,
     where: Mapping[str, Any],
 ) -> list[Select[Any]]:
-    hours, edges = split(period)
-
     def part(table: Table, at: Column[datetime], span: Span, measures: Sequence[ColumnElement[Any]]) -> Select[Any]:
         start = start_of(connection, at, interval=interval)
         keys = [] if start is None else [start.label(START)]
@@ -94,10 +98,25 @@ def _parts(
         columns: list[ColumnElement[Any]] = [*keys, *measures]
         return select(*columns).where(*span.holds(at), *fitting)
 
+    hours, edges = split(period)
     found = [part(usage_events, _events.occurred_at, edge, _measures_of_events()) for edge in edges]
-    if hours is not None:
-        found.append(part(usage_hourly, _hourly.hour, hours, [_hourly[name] for name in MEASURES]))
+    if hours is None:
+        return found
+    named = {*where, *(group.member for group in groups)}
+    for table, at, span in _sources(hours, named=named, has_hours=interval == "hour"):
+        found.append(part(table, at, span, [table.c[name] for name in MEASURES]))
     return found
+
+
+def _sources(hours: Span, *, named: set[str], has_hours: bool) -> list[tuple[Table, Column[datetime], Span]]:
+    """Return the roll-ups that hold whole hours; `named` is all that is asked of them, in the words of columns."""
+    if named <= _OF_TOTALS:
+        return [(usage_totals, usage_totals.c.hour, hours)]
+    if has_hours:
+        return [(usage_hourly, usage_hourly.c.hour, hours)]
+    days, edges = split(hours, DAY)
+    found = [(usage_hourly, usage_hourly.c.hour, edge) for edge in edges]
+    return found if days is None else [*found, (usage_daily, usage_daily.c.day, days)]
 
 
 def _measures_of_events() -> list[ColumnElement[Any]]:

@@ -14,25 +14,38 @@ HITS = frozenset({"exact", "semantic", "coalesced"})
 """The cache statuses of answers that no provider was asked for."""
 
 _HASH_BYTES = 16
+_DAY_CHARS, _MIDNIGHT = 10, " 00:00:00.000000"
 _NO_TEAM = NO_TEAM.hex
 _NO_TAGS = "{}"
 
 HourKey = tuple[str, str, str, str, str, str, str]
 """Hour, organisation, team, key, provider, model and tags, as SQLite keeps them."""
+TotalKey = tuple[str, str, str, str]
+"""Hour, organisation, provider and model."""
 ScopeHour = tuple[str, str, str]
-Key = TypeVar("Key", HourKey, ScopeHour)
+Key = TypeVar("Key", HourKey, TotalKey, ScopeHour)
 
 
 class RollUp(NamedTuple):
-    """Rows to be added to `usage_hourly` and to `balances`; each key once."""
+    """Rows to be added to `usage_hourly`, `usage_daily`, `usage_totals` and `balances`; each key once."""
 
     hourly: dict[HourKey, list[int]]
+    daily: dict[HourKey, list[int]]
+    totals: dict[TotalKey, list[int]]
     balances: dict[ScopeHour, list[int]]
 
     def hourly_rows(self) -> Iterator[tuple[object, ...]]:
         """Return the rows of `usage_hourly`, columns in order."""
-        for key, measures in self.hourly.items():
-            yield *key[:6], hash_tags(key[6]), key[6], *measures
+        return _with_tags(self.hourly)
+
+    def daily_rows(self) -> Iterator[tuple[object, ...]]:
+        """Return the rows of `usage_daily`, columns in order."""
+        return _with_tags(self.daily)
+
+    def total_rows(self) -> Iterator[tuple[object, ...]]:
+        """Return the rows of `usage_totals`, columns in order."""
+        for key, measures in self.totals.items():
+            yield *key, *measures
 
     def balance_rows(self) -> Iterator[tuple[object, ...]]:
         """Return the rows of `balances`, columns in order."""
@@ -43,19 +56,29 @@ class RollUp(NamedTuple):
 def roll_up(events: Iterable[UsageEvent]) -> RollUp:
     """Return what the events add, in nano-USD and tokens; an absent cost adds nothing."""
     hourly: dict[HourKey, list[int]] = {}
+    daily: dict[HourKey, list[int]] = {}
+    totals: dict[TotalKey, list[int]] = {}
     balances: dict[ScopeHour, list[int]] = {}
     for event in events:
         hour = hour_text(event)
         organization, key = event.organization_id.hex, event.key_id.hex
         team = None if event.team_id is None else event.team_id.hex
         place = (hour, organization, team or _NO_TEAM, key, event.provider, event.model, tags_text(event.tags))
-        _add(hourly, place, _measures(event))
+        measures = _measures(event)
+        _add(hourly, place, measures)
+        _add(daily, (hour[:_DAY_CHARS] + _MIDNIGHT, *place[1:]), measures)
+        _add(totals, (hour, organization, event.provider, event.model), measures)
         amounts = (event.cost_nusd or 0, 1)
         _add(balances, ("organization", organization, hour), amounts)
         _add(balances, ("key", key, hour), amounts)
         if team is not None:
             _add(balances, ("team", team, hour), amounts)
-    return RollUp(hourly, balances)
+    return RollUp(hourly, daily, totals, balances)
+
+
+def _with_tags(rows: dict[HourKey, list[int]]) -> Iterator[tuple[object, ...]]:
+    for key, measures in rows.items():
+        yield *key[:6], hash_tags(key[6]), key[6], *measures
 
 
 def hour_text(event: UsageEvent) -> str:

@@ -10,9 +10,45 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary,
 from app.db.columns import Timestamp, json_column, metadata, sequence_column
 
 NO_TEAM = UUID(int=0)
+SUMS = (
+    "requests",
+    "attempts",
+    "errors",
+    "cache_hits",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cost_nusd",
+    "saved_nusd",
+)
 
 _HAS_TEAM = text("team_id IS NOT NULL")
 _IS_FANOUT = text("fanout IS NOT NULL")
+_HAS_FAILED = text("outcome <> 'ok'")
+_WAS_CACHED = text("cache_status IS NOT NULL")
+_OF_FANOUTS = (
+    "organization_id",
+    "team_id",
+    "key_id",
+    "provider",
+    "model",
+    "kind",
+    "leg",
+    "ttft_ms",
+    "input_tokens",
+    "output_tokens",
+    "cost_nusd",
+)
+"""What a report of fan-outs reads, so that it reads the index alone: the legs lie far apart in the table. Tags may be
+longer than an entry of an index."""
+
+
+def _measures() -> list[Column[int]]:
+    """Return the sums that every roll-up has."""
+    return [Column(name, BigInteger, nullable=False) for name in SUMS]
+
 
 usage_events = Table(
     "usage_events",
@@ -56,7 +92,24 @@ usage_events = Table(
     Index(None, "key_id", "occurred_at", "event_id"),
     Index(None, "request_id"),
     Index(None, "team_id", "occurred_at", "event_id", postgresql_where=_HAS_TEAM, sqlite_where=_HAS_TEAM),
-    Index(None, "occurred_at", "fanout", postgresql_where=_IS_FANOUT, sqlite_where=_IS_FANOUT),
+    Index(
+        None,
+        "occurred_at",
+        "fanout",
+        postgresql_where=_IS_FANOUT,
+        postgresql_include=_OF_FANOUTS,
+        sqlite_where=_IS_FANOUT,
+    ),
+    Index(None, "outcome", "occurred_at", "event_id", postgresql_where=_HAS_FAILED, sqlite_where=_HAS_FAILED),
+    Index(
+        None,
+        "organization_id",
+        "occurred_at",
+        "cache_status",
+        postgresql_where=_WAS_CACHED,
+        postgresql_include=("kind", "is_final", "saved_nusd"),
+        sqlite_where=_WAS_CACHED,
+    ),
 )
 """The defaults are for the release before, which goes on inserting while this one starts."""
 
@@ -71,17 +124,7 @@ usage_hourly = Table(
     Column("model", Text, primary_key=True),
     Column("tags_hash", LargeBinary(16), primary_key=True),
     Column("tags", json_column(), nullable=False),
-    Column("requests", BigInteger, nullable=False),
-    Column("attempts", BigInteger, nullable=False),
-    Column("errors", BigInteger, nullable=False),
-    Column("cache_hits", BigInteger, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("cache_read_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
-    Column("cost_nusd", BigInteger, nullable=False),
-    Column("saved_nusd", BigInteger, nullable=False),
+    *_measures(),
     Index(None, "organization_id", "hour"),
     Index(None, "key_id", "hour"),
     postgresql_with={"fillfactor": 80},
@@ -90,6 +133,38 @@ usage_hourly = Table(
 
 `tags_hash` stands for the tags in the key: 16 bytes of a hash of their JSON as this database spells it.
 """
+
+usage_daily = Table(
+    "usage_daily",
+    metadata,
+    Column("day", Timestamp, primary_key=True),
+    Column("organization_id", Uuid, primary_key=True),
+    Column("team_id", Uuid, primary_key=True),
+    Column("key_id", Uuid, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("tags_hash", LargeBinary(16), primary_key=True),
+    Column("tags", json_column(), nullable=False),
+    *_measures(),
+    Index(None, "organization_id", "day"),
+    Index(None, "key_id", "day"),
+    Index(None, "team_id", "day"),
+    postgresql_with={"fillfactor": 80},
+)
+"""The same by day in UTC, for ranges of many days. PostgreSQL fills it itself, whichever release adds the events."""
+
+usage_totals = Table(
+    "usage_totals",
+    metadata,
+    Column("hour", Timestamp, primary_key=True),
+    Column("organization_id", Uuid, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    *_measures(),
+    Index(None, "organization_id", "hour"),
+    postgresql_with={"fillfactor": 80},
+)
+"""The same by hour, of all keys together: few rows however many keys there are. Filled as `usage_daily` is."""
 
 balances = Table(
     "balances",

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from sqlalchemy import delete, insert, select, text, update
 
+from app.commands.audit import verdict_text
 from app.db.engine import Database
 from app.db.faults import DatabaseUnavailable
 from app.db.rows import to_record
@@ -153,7 +154,32 @@ class TestTampering:
             for entry in rechained(entries)
         ]
         broken = await tamper(plane, *anew)
+        assert (broken.seq, "computed anew" in broken.why) == (2, True)
+        broken = await tamper(plane, update(audit_entries).values(seal=None))
         assert (broken.seq, "sealed" in broken.why) == (ENTRIES, True)
+
+    async def test_a_seal_that_was_taken_away_is_named_also_after_the_next_change(self, plane, chain, root) -> None:
+        broken = await tamper(plane, delete(audit_head))
+        assert (broken.seq, "taken away" in broken.why) == (ENTRIES, True)
+        await root.post("/teams", json={"name": "after"})
+        broken = (await plane.services.auditor.verify()).broken
+        assert (broken.seq, "begun anew" in broken.why) == (ENTRIES + 1, True)
+
+    async def test_an_entry_put_at_the_end_stays_named(self, plane, chain, root) -> None:
+        entries = await rows(plane)
+        await tamper(plane, insert(audit_entries).values(rechained([*entries, entries[0]])[-1]))
+        for name in ("after", "and after"):
+            await root.post("/teams", json={"name": name})
+            verdict = await plane.services.auditor.verify()
+            assert (verdict.unsealed, verdict.ranges) == (1, [(ENTRIES + 1, ENTRIES + 1)])
+            assert "no seal" in verdict_text(verdict)
+            assert verdict_text(verdict).endswith(f": {ENTRIES + 1}")
+
+    async def test_the_seal_of_another_entry_is_none(self, plane, chain, root) -> None:
+        entries = await rows(plane)
+        forged = rechained([*entries, entries[0]])[-1] | {"seal": entries[0]["seal"]}
+        broken = await tamper(plane, insert(audit_entries).values(forged))
+        assert (broken.seq, "the seal on it" in broken.why) == (ENTRIES + 1, True)
 
     async def test_a_forged_seal_is_named(self, plane, chain) -> None:
         entries = await rows(plane)
@@ -175,11 +201,12 @@ class TestOfOlderReleases:
         assert row["hash"] == hashlib.sha256(row["prev_hash"] + canonical).digest()
 
     async def test_the_first_change_seals_what_is_there(self, plane, chain, root) -> None:
-        assert await tamper(plane, delete(audit_head)) is None
+        assert await tamper(plane, delete(audit_head), update(audit_entries).values(seal=None)) is None
         assert (await plane.services.auditor.verify()).seal == "unsealed"
         await root.post("/teams", json={"name": "sealed"})
         verdict = await plane.services.auditor.verify()
         assert (verdict.seal, verdict.unsealed, verdict.broken) == ("sealed", ENTRIES, None)
+        assert verdict.ranges == [(1, ENTRIES)]
 
     async def test_entries_of_a_release_beside_are_taken_over_and_counted(self, plane, chain, root, caplog) -> None:
         entries = await rows(plane)

@@ -37,6 +37,8 @@ class Processes:
     errors: dict[str, str] = field(default_factory=dict)
     threads: set[int] = field(default_factory=set)
     rounds: int = 0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    holds: asyncio.Event | None = None
 
     def write(self, text: str) -> None:
         assert self.sources.path is not None
@@ -48,9 +50,12 @@ class Processes:
 
     async def reload(self) -> ReloadDone:
         self.rounds += 1
+        self.begun.set()
         if self.silent:
             raise TimeoutError
         await asyncio.sleep(0)
+        if self.holds is not None:
+            await self.holds.wait()
         self.plane.settings, ignored = adopt(self.plane.settings, self.sources.read())
         workers = [
             WorkerReload(worker=name, pid=7, error=self.errors.get(name))
@@ -240,6 +245,26 @@ class TestReload:
         first, second = [await root.post("/config/reload", headers=headers) for _ in range(2)]
         assert first.json() == second.json()
         assert (second.headers["idempotent-replayed"], processes.rounds) == ("true", 1)
+
+    async def test_nobody_waits_for_the_round(self, processes, root) -> None:
+        processes.holds = asyncio.Event()
+        reloading = asyncio.create_task(root.post("/config/reload", headers={"idempotency-key": "k"}))
+        await processes.begun.wait()
+        async with asyncio.timeout(5):
+            made = await root.post("/teams", json={"name": "meanwhile"})
+        assert (made.status_code, reloading.done()) == (201, False)
+        processes.holds.set()
+        assert (await reloading).status_code == 200
+        kinds = [item["object_kind"] for item in (await root.get("/audit")).json()["items"]]
+        assert kinds[:2] == ["config", "team"]
+
+    async def test_two_at_once_under_one_key_are_one_entry(self, processes, root) -> None:
+        answers = await asyncio.gather(
+            *(root.post("/config/reload", headers={"idempotency-key": "k"}) for _ in range(2))
+        )
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert answers[0].json() == answers[1].json()
+        assert len((await root.get("/audit", params={"object_kind": "config"})).json()["items"]) == 1
 
     async def test_without_a_parent_it_cannot_be_done(self, plane, root) -> None:
         plane.steering = None

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from litestar import Litestar
 
-from app.api.admin.app import EXCEPTION_HANDLERS, Desks, admin_openapi, admin_router
+from app.api.admin.app import Desks, admin_router
+from app.api.admin.description import admin_document
 from app.domain.audit.principal import COMMAND_LINE, Principal
 from app.gateway.vitals import InstallationHealth
 
@@ -22,8 +22,7 @@ async def healthy() -> InstallationHealth:
 def description() -> dict[str, Any]:
     desks = Desks(examine=healthy, cache=None, config=None, try_provider=None, door=None)  # type: ignore[arg-type] # nothing is called
     router = admin_router(None, authenticate=nobody, desks=desks, site=None)  # type: ignore[arg-type]
-    app = Litestar([router], exception_handlers=EXCEPTION_HANDLERS, openapi_config=admin_openapi("1.0"))
-    return app.openapi_schema.to_schema()
+    return admin_document(router, version="1.0")
 
 
 def operations(description: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -90,3 +89,20 @@ def test_bodies_are_json(description: dict[str, Any]) -> None:
         if takes_body:
             kinds = ["application/json"] if "validate" not in path else ["application/yaml", "application/json"]
             assert list(operation["requestBody"]["content"]) == kinds
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_a_path_says_all_its_methods(root) -> None:
+    answer = await root.options("/teams/00000000-0000-7000-8000-000000000009")
+    assert (answer.status_code, answer.headers["allow"]) == (204, "DELETE, GET, OPTIONS, PATCH")
+
+
+def test_bodies_are_described_to_the_last_item(description: dict[str, Any]) -> None:
+    schemas = description["components"]["schemas"]
+    made = schemas["CreateKey"]
+    assert made["additionalProperties"] is False
+    assert made["properties"]["models"]["anyOf"][0]["items"]["maxLength"] == 200
+    assert schemas["CacheRules"]["additionalProperties"] is False
+    assert "additionalProperties" not in schemas["CreateProvider"], "adapters have options of their own"
+    ended = description["paths"]["/admin/v1/teams/{team_id}"]["delete"]["responses"]["204"]
+    assert "content" not in ended

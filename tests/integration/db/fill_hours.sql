@@ -4,8 +4,9 @@ INSERT INTO usage_hourly (
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_nusd, saved_nusd
 )
 SELECT
-    date_trunc('hour', occurred_at, 'UTC'), organization_id, '00000000-0000-0000-0000-000000000000', key_id, provider,
-    model, decode(repeat('00', 16), 'hex'), '{}', count(*), count(*), 0, 0, sum(input_tokens), sum(output_tokens), 0, 0,
-    0, sum(cost_nusd), 0
+    date_trunc('hour', occurred_at, 'UTC'), organization_id, coalesce(team_id, '00000000-0000-0000-0000-000000000000'),
+    key_id, provider, model, decode(md5(tags::text), 'hex'), tags::text::json, count(*), count(*),
+    count(*) FILTER (WHERE outcome <> 'ok'), count(*) FILTER (WHERE cache_status = 'exact'),
+    sum(input_tokens), sum(output_tokens), 0, 0, 0, sum(cost_nusd), sum(saved_nusd)
 FROM usage_events
-GROUP BY 1, 2, 4, 5, 6
+GROUP BY 1, 2, 3, 4, 5, 6, 7, tags::text

@@ -27,6 +27,7 @@ TIMES = 20
 NOW = datetime(2026, 11, 25, 23, 30, tzinfo=UTC)
 ORGANIZATION = UUID("00000000-0000-7000-8000-000000000003")
 KEY = UUID("00000000-0000-7000-9000-000000000003")
+TEAM = UUID("00000000-0000-7000-a000-000000000003")
 SQL = Path(__file__).parent
 VISITORS = {
     "installation": COMMAND_LINE,
@@ -52,13 +53,74 @@ def _of_overview() -> dict[str, Ask]:
     return found
 
 
+FILTERS: dict[str, dict[str, Any]] = {
+    "all": {},
+    "a model": {"model": "model 3"},
+    "a rare model": {"model": "rare model"},
+    "a model that is not there": {"model": "none"},
+    "a provider": {"provider": "provider 3"},
+    "a rare provider": {"provider": "rare provider"},
+    "a key": {"key_id": KEY},
+    "a team": {"team_id": TEAM},
+    "a model of a key": {"key_id": KEY, "model": "model 3"},
+    "a rare model of a provider": {"model": "rare model", "provider": "provider 3"},
+}
+"""What the pages can be filtered by; what is rare is far back, and what is not there is looked for to the end."""
+OUTCOMES: dict[str, dict[str, Any]] = {
+    "failures": {"outcome": "error"},
+    "rare failures": {"outcome": "cancelled"},
+    "an outcome that is not there": {"outcome": "none"},
+    "failures of a model": {"outcome": "error", "model": "model 7"},
+    "rare failures of a key": {"outcome": "cancelled", "key_id": KEY},
+}
+GROUPS = ("model", "provider", "key", "team", "organization", "tag:project", "model,tag:project")
+SEVERAL = {"since": "2026-11-01T10:30:00Z", "until": "2026-11-20T20:10:00Z"}
+"""A range whose ends are no whole hours."""
+
+
+def _events(fields: dict[str, Any]) -> Ask:
+    query = UsageQuery(**fields)
+    return lambda reports, who: reports.events(who, query, limit=50)
+
+
+def _report(fields: dict[str, Any], *, group_by: str = "model", interval: str = "none") -> Ask:
+    query = UsageQuery(**fields)
+    return lambda reports, who: reports.report(who, query, group_by=group_by, interval=interval, limit=100)
+
+
+def _fanouts(fields: dict[str, Any], *, group_by: str | None = None) -> Ask:
+    query = UsageQuery(**fields)
+    return lambda reports, who: reports.fanouts(who, query, group_by=group_by, limit=50)
+
+
+def _of_requests() -> dict[str, Ask]:
+    asked = FILTERS | OUTCOMES | {"a range": SEVERAL, "a rare model in a range": SEVERAL | {"model": "rare model"}}
+    return {f"requests of {name}": _events(fields) for name, fields in asked.items()}
+
+
+def _of_usage() -> dict[str, Ask]:
+    """Return what the usage explorer asks for; its default is a range of thirty days."""
+    asked = FILTERS | {"a range": SEVERAL}
+    return {
+        **{f"usage of {name}": _report(fields, interval="day") for name, fields in asked.items()},
+        **{f"usage by {name}": _report({}, group_by=name) for name in GROUPS},
+        "usage by model and hour": _report({}, interval="hour"),
+        "usage by key and day": _report({}, group_by="key", interval="day"),
+        "usage by tag and day": _report({}, group_by="tag:project", interval="day"),
+    }
+
+
+def _of_fanouts() -> dict[str, Ask]:
+    asked = {name: FILTERS[name] for name in ("all", "a model", "a key", "a team")}
+    found = {f"fan-outs of {name}": _fanouts(fields) for name, fields in asked.items()}
+    return found | {"fan-outs by key": _fanouts({}, group_by="key")}
+
+
 QUERIES: dict[str, Ask] = {
     **_of_overview(),
-    "requests": lambda reports, who: reports.events(who, UsageQuery(), limit=50),
-    "requests of a key": lambda reports, who: reports.events(who, UsageQuery(key_id=KEY), limit=50),
-    "requests of a model": lambda reports, who: reports.events(who, UsageQuery(model="model 3"), limit=50),
-    "usage by key": lambda reports, who: reports.report(who, UsageQuery(), group_by="key", limit=100),
-    "usage by day": lambda reports, who: reports.report(who, UsageQuery(), group_by="model", interval="day", limit=100),
+    **_of_requests(),
+    **_of_usage(),
+    **_of_fanouts(),
     "cache": lambda reports, who: reports.cache_counts(who, UsageQuery(organization_id=ORGANIZATION)),
 }
 

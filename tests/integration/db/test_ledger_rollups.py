@@ -18,7 +18,7 @@ from app.domain.usage.balances import account_total, find_drift, known_events
 from app.domain.usage.codec import decode_event, encode_event
 from app.domain.usage.dead_letters import list_parked, park_event
 from app.domain.usage.schemas import UsageEvent
-from app.domain.usage.tables import balances, usage_hourly
+from app.domain.usage.tables import SUMS, balances, usage_daily, usage_hourly, usage_totals
 
 WIDE = {"since": NOON - timedelta(days=1), "until": NOON + timedelta(days=2)}
 
@@ -76,9 +76,30 @@ def expected_balances(events: list[UsageEvent]) -> dict[tuple[Any, ...], tuple[i
     return sums
 
 
+async def assert_roll_ups_agree(database: Database) -> None:
+    """Days and totals are the sums of the hours, and nothing else."""
+    by_hour, days = defaultdict(list), defaultdict(list)
+    async with database.reading() as connection:
+        hourly = (await connection.execute(select(usage_hourly))).mappings().all()
+        daily = (await connection.execute(select(usage_daily))).mappings().all()
+        totals = (await connection.execute(select(usage_totals))).mappings().all()
+    of_day = ("organization_id", "team_id", "key_id", "provider", "model", "tags_hash")
+    for row in hourly:
+        sums = [row[name] for name in SUMS]
+        by_hour[tuple(row[name] for name in ("hour", "organization_id", "provider", "model"))].append(sums)
+        days[row["hour"].replace(hour=0), *(row[name] for name in of_day)].append(sums)
+    assert {tuple(row.values())[:4]: [row[name] for name in SUMS] for row in totals} == added(by_hour)
+    assert {(row["day"], *(row[name] for name in of_day)): [row[name] for name in SUMS] for row in daily} == added(days)
+
+
+def added(groups: dict[tuple[Any, ...], list[list[int]]]) -> dict[tuple[Any, ...], list[int]]:
+    return {key: [sum(column) for column in zip(*rows, strict=True)] for key, rows in groups.items()}
+
+
 async def assert_books_hold(database: Database, events: list[UsageEvent]) -> None:
     assert await hourly_rows(database) == expected_hourly(events)
     assert await balance_rows(database) == expected_balances(events)
+    await assert_roll_ups_agree(database)
     async with database.reading() as connection:
         assert await repository.count_events(connection) == len(events)
         assert await find_drift(connection, **WIDE) == []
