@@ -103,6 +103,7 @@ class GatewayApplication:
 
     async def reload(self, settings: Settings) -> None:
         """Serve new settings from the next request on, or, by raising, none of them."""
+        self._core.tracing.check(settings.tracing)
         if self._gateway is not None:
             self._gateway.reload(settings)
         for state in self._states.values():
@@ -146,6 +147,7 @@ class GatewayApplication:
             allowed_hosts=hosts,
             count=count,
             on_shed=shed.add,
+            tracing=self._core.tracing,
         )
 
     def _inference(self) -> Litestar:
@@ -218,6 +220,7 @@ class GatewayApplication:
 
     def _bring_up_to_date(self) -> None:
         """Let this process's numbers say what is true now."""
+        self._core.tracing.show()
         if self._gateway is not None:
             self._gateway.tally.flush()
             self._gateway.gate.show()

@@ -38,7 +38,7 @@ def _version(context: click.Context, _option: click.Parameter, is_asked: bool) -
     """Print the version and end."""
     if not is_asked:
         return
-    from app.commands.distribution import installed_version  # noqa: PLC0415 - only this option needs it
+    from app.kernel.distribution import installed_version  # noqa: PLC0415 - only this option needs it
 
     _say(f"llm-gateway {installed_version()}")
     context.exit()

@@ -16,6 +16,8 @@ from app.api.errors import Header, headers_of, status_of
 from app.api.once import HEADER, hash_of, headers_of_who_served, replayed_headers, slot_of
 from app.fanout.spec import read_fanout, spec_of
 from app.gateway import Gateway
+from app.gateway.spans import AUTHENTICATION
+from app.gateway.spoken import overhear
 from app.gateway.tally import Finished
 from app.guards.fanout import requires_fanout, width_of
 from app.guards.inference import requires_inference, requires_model, within_fallbacks
@@ -139,6 +141,8 @@ class InferenceEndpoint:
                 answer = await self._answer_once(context, exchange, call)
             else:
                 answer = await self._gateway.answer(exchange)
+            if context.trace is not None and context.trace.content is not None:
+                overhear(answer, context.trace.content)
             if answer.live is None:
                 await self._send_whole(context, exchange, downstream, answer)
             else:
@@ -171,7 +175,9 @@ class InferenceEndpoint:
     async def _understand(self, context: RequestContext, downstream: Downstream, call: Call) -> Exchange:
         gateway, wire = self._gateway, self._wire
         gateway.gate.check()
-        principal = await requires_inference(context.headers, gateway.directory, gateway.tokens)
+        trace = context.trace
+        knowing = requires_inference(context.headers, gateway.directory, gateway.tokens)
+        principal = await (knowing if trace is None else trace.timed(AUTHENTICATION, knowing))
         gateway.gate.check(principal.organization_id)
         is_form = wire.media_type == FORM_TYPE
         limit_bytes = gateway.body_limit_bytes * _FORM_TENTHS // 10 if is_form else gateway.body_limit_bytes
@@ -194,10 +200,12 @@ class InferenceEndpoint:
             started_ns=context.started_ns,
             asked=asked,
         )
-        exchange.options = options
+        exchange.options, exchange.trace = options, trace
         if is_form:
             exchange.content_type = content_type
             exchange.text_bytes = len(msgspec.json.encode(document))
+        if trace is not None:
+            gateway.listen(exchange)
         mentions = find_mentions(document)
         check_addresses(mentions)
         exchange.references = find_references(document, mentions)
@@ -388,6 +396,7 @@ class InferenceEndpoint:
             status,
             error.code if error is not None else None,
             clock.monotonic_ns() - context.started_ns,
+            context.trace,
         )
         self._hand_over(finished)
 

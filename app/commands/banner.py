@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from app.commands.distribution import installed_version
 from app.commands.first_keys import KeyState
+from app.kernel.distribution import installed_version
 from app.server.plan import Address
 from app.settings import Settings
 

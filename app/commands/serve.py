@@ -20,6 +20,7 @@ from app.commands.sources import Sources, complete_settings, open_sources
 from app.kernel.clock import SystemClock
 from app.observability.cells import fold
 from app.observability.logs import configure_logging
+from app.observability.tracing import ExtraMissing, Tracing
 from app.server.contract import Application, Blueprint
 from app.server.listeners import AddressUnavailable
 from app.server.plan import Address, Plan, Planes, Role, plan_roles
@@ -44,6 +45,7 @@ def run(config: Path | None, *, planes: Planes, workers: int | None, build: Buil
     settings = complete_settings(sources)
     configure_logging(settings.log_level)
     raise_descriptor_limit(settings.inflight)
+    require_extras(settings)
 
     def on_ready() -> None:
         took_s = (clock.monotonic_ns() - began_ns) / 1e9
@@ -106,6 +108,14 @@ def plan_of(settings: Settings, *, planes: Planes, shared: Path | None = None) -
         drain_s=settings.drain_s,
         backpressure=2 * settings.inflight + _CONNECTIONS_BEYOND_CAP,
     )
+
+
+def require_extras(settings: Settings) -> None:
+    """Raise `CommandFailed` where the settings ask for what is not installed."""
+    try:
+        Tracing.check(settings.tracing)
+    except ExtraMissing as error:
+        raise CommandFailed(f"tracing: {error}") from None
 
 
 def refuse_open_admin(settings: Settings, addresses: tuple[Address, ...], *, has_admin_key: bool) -> None:

@@ -30,6 +30,7 @@ from app.gateway.board import Board
 from app.gateway.examining import EnsembleExaminer
 from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import Clock
+from app.kernel.distribution import installed_version
 from app.kernel.errors import GatewayError, InternalError
 from app.kernel.ids import uuid7_text
 from app.ledger.journal import Journal
@@ -42,6 +43,7 @@ from app.limits.store_time import StoreTime
 from app.limits.sweeper import orphan_charge
 from app.limits.use import StoreReader
 from app.observability.metrics import LOOP_LAG, STORE_UP, Metrics
+from app.observability.tracing import Tracing
 from app.routing.health import Health
 from app.settings.model import Settings
 from app.stores.errors import StoreUnavailable
@@ -82,6 +84,7 @@ class Core:
         self.clock = clock
         self.metrics = metrics
         self.tasks = TaskSupervisor()
+        self.tracing = Tracing(metrics=metrics, clock=clock, version=installed_version())
         self.stores: Stores = open_stores(settings.state.reveal(), clock=clock)
         apart = settings.cache.url
         self._cache_stores = None if apart is None else open_cache(apart.reveal(), clock=clock)
@@ -163,6 +166,7 @@ class Core:
 
     async def start(self) -> None:
         """Open everything. A store that does not answer is an error here, and only here."""
+        self.tracing.replace(self.settings.tracing)
         await self.stores.start()
         await self._start_cache()
         self.stores.signals.subscribe(CHANGES_TOPIC, self._on_change, on_gap=self.directory.forget_all)
@@ -191,6 +195,7 @@ class Core:
 
     def reload(self, settings: Settings) -> None:
         """Say from now on that these settings hold."""
+        self.tracing.replace(settings.tracing)
         self.settings = settings
         self.board.let_all_in()
 
@@ -204,6 +209,7 @@ class Core:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.tasks.drain(patience_s=_DRAIN_S)
         await self.writer.stop()
+        await self.tracing.aclose()
         if self.journal is not None:
             await self.journal.aclose()
         await self.directory.stop()

@@ -11,18 +11,21 @@ from app.gateway.caching import Caching
 from app.gateway.core import Core
 from app.gateway.pressure import Pressure
 from app.gateway.routes import Provider, RouteBuilder, open_provider
+from app.gateway.spans import ADMISSION, CACHE, LIMITS
 from app.gateway.tally import Finished, Tally
 from app.gateway.tokens import open_tokens
+from app.gateway.traces import Traces
 from app.gateway.transport import Transports
 from app.kernel.clock import Clock
 from app.kernel.errors import Unavailable
 from app.observability.logs import RequestLog
 from app.observability.metrics import FANOUT_LEGS
+from app.observability.tracing.record import Content
 from app.pipeline.admit import Admit
 from app.pipeline.cached import Cached
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.drains import Drains
-from app.pipeline.exchange import Answer, Exchange, compose
+from app.pipeline.exchange import Answer, Exchange, Layer, compose
 from app.pipeline.fanned import Fanned
 from app.pipeline.flights import Flights
 from app.pipeline.gate import Gate, Visit
@@ -33,6 +36,7 @@ from app.pipeline.once import Once
 from app.pipeline.radio import Radio
 from app.pipeline.routed import Routed
 from app.pipeline.stored import Stored
+from app.pipeline.traced import Traced
 from app.pipeline.verdicts import Verdicts
 from app.routing.table import Route, RouteTable, RouteTarget
 from app.settings.model import Settings
@@ -63,6 +67,7 @@ class Gateway:
         self.directory = core.directory
         self.request_log = RequestLog(enabled=_logs_requests(core.settings))
         self.tally = Tally(core.metrics, self.request_log)
+        self.traces = Traces(core.tracing, core.clock)
         self.body_limit_bytes = core.settings.body_limit_bytes
         self.tokens = open_tokens(core)
         self.open_requests: set[OpenRequest] = set()
@@ -124,6 +129,8 @@ class Gateway:
         core.upstream.on_change = self._restock
         core.examiner.find = self._route_of
         self._answer = compose([meter, stored, cached, admit, fanned], self.routed)
+        noted: list[Layer] = [Traced(cached, CACHE), Traced(admit, LIMITS)]
+        self._traced_answer = compose([meter, stored, *noted, fanned], self.routed)
         self.once = Once(
             self.answer,
             answers=core.answers,
@@ -159,18 +166,31 @@ class Gateway:
         visit = exchange.visit = Visit(
             exchange.principal.organization_id, deadline_ns=exchange.deadline_ns, is_stream=exchange.stream
         )
+        trace = exchange.trace
+        if trace is not None and trace.is_sampled:
+            await trace.timed(ADMISSION, self.gate.enter(visit))
+            return await self._traced_answer(exchange)
         await self.gate.enter(visit)
         return await self._answer(exchange)
+
+    def listen(self, exchange: Exchange) -> None:
+        """Have content recorded in the trace of a request, if that is wanted of its caller."""
+        tracer, trace = self.core.tracing.tracer, exchange.trace
+        if trace is not None and trace.is_sampled and tracer is not None and tracer.wants_content(exchange.principal):
+            trace.content = Content()
 
     def end(self, finished: Finished) -> None:
         """Give back the place of a request of which nothing is under way any more, and count it."""
         exchange = finished.exchange
         if exchange is not None and exchange.visit is not None:
             self.gate.leave(exchange.visit)
+        if finished.trace is not None and finished.trace.is_sampled:
+            self.traces.add(finished, finished.trace)
         self.tally.add(finished)
 
     def reload(self, settings: Settings) -> None:
         """Serve new settings from the next request on; requests in flight end on the old ones."""
+        self.traces.flush()
         self.routes = self._build(settings)
         self.body_limit_bytes = settings.body_limit_bytes
         self.request_log.is_enabled = _logs_requests(settings)
@@ -265,6 +285,7 @@ class Gateway:
         await self.books.aclose()
         await self._transports.aclose()
         self.tally.flush()
+        self.traces.flush(is_last=True)
         self.request_log.flush()
 
 

@@ -286,6 +286,7 @@ class RouteBuilder:
             relays=provider.adapter.relays(target),
             credentials=keys,
             lane_model=upstream,
+            adapter_name=provider.plugin.name,
             vendor=(provider.plugin.catalog or "") if provider.is_vendors_own else "",
             weight=weight,
             bills_after_disconnect=provider.bills_after_disconnect,

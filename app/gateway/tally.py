@@ -25,6 +25,7 @@ from app.observability.metrics import (
     Metrics,
     Number,
 )
+from app.observability.tracing.record import RequestTrace
 from app.pipeline.exchange import Attempt, Exchange
 
 _FLUSH_S = 0.08
@@ -36,7 +37,10 @@ _SERVER_FAULT = 500
 
 
 class Finished(msgspec.Struct, frozen=True, gc=False):
-    """A request at its end. `at_ns` is wall time; `exchange` is absent for one that was refused before it was read."""
+    """A request at its end. `at_ns` is wall time; `exchange` is absent for one that was refused before it was read.
+
+    `trace` is there while tracing is on.
+    """
 
     at_ns: int
     request_id: str
@@ -45,6 +49,7 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     status: int
     error_code: str | None
     took_ns: int
+    trace: RequestTrace | None = None
 
 
 class Tally:

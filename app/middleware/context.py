@@ -10,6 +10,8 @@ from typing import Any
 from app.kernel.clock import Clock
 from app.kernel.errors import ExpectationFailed, GatewayError, InternalError, InvalidRequest, Unavailable
 from app.kernel.ids import uuid7_text
+from app.observability.tracing import RequestTrace, Tracing
+from app.observability.tracing.plain import plain_span
 
 _LOG = logging.getLogger("gateway.http")
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -33,9 +35,10 @@ class RequestContext:
     `headers` are by lower-case name; of repeated ones the last (repeated credentials are refused before). `receive`
     and `send` are the server's own. `has_begun` is whether somebody has taken it upon himself to answer; `status` is
     what the ring saw answered. `is_last` is whether the connection ends with it. `started_ns` is monotonic.
+    `trace` is there while tracing is on.
     """
 
-    __slots__ = ("has_begun", "headers", "is_last", "receive", "request_id", "send", "started_ns", "status")
+    __slots__ = ("has_begun", "headers", "is_last", "receive", "request_id", "send", "started_ns", "status", "trace")
 
     def __init__(
         self, request_id: str, headers: dict[bytes, bytes], *, receive: Receive, send: Send, started_ns: int
@@ -48,6 +51,7 @@ class RequestContext:
         self.is_last = False
         self.has_begun = False
         self.status: int | None = None
+        self.trace: RequestTrace | None = None
 
 
 class PlaneState:
@@ -75,8 +79,13 @@ class ContextRing:
         allowed_hosts: tuple[str, ...] = ("*",),
         count: Count | None = None,
         on_shed: Callable[[], None] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
-        """Make the ring; `count` is told of every request that nobody inside counts, `on_shed` of each over the cap."""
+        """Make the ring; `count` is told of every request that nobody inside counts, `on_shed` of each over the cap.
+
+        So is `tracing`, of those that are sampled.
+        """
+        self._tracing = tracing
         self._app = app
         self._count = count
         self._on_shed = on_shed
@@ -96,6 +105,9 @@ class ContextRing:
         state = self._state
         state.inflight += 1
         context.is_last = state.is_draining or state.is_tight
+        tracer = None if self._tracing is None else self._tracing.tracer
+        if tracer is not None and scope["path"] not in _PROBES:
+            context.trace = tracer.begin(headers, started_ns=context.started_ns)
         outgoing = _Outgoing(send, context)
         try:
             self._admit(scope["path"], context, has_repeats=len(headers) != len(pairs), pairs=pairs)
@@ -109,6 +121,25 @@ class ContextRing:
             state.inflight -= 1
             if context.status is not None and self._count is not None:
                 self._count(scope.get("path_template") or _UNKNOWN_ROUTE, context.status)
+            if context.status is not None and context.trace is not None:
+                self._trace(scope, context, context.trace)
+
+    def _trace(self, scope: Scope, context: RequestContext, trace: RequestTrace) -> None:
+        """Hand over the span of a request that nobody inside has traced."""
+        if self._tracing is None or not trace.is_sampled or context.status is None:
+            return
+        now_ns = self._clock.now_ns()
+        took_ns = self._clock.monotonic_ns() - context.started_ns
+        span = plain_span(
+            trace,
+            request_id=context.request_id,
+            method=scope["method"],
+            route=scope.get("path_template") or _UNKNOWN_ROUTE,
+            status=context.status,
+            now_ns=now_ns,
+            took_ns=took_ns,
+        )
+        self._tracing.add([span])
 
     def _admit(self, path: str, context: RequestContext, *, has_repeats: bool, pairs: Any) -> None:
         """Refuse what may not go on; probes are let through whatever the host or the load."""

@@ -84,6 +84,11 @@ LEDGER_DRIFT = Family(
 LEDGER_PARKED = Family("gateway_ledger_parked_total", "Usage events that the database refused for good.")
 LEDGER_QUEUE = Family("gateway_ledger_queue_depth", "Usage events on their way to the ledger.", (), "gauge", "live_max")
 ORPHANS = Family("gateway_ledger_orphans_total", "Holds that were charged because nobody settled them.")
+SPANS = Family(
+    "gateway_trace_spans_total",
+    "Spans of traces, by whether their receiver took them or they were dropped.",
+    ("result",),
+)
 QUEUE_DEPTH = Family("gateway_queue_depth", "Requests that wait for a place or for a limit.", (), "gauge", "live_sum")
 SHED = Family("gateway_shed_total", "Requests refused because of load, by what was short.", ("reason",))
 
@@ -112,6 +117,7 @@ FAMILIES = (
     ORPHANS,
     QUEUE_DEPTH,
     SHED,
+    SPANS,
 )
 _BY_NAME = {family.name: family for family in FAMILIES}
 

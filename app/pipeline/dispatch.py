@@ -78,7 +78,10 @@ class Dispatch:
 
         What the answer says of itself is in the attempt, for the exchange to adopt.
         """
-        made = self._make(exchange, attempt.choice, attempt)
+        choice, trace = attempt.choice, exchange.trace
+        if trace is not None:
+            choice = choice.with_headers(trace.headers_under(attempt.span_id))
+        made = self._make(exchange, choice, attempt)
         return await (unbroken(made, exchange) if attempt.choice.bills_after_disconnect else made)
 
     async def _make(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:

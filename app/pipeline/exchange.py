@@ -15,6 +15,7 @@ from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid_of
 from app.limits.accounts import Grant
 from app.limits.estimate import Prompt, measure
+from app.observability.tracing.record import RequestTrace, new_span_id
 from app.pipeline.fanout import Fanout
 from app.pipeline.gate import Visit
 from app.pipeline.options import NO_OPTIONS
@@ -38,7 +39,7 @@ class Attempt:
     fares. `completion` is a whole answer that had to be translated. `price_vendor` is whose price in the catalogue
     `price` is; absent where the operator wrote it. `fanout` names what it is a part of, `leg` which part, once that is
     known. What an attempt brings forth (`live`, `say_failure`, `dropped`, `issued`) is the exchange's only if it is
-    what serves.
+    what serves. `span_id` and `parent_span_id` are 0 where the request is not traced.
     """
 
     __slots__ = (
@@ -58,11 +59,13 @@ class Attempt:
         "model",
         "number",
         "outcome",
+        "parent_span_id",
         "price",
         "price_vendor",
         "provider",
         "route",
         "say_failure",
+        "span_id",
         "started_ns",
         "status",
         "upstream_model",
@@ -107,6 +110,7 @@ class Attempt:
         self.error_code: str | None = None
         self.fanout: str | None = None
         self.leg: LegRole | None = None
+        self.span_id = self.parent_span_id = 0
 
     def estimated(self, input_tokens: int, output_tokens: int) -> "Attempt":
         """Return the attempt as if it had ended now with so many tokens, estimated."""
@@ -312,7 +316,7 @@ class Exchange:
     must not be relayed, and `canonical` what it asks instead of what the body says. `candidates` are the answers that
     the client is shown beside the one and `leg_reports` what became of each model, both shared by all of them;
     `fan_reason` says why it is that answer where it is not the one that was wanted, and `progress` what to tell a
-    client who waits.
+    client who waits. `trace` is where its spans belong, if tracing is on, and `span_id` its own if it is a part.
     """
 
     __slots__ = (
@@ -362,8 +366,10 @@ class Exchange:
         "route",
         "say_failure",
         "served",
+        "span_id",
         "started_ns",
         "text_bytes",
+        "trace",
         "unheard",
         "upstream_ns",
         "visit",
@@ -410,7 +416,6 @@ class Exchange:
         self.deadline_ns: int | None = None
         self.is_expired = False
         self.grant: Grant | None = None
-        self.given_back = 0
         self.limit_headers: tuple[tuple[bytes, bytes], ...] = ()
         self.served: Attempt | None = None
         self.is_settled = False
@@ -430,7 +435,8 @@ class Exchange:
         self.cache_status: CacheStatus = "off"
         self.hit: Hit | None = None
         self.is_recorded = False
-        self.upstream_ns = self.overhead_ns = 0
+        self.upstream_ns = self.overhead_ns = self.given_back = self.span_id = 0
+        self.trace: RequestTrace | None = None
         self._request_uuid: UUID | None = None
 
     @property
@@ -513,6 +519,8 @@ class Exchange:
         made.candidates, made.leg_reports, made.cache_status = self.candidates, self.leg_reports, self.cache_status
         made.is_kept, made.previous_id, made.new_input = self.is_kept, self.previous_id, self.new_input
         made._own_edits = self._own_edits
+        if self.trace is not None:
+            made.trace, made.span_id = self.trace, new_span_id()
         made.enter(route)
         return made
 
@@ -526,6 +534,8 @@ class Exchange:
         """Take note of an attempt that begins."""
         attempt.fanout = self.part_of
         self.attempts.append(attempt)
+        if self.trace is not None:
+            attempt.span_id, attempt.parent_span_id = new_span_id(), self.span_id or self.trace.span_id
         if self.own_attempts is not None:
             self.own_attempts.append(attempt)
 

@@ -32,6 +32,7 @@ from app.kernel.errors import (
     UpstreamRefused,
     UpstreamTimedOut,
 )
+from app.observability.tracing.record import LegRecord
 from app.pipeline.bodies import UNREADABLE
 from app.pipeline.drains import cut_all
 from app.pipeline.exchange import Answer, Candidate, Exchange, LegReport, Next
@@ -92,6 +93,8 @@ class Fanned:
             raise
         finally:
             run.assign()
+            if exchange.trace is not None and exchange.trace.is_sampled:
+                exchange.trace.legs += run.records()
             for leg in run.legs:
                 if leg.task is not None:
                     self._counted(fanout.spec.strategy, leg.route.label, leg.outcome)
@@ -515,6 +518,23 @@ class _Run:
             if leg.exchange is not None and self._exchange.is_expired:
                 leg.exchange.expire()
         await self._cut(self._asked, reason=None)
+
+    def records(self) -> list[LegRecord]:
+        """Return what a trace shows of each call."""
+        last = "fuser" if self._fanout.judge is None else "judge"
+        return [
+            LegRecord(
+                leg.exchange.span_id,
+                leg.index,
+                leg.route.name,
+                last if leg is self._last else leg.outcome,
+                leg.started_ns,
+                leg.ended_ns,
+                None if leg.failure is None else leg.failure.code,
+            )
+            for leg in self._asked
+            if leg.exchange is not None and leg.started_ns is not None
+        ]
 
     def assign(self) -> None:
         """Say in the ledger what part each call had; a live answer has won although it still runs."""

@@ -17,6 +17,7 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     """One target of a route: where, who speaks to it, at what price.
 
     `price` is the operator's, of the file or else of the admin API, absent where the catalogue's for `vendor` holds.
+    `adapter_name` is who speaks to it.
     `target` has the clocks for streams, `whole_target` those for answers that are not streamed: a provider sends the
     head of such an answer when it has finished, so the clock for the first token runs there only if the operator set
     it.
@@ -34,6 +35,7 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     credentials: tuple[Secret, ...] = ()
     lane_model: str = ""
     vendor: str = ""
+    adapter_name: str = ""
     weight: int = 1
     price: Price | None = None
     bills_after_disconnect: bool = False
@@ -53,6 +55,14 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
             self,
             target=msgspec.structs.replace(self.target, credential=credential),
             whole_target=msgspec.structs.replace(self.whole_target, credential=credential),
+        )
+
+    def with_headers(self, headers: tuple[tuple[str, str], ...]) -> "RouteTarget":
+        """Return the target as one call reaches it, with headers of its own."""
+        return msgspec.structs.replace(
+            self,
+            target=msgspec.structs.replace(self.target, headers=headers),
+            whole_target=msgspec.structs.replace(self.whole_target, headers=headers),
         )
 
     def is_dedicated_to(self, organization_id: UUID) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from app.settings.faults import Fault
-from app.settings.forms import derived
+from app.settings.forms import derived, off_or
 from app.settings.planes import AdminJwt, AdminPlane, GatewayJwt, GatewayPlane
 from app.settings.policy import (
     BudgetSettings,
@@ -24,6 +24,7 @@ from app.settings.policy import (
     PrivacySettings,
 )
 from app.settings.store_url import StoreUrl
+from app.settings.tracing import TracingSettings
 from app.settings.upstream import (
     Fallbacks,
     Hedge,
@@ -59,6 +60,7 @@ __all__ = [
     "StoreUrl",
     "TargetSettings",
     "TimeoutSettings",
+    "TracingSettings",
     "Transform",
     "Transport",
 ]
@@ -112,6 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     network: Annotated[NetworkSettings, Meta(description="Where providers made through the API may point.")] = (
         NetworkSettings()
     )
+    tracing: Annotated[TracingSettings | None, off_or("Whether requests are traced; absent or `false`: not.")] = None
     queue_s: Annotated[
         float,
         Meta(description="How long a request waits, fairly by tenant, before a 429 or 503; 0: not.", ge=0, le=600),

@@ -75,6 +75,8 @@ class HttpAdapter:
 
     async def _open(self, request: UpstreamRequest, target: Target) -> Answer:
         """Send a request; return a successful answer, raise any other as a `ProviderError`."""
+        if target.headers:
+            request = msgspec.structs.replace(request, call_headers=target.headers)
         answer = await self._sender.send(request, timeouts=target.timeouts)
         if 200 <= answer.status < 300:  # noqa: PLR2004 - a class of statuses
             return answer

@@ -29,8 +29,9 @@ class HttpxPool:
         clocks = httpx.Timeout(
             connect=timeouts.connect_s, read=timeouts.first_token_s, write=timeouts.idle_s, pool=timeouts.connect_s
         )
+        headers = [*request.headers, *request.call_headers, _IDENTITY]
         made = self._client.build_request(
-            request.method, request.url, headers=[*request.headers, _IDENTITY], content=request.body, timeout=clocks
+            request.method, request.url, headers=headers, content=request.body, timeout=clocks
         )
         try:
             answer = await self._client.send(made, stream=True)

@@ -69,6 +69,8 @@ class Pool:
         request that cannot be written as HTTP.
         """
         origin, head = self._heads.get((request.method, request.url, request.headers)) or self._encode(request)
+        if request.call_headers:
+            head = head.with_fields(request.call_headers)
         connection = origin.take() or await self._obtain(origin, timeouts)
         try:
             return await connection.exchange(head, request.body, timeouts=timeouts)

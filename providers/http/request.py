@@ -26,14 +26,21 @@ OriginKey = tuple[str, str, int]
 class RequestHead:
     """The bytes before a body: `framed` ends where the body's length goes, `chunked` and `bare` are whole."""
 
-    __slots__ = ("bare", "chunked", "framed", "is_head", "is_sent_bare")
+    __slots__ = ("bare", "chunked", "framed", "is_head", "is_sent_bare", "lines", "method")
 
     def __init__(self, lines: bytes, *, method: str) -> None:
+        self.lines = lines
+        self.method = method
         self.framed = lines + b"content-length: "
         self.chunked = lines + b"transfer-encoding: chunked\r\n\r\n"
         self.bare = lines + b"\r\n"
         self.is_head = method == "HEAD"
         self.is_sent_bare = method in _BODILESS
+
+    def with_fields(self, fields: tuple[tuple[str, str], ...]) -> "RequestHead":
+        """Return the head with further fields; raises `RequestRefused` for what cannot be sent."""
+        added = "".join(_field_line(name, value) for name, value in fields).encode("latin-1")
+        return RequestHead(self.lines + added, method=self.method)
 
     def for_body(self, length_bytes: int) -> bytes:
         """Return the whole head for a body of `length_bytes`."""

@@ -20,7 +20,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """One upstream model at one provider, with all that a dialect needs to address it.
 
     `provider` is the configured name; `base_url` has no trailing slash; `credential` is absent for servers that need
-    none; `options` is the plug-in's own options struct.
+    none; `options` is the plug-in's own options struct. `headers` are those of this one call, names in lower case, such
+    as a trace's: they are sent beside the dialect's, and differ from call to call.
     """
 
     provider: str
@@ -29,3 +30,4 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     credential: Secret | None = None
     options: Any = None
     timeouts: Timeouts = Timeouts()
+    headers: tuple[tuple[str, str], ...] = ()

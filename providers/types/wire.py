@@ -16,6 +16,8 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     `connection` and `accept-encoding`, which the transport writes. `dropped` names the fields of the client's request
     that this wire cannot say and that are harmless to leave out (`providers.carry`). `answer_types` are what the media
     type of an answer that is passed on as it comes may begin with, where that is not the dialect's stream type.
+    `call_headers` are further headers, which no other request will have: a transport that remembers heads leaves them
+    out of what it remembers.
     """
 
     method: str
@@ -24,6 +26,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     dropped: tuple[str, ...] = ()
     answer_types: tuple[str, ...] = ()
+    call_headers: tuple[tuple[str, str], ...] = ()
 
 
 class Edits(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from app.settings.checks.planes import check_planes
 from app.settings.checks.policy import check_policy
 from app.settings.checks.providers import check_providers
 from app.settings.checks.stores import check_stores
+from app.settings.checks.tracing import check_tracing
 
 __all__ = ["Findings", "check_all"]
 
@@ -20,3 +21,4 @@ def check_all(findings: Findings) -> None:
     check_providers(findings)
     check_models(findings)
     check_policy(findings)
+    check_tracing(findings)

@@ -1,6 +1,7 @@
 """Providers: addresses, credentials, headers."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -32,7 +33,7 @@ def check_providers(findings: Findings) -> None:
         _check_name(findings, path, name)
         _check_base_url(findings, below(path, "base_url"), provider.base_url)
         _check_credentials(findings, path, provider)
-        _check_headers(findings, below(path, "headers"), provider)
+        check_headers(findings, below(path, "headers"), provider.headers)
         if provider.ca_file is not None and not Path(provider.ca_file).is_file():
             findings.error(below(path, "ca_file"), "names no file")
         if settings.models and name not in used and findings.is_set(path):
@@ -95,8 +96,9 @@ def _check_header_text(findings: Findings, path: str, value: Secret) -> None:
         findings.error(path, "holds a character that cannot go into a header, such as a line break")
 
 
-def _check_headers(findings: Findings, path: str, provider: ProviderSettings) -> None:
-    for name, value in provider.headers.items():
+def check_headers(findings: Findings, path: str, headers: Mapping[str, Secret]) -> None:
+    """Check headers that the operator adds to calls."""
+    for name, value in headers.items():
         where = below(path, name)
         if not _TOKEN.match(name):
             findings.error(where, f"{shown(name)} is not the name of a header")

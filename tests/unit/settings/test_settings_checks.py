@@ -55,6 +55,13 @@ ERRORS = [
         "admin.jwt.client_secret",
         "",
     ),
+    # tracing
+    ("tracing: {endpoint: 'h:4318'}", "tracing.endpoint", "must be a URL"),
+    ("tracing: {endpoint: 'http://u:p@h'}", "tracing.endpoint", "without credentials"),
+    ("tracing: {sample: 1.5}", "tracing.sample", "at most 1"),
+    ("tracing: {headers: {authorization: x}}", "tracing.headers.authorization", "a secret is not written here"),
+    ("tracing: {headers: {content-type: x}}", "tracing.headers.content-type", "writes itself"),
+    ("tracing: {content: [acme]}", "tracing.content[0]", "is not the id of"),
     # stores
     ("database: mysql://h/d", "database", "no store answers to"),
     ("database: postgres://h/d", "database", "no store answers to"),

@@ -1,5 +1,6 @@
 """What is written for a request, and what is refused before it is."""
 
+import msgspec
 import pytest
 
 from providers.errors import ConnectFailed, RequestRefused
@@ -139,3 +140,29 @@ async def test_a_head_is_encoded_once(upstream, pool, post):
     answer = await pool.send(post(server.url, headers=[("x-id", "99")]), timeouts=Timeouts())
     await answer.read_all()
     assert pool._heads == before
+
+
+async def test_headers_of_one_call_are_sent_and_not_remembered(upstream, pool, post):
+    heads = []
+
+    async def script(peer):
+        while True:
+            heads.append(await peer.reader.readuntil(b"\r\n\r\n"))
+            await peer.ok()
+
+    server = await upstream(script)
+    plain = post(server.url, headers=[("x-id", "1")], body=b"")
+    for number in range(3):
+        request = msgspec.structs.replace(plain, call_headers=(("traceparent", f"00-{number}"),))
+        await (await pool.send(request, timeouts=Timeouts())).read_all()
+    await (await pool.send(plain, timeouts=Timeouts())).read_all()
+    assert len(pool._heads) == 1
+    sent = [str(head).lower() for head in heads]
+    assert ["traceparent" in head for head in sent] == [True, True, True, False]
+    assert all(f"00-{number}" in sent[number] for number in range(3))
+
+
+async def test_a_header_of_one_call_that_could_break_out_is_refused(pool, post):
+    request = msgspec.structs.replace(post("http://127.0.0.1:1/"), call_headers=(("tracestate", "a=1\r\nx: y"),))
+    with pytest.raises(RequestRefused):
+        await pool.send(request, timeouts=Timeouts())
