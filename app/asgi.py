@@ -30,6 +30,7 @@ from app.api.openai.paths import CHAT_WIRE
 from app.api.probes import probe_handlers
 from app.api.wires import WIRES
 from app.gateway import Core, Gateway
+from app.gateway.access_log import PROBES, access_line
 from app.gateway.billing import open_billing
 from app.gateway.cache_desk import open_cache_desk
 from app.gateway.checkup import Checkup
@@ -42,7 +43,9 @@ from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, No
 from app.middleware.context import ContextRing, PlaneState
 from app.middleware.cross_origin import CrossOrigin
 from app.middleware.site import Site
-from app.observability.metrics import INFLIGHT, REQUESTS, SHED, Metrics
+from app.observability.answered import AnsweredRequest
+from app.observability.logs import RequestLog
+from app.observability.metrics import BUILD_INFO, INFLIGHT, LOG_DROPPED, REQUESTS, SHED, Metrics
 from app.settings.model import Settings
 
 GATEWAY, ADMIN = "gateway", "admin"
@@ -68,6 +71,7 @@ class GatewayApplication:
         clock = SystemClock()
         kind = "-".join(planes) if len(planes) == 1 else "all"
         self._metrics = Metrics(metrics_directory, name=kind)
+        self._metrics.number(BUILD_INFO, release()).set(1)
         self._core = Core(settings, clock=clock, metrics=self._metrics, serves_inference=GATEWAY in planes)
         self._settings = settings
         self._trial: Trial | None = None
@@ -77,7 +81,8 @@ class GatewayApplication:
             tasks=self._core.tasks,
             reload=self._reload_workers,
         )
-        self._gateway = Gateway(self._core, registry=self._core.registry) if GATEWAY in planes else None
+        self._log = RequestLog(enabled=logs_requests(settings))
+        self._gateway = Gateway(self._core, registry=self._core.registry, log=self._log) if GATEWAY in planes else None
         self._states = {name: PlaneState(cap=_most_requests(settings)) for name in planes}
         self.planes = [Plane(name, self._ring(name)) for name in planes]
 
@@ -110,6 +115,7 @@ class GatewayApplication:
             state.cap = _most_requests(settings)
         self._core.reload(settings)
         logging.getLogger().setLevel(settings.log_level.upper())
+        self._log.is_enabled = logs_requests(settings)
         self._settings = settings
 
     async def aclose(self) -> None:
@@ -120,6 +126,7 @@ class GatewayApplication:
         if self._trial is not None:
             await self._trial.aclose()
         await self._core.aclose()
+        self._log.flush()
 
     async def _reload_workers(self) -> Any:
         """Have every worker of this one's parent take the settings again."""
@@ -135,8 +142,11 @@ class GatewayApplication:
         state = self._states[name]
         refuse = refuse_inference if name == GATEWAY else refuse_problem
 
-        def count(route: str, status: int) -> None:
-            self._metrics.number(REQUESTS, name, route, "", "", str(status)).add()
+        def count(seen: AnsweredRequest) -> None:
+            self._metrics.number(REQUESTS, name, seen.route, "", "", str(seen.status)).add()
+            if self._log.is_enabled and seen.route not in PROBES:
+                at_ns = self._core.clock.now_ns()
+                self._log.add(access_line(name, at_ns=at_ns, **seen._asdict()))
 
         shed = self._metrics.number(SHED, "requests")
         return ContextRing(
@@ -224,6 +234,7 @@ class GatewayApplication:
         if self._gateway is not None:
             self._gateway.tally.flush()
             self._gateway.gate.show()
+        self._metrics.number(LOG_DROPPED).set(self._log.dropped)
         for name, state in self._states.items():
             state.is_tight = self._gateway is not None and self._gateway.pressure.refuses_streams
             self._metrics.number(INFLIGHT, name).set(state.inflight)
@@ -238,6 +249,11 @@ class GatewayApplication:
             shows_metrics=lambda: (self._settings.gateway if plane == GATEWAY else self._settings.admin).metrics,
             before_scrape=self._bring_up_to_date,
         )
+
+
+def logs_requests(settings: Settings) -> bool:
+    """Return whether requests are logged at the level of the settings."""
+    return settings.log_level in {"debug", "info"}
 
 
 def _most_requests(settings: Settings) -> int:

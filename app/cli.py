@@ -611,6 +611,40 @@ def explain(*, config: Path | None, key: str | None, is_json: bool, body: Binary
 
 
 @cli.command(
+    epilog=_examples(
+        "GATEWAY_ADMIN_KEY=sk-gw-admin-… llm-gateway top",
+        "llm-gateway top --url https://admin.example --gateway-url https://llm.example --key env:MY_ADMIN_KEY",
+        "llm-gateway top --once --json",
+    )
+)
+@_config
+@_url
+@click.option("--gateway-url", metavar="URL", help="The gateway plane. Default: `admin.gateway_url` of the settings.")
+@click.option("--key", help="An admin key, better as env:NAME than typed. Default: GATEWAY_ADMIN_KEY.")
+@click.option("--interval", "interval_s", type=click.FloatRange(0.2, 60), default=2, show_default=True, help="Seconds.")
+@click.option("--once", is_flag=True, help="Look for one interval, print, and end; for scripts.")
+@click.option("--json", "is_json", is_flag=True, help="Print JSON; with --once.")
+def top(*, config: Path | None, interval_s: float, once: bool, is_json: bool, **options: Any) -> None:
+    """Watch a running gateway: traffic, latency, spend, tokens, cache, breakers, limits, open streams.
+
+    Rates are those of the last interval, totals those since the gateway was started. Numbers are read from /metrics of
+    the gateway plane, which adds up all its workers, breakers and stores from the admin API, for which the key needs a
+    role on the installation. Ctrl-C ends.
+    """
+    if is_json and not once:
+        raise click.UsageError("--json goes with --once")
+    from app.commands import top as command  # noqa: PLC0415 - slow to import, and only this command needs it
+    from app.commands import top_screen as screen  # noqa: PLC0415 - as above
+
+    asked = command.Asked(**options)
+    if once:
+        view = command.once(config, asked=asked, interval_s=interval_s)
+        _say(command.as_json(view) if is_json else screen.as_text(view))
+        return
+    screen.watch(command.Watch(config, asked=asked), interval_s=interval_s)
+
+
+@cli.command(
     "rotate-kek",
     epilog=_examples(
         "GATEWAY_OLD_MASTER_SECRET=… GATEWAY_MASTER_SECRET=… llm-gateway rotate-kek --config gateway.yaml"

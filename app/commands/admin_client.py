@@ -74,8 +74,10 @@ class AdminClient:
         return said
 
 
-def open_client(config: Path | None, *, url: str | None, needs_file: bool = True) -> AdminClient:
-    """Return a client of the gateway that the settings describe, or of the one at `url`.
+def open_client(
+    config: Path | None, *, url: str | None, key: str | None = None, needs_file: bool = True
+) -> AdminClient:
+    """Return a client of the gateway that the settings describe, or of the one at `url`, with their key or `key`.
 
     Without `needs_file` a file with faults is no hindrance, as the gateway is to say what it makes of it; the address
     is then that of the environment. Raises `CommandFailed` where no admin key is at hand.
@@ -87,12 +89,14 @@ def open_client(config: Path | None, *, url: str | None, needs_file: bool = True
         if needs_file:
             raise
         settings = read_settings(dataclasses.replace(sources, path=None))
+    here = Address(plane="admin", host=settings.admin.host, port=settings.admin.port)
+    if key is not None:
+        return AdminClient(url or here.url, key)
     if settings.admin_key is None:
         raise CommandFailed(
             "GATEWAY_ADMIN_KEY is not set: this asks a running gateway, which takes an admin key. A first `serve` "
             "prints one; `llm-gateway keys create --admin --name ops` makes another."
         )
-    here = Address(plane="admin", host=settings.admin.host, port=settings.admin.port)
     return AdminClient(url or here.url, settings.admin_key.reveal())
 
 

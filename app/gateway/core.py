@@ -282,6 +282,8 @@ class Core:
             try:
                 if await self.stores.leases.acquire(_RECONCILER, holder=holder, ttl_s=self.settings.reconcile_s + 60):
                     await self.reconcile()
+                else:
+                    self._reconciler.leave_to_another()
             except (GatewayError, StoreUnavailable) as error:
                 _LOG.warning("the books are not compared this time: %s", error)
             except Exception:  # noqa: BLE001 - a supervisor: the next comparison is not far

@@ -61,12 +61,11 @@ class OpenRequest(Protocol):
 class Gateway:
     """Answers inference requests. Make it inside the running loop; `reload` swaps everything it reads at once."""
 
-    def __init__(self, core: Core, *, registry: Registry) -> None:
+    def __init__(self, core: Core, *, registry: Registry, log: RequestLog) -> None:
         self.core = core
         self.clock: Clock = core.clock
         self.directory = core.directory
-        self.request_log = RequestLog(enabled=_logs_requests(core.settings))
-        self.tally = Tally(core.metrics, self.request_log)
+        self.tally = Tally(core.metrics, log)
         self.traces = Traces(core.tracing, core.clock)
         self.body_limit_bytes = core.settings.body_limit_bytes
         self.tokens = open_tokens(core)
@@ -193,7 +192,6 @@ class Gateway:
         self.traces.flush()
         self.routes = self._build(settings)
         self.body_limit_bytes = settings.body_limit_bytes
-        self.request_log.is_enabled = _logs_requests(settings)
         self.books.policies.replace(settings)
         self.caching.replace(settings)
         self.gate.resize(cap=settings.inflight, queue_s=settings.queue_s)
@@ -270,7 +268,7 @@ class Gateway:
             self._rebuild()
 
     async def aclose(self) -> None:
-        """End the requests that are still open, close the transports, write what is in the log's buffer."""
+        """End the requests that are still open, close the transports, count what has ended."""
         self.pressure.stop()
         self.drains.close()
         for request in tuple(self.open_requests):
@@ -286,8 +284,3 @@ class Gateway:
         await self._transports.aclose()
         self.tally.flush()
         self.traces.flush(is_last=True)
-        self.request_log.flush()
-
-
-def _logs_requests(settings: Settings) -> bool:
-    return settings.log_level in {"debug", "info"}

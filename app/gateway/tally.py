@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from app.gateway.genai import GenAiTally
 from app.kernel.money import NUSD_PER_USD
 from app.observability.logs import RequestLine, RequestLog
 from app.observability.metrics import (
@@ -58,6 +59,7 @@ class Tally:
     def __init__(self, metrics: Metrics, log: RequestLog) -> None:
         self._metrics = metrics
         self._log = log
+        self._genai = GenAiTally(metrics)
         self._waiting: list[Finished] = []
         self._timer: asyncio.TimerHandle | None = None
         self._requests: dict[tuple[str, str, str, int], Number] = {}
@@ -103,6 +105,7 @@ class Tally:
                 self._metrics.number(CACHE, exchange.cache_status).add()
             for each in exchange.attempts:
                 self._count_attempt(exchange, each)
+            self._genai.count_request(exchange, status=finished.status, took_ns=finished.took_ns)
 
     def _timings_of(self, endpoint: str) -> tuple[Histogram, Histogram]:
         timings = self._timings.get(endpoint)
@@ -114,6 +117,7 @@ class Tally:
 
     def _count_attempt(self, exchange: Exchange, attempt: Attempt) -> None:
         usage, model, provider = attempt.usage, attempt.label, attempt.provider
+        self._genai.count_attempt(exchange, attempt)
         self._metrics.number(ATTEMPTS, provider, attempt.outcome or "cancelled").add()
         if attempt.usage_source == "estimated":
             self._metrics.number(USAGE_ANOMALIES, provider).add()

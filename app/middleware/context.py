@@ -10,6 +10,7 @@ from typing import Any
 from app.kernel.clock import Clock
 from app.kernel.errors import ExpectationFailed, GatewayError, InternalError, InvalidRequest, Unavailable
 from app.kernel.ids import uuid7_text
+from app.observability.answered import AnsweredRequest
 from app.observability.tracing import RequestTrace, Tracing
 from app.observability.tracing.plain import plain_span
 
@@ -23,8 +24,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Scope = MutableMapping[str, Any]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-Count = Callable[[str, int], None]
-"""Counts an answer by the template of its path and its status."""
+
+
+Count = Callable[[AnsweredRequest], None]
 Refusal = Callable[[str, GatewayError, str], tuple[int, list[tuple[bytes, bytes]], bytes]]
 """Renders an error for a path and a request id: status, headers, body."""
 
@@ -119,27 +121,19 @@ class ContextRing:
             await self._answer(scope, outgoing, context, InternalError())
         finally:
             state.inflight -= 1
-            if context.status is not None and self._count is not None:
-                self._count(scope.get("path_template") or _UNKNOWN_ROUTE, context.status)
-            if context.status is not None and context.trace is not None:
-                self._trace(scope, context, context.trace)
+            if context.status is not None and (self._count is not None or context.trace is not None):
+                took_ns = self._clock.monotonic_ns() - context.started_ns
+                route = scope.get("path_template") or _UNKNOWN_ROUTE
+                answered = AnsweredRequest(context.request_id, scope["method"], route, context.status, took_ns)
+                if self._count is not None:
+                    self._count(answered)
+                if context.trace is not None:
+                    self._trace(answered, context.trace)
 
-    def _trace(self, scope: Scope, context: RequestContext, trace: RequestTrace) -> None:
+    def _trace(self, answered: AnsweredRequest, trace: RequestTrace) -> None:
         """Hand over the span of a request that nobody inside has traced."""
-        if self._tracing is None or not trace.is_sampled or context.status is None:
-            return
-        now_ns = self._clock.now_ns()
-        took_ns = self._clock.monotonic_ns() - context.started_ns
-        span = plain_span(
-            trace,
-            request_id=context.request_id,
-            method=scope["method"],
-            route=scope.get("path_template") or _UNKNOWN_ROUTE,
-            status=context.status,
-            now_ns=now_ns,
-            took_ns=took_ns,
-        )
-        self._tracing.add([span])
+        if self._tracing is not None and trace.is_sampled:
+            self._tracing.add([plain_span(trace, answered, now_ns=self._clock.now_ns())])
 
     def _admit(self, path: str, context: RequestContext, *, has_repeats: bool, pairs: Any) -> None:
         """Refuse what may not go on; probes are let through whatever the host or the load."""

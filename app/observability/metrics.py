@@ -6,31 +6,17 @@ A child is made once for each set of labels and kept by whoever uses it: adding 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from app.observability.cells import Cells, Key, fold_dead, read_all
+from app.observability.family import Family, Merge
+from app.observability.genai import GENAI
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-
-Merge = Literal["sum", "live_sum", "live_max", "live_min"]
-"""How the numbers of several workers make one: `live_` leaves out workers that are gone."""
-
-
-class Family(NamedTuple):
-    """One metric: its name, help, label names, kind, and how workers merge."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-    kind: Literal["counter", "gauge", "histogram"] = "counter"
-    merge: Merge = "sum"
-    buckets: tuple[float, ...] = ()
-
 
 REQUESTS = Family("gateway_requests_total", "Requests answered.", ("plane", "route", "model", "provider", "status"))
 REQUEST_SECONDS = Family(
@@ -90,7 +76,11 @@ SPANS = Family(
     ("result",),
 )
 QUEUE_DEPTH = Family("gateway_queue_depth", "Requests that wait for a place or for a limit.", (), "gauge", "live_sum")
+STREAMS_OPEN = Family("gateway_streams_open", "Streams that are being served.", (), "gauge", "live_sum")
 SHED = Family("gateway_shed_total", "Requests refused because of load, by what was short.", ("reason",))
+LOG_DROPPED = Family("gateway_log_lines_dropped_total", "Log lines of requests that could not be written in time.")
+SERIES_DROPPED = Family("gateway_series_dropped_total", "Series that are not counted, for a worker's file is full.")
+BUILD_INFO = Family("gateway_build_info", "1, with the release that runs.", ("version",), "gauge", "live_max")
 
 FAMILIES = (
     REQUESTS,
@@ -116,8 +106,13 @@ FAMILIES = (
     LEDGER_QUEUE,
     ORPHANS,
     QUEUE_DEPTH,
+    STREAMS_OPEN,
     SHED,
     SPANS,
+    LOG_DROPPED,
+    SERIES_DROPPED,
+    BUILD_INFO,
+    *GENAI,
 )
 _BY_NAME = {family.name: family for family in FAMILIES}
 
@@ -167,13 +162,14 @@ class Metrics:
         self._cells = Cells(directory, name=name)
         self._numbers: dict[tuple[str, tuple[str, ...]], Number] = {}
         self._histograms: dict[tuple[str, tuple[str, ...]], Histogram] = {}
+        self._dropped = self.number(SERIES_DROPPED)
 
     def number(self, family: Family, *labels: str) -> Number:
         """Return the counter or gauge with these label values."""
         key = (family.name, labels)
         found = self._numbers.get(key)
         if found is None:
-            at = self._cells.reserve([(family.name, labels, "value")])
+            at = self._reserve([(family.name, labels, "value")])
             found = self._numbers[key] = Number(self._cells, at)
         return found
 
@@ -183,9 +179,15 @@ class Metrics:
         found = self._histograms.get(key)
         if found is None:
             parts = [*(f"le:{bound}" for bound in family.buckets), "le:+Inf", "sum"]
-            at = self._cells.reserve((family.name, labels, part) for part in parts)
+            at = self._reserve((family.name, labels, part) for part in parts)
             found = self._histograms[key] = Histogram(self._cells, at, family.buckets)
         return found
+
+    def _reserve(self, keys: Iterable[Key]) -> int:
+        at = self._cells.reserve(keys)
+        if self._cells.is_nameless(at):
+            self._dropped.add()
+        return at
 
     def exposition(self, names: frozenset[str]) -> bytes:
         """Return all processes of these kinds in Prometheus' text format."""

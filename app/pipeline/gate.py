@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.kernel.clock import Clock
 from app.kernel.errors import Unavailable
-from app.observability.metrics import QUEUE_DEPTH, SHED, Metrics
+from app.observability.metrics import QUEUE_DEPTH, SHED, STREAMS_OPEN, Metrics
 from app.pipeline.room import Room, Ticket
 
 _NS_PER_S = 1_000_000_000
@@ -78,6 +78,7 @@ class Gate:
         self.cap = cap
         self.queue_s = queue_s
         self.inside = 0
+        self.streams = 0
         self.room = Room(size=cap if queue_s > 0 else 0)
         self._pressure: Pressure = NoPressure() if pressure is None else pressure
         self._metrics = metrics
@@ -116,12 +117,14 @@ class Gate:
         else:
             await self._wait(visit)
         visit.has_place = True
+        self.streams += visit.is_stream
 
     def leave(self, visit: Visit) -> None:
         """Give a place back, if the request has one; whoever is next has it at once."""
         if not visit.has_place:
             return
         visit.has_place = False
+        self.streams -= visit.is_stream
         self._free()
 
     def patience_s(self, visit: Visit) -> float:
@@ -134,8 +137,9 @@ class Gate:
         return (visit.patient_until_ns - now_ns) / _NS_PER_S
 
     def show(self) -> None:
-        """Bring the gauge of those that wait up to date."""
+        """Bring the gauges of those that wait, and of streams, up to date."""
         self._metrics.number(QUEUE_DEPTH).set(float(len(self.room)))
+        self._metrics.number(STREAMS_OPEN).set(float(self.streams))
 
     async def _wait(self, visit: Visit) -> None:
         if self.queue_s <= 0:

@@ -17,13 +17,13 @@ class RouteTarget(msgspec.Struct, frozen=True, kw_only=True):
     """One target of a route: where, who speaks to it, at what price.
 
     `price` is the operator's, of the file or else of the admin API, absent where the catalogue's for `vendor` holds.
-    `adapter_name` is who speaks to it.
     `target` has the clocks for streams, `whole_target` those for answers that are not streamed: a provider sends the
     head of such an answer when it has finished, so the clock for the first token runs there only if the operator set
     it.
     `relays` are the operations whose bytes it gets unchanged. `credentials` are all that its provider has, of which the
     first is that of `target`; `lane_model` is how its health is told from that of others: its model, or `*` for names
     that callers make up.
+    `adapter_name` is what its provider's adapter is called, whoever's address it calls.
     `dedicated_to` is the id of the one organisation that may use the provider's account, if there is one.
     """
 

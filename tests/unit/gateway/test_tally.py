@@ -3,7 +3,9 @@ from uuid import UUID
 
 import pytest
 from accounting.attempts import begun
+from prometheus_client.parser import text_string_to_metric_families
 
+from app.api.openai.paths import CHAT_WIRE
 from app.domain.keys.principal import Principal
 from app.gateway import tally as tally_module
 from app.gateway.tally import Finished, Tally, line_of
@@ -32,7 +34,7 @@ def exchange(*, stream: bool = False, attempts: int = 1) -> Exchange:
     made = Exchange(
         request_id="01890a5d-ac96-774b-bcce-b302099a8057",
         principal=Principal(key_id=KEY, organization_id=UUID(int=2)),
-        operation=None,
+        operation=CHAT_WIRE.operation,
         route=route,
         body=b"secret prompt",
         document={"model": "m"},
@@ -97,6 +99,36 @@ async def test_a_full_batch_does_not_wait(monkeypatch: pytest.MonkeyPatch):
         tally.add(finished(None, status=401))
     assert len(lines.lines) == 3
     assert lines.lines[0].status == 401
+
+
+async def test_a_request_is_counted_by_the_conventions_of_opentelemetry():
+    metrics = Metrics()
+    given = exchange(stream=True, attempts=2)
+    first, last = given.attempts
+    first.started_ns, first.ended_ns = 0, 4_000_000
+    last.started_ns, last.ended_ns, given.served = 5_000_000, 28_000_000, last
+    last.usage = Usage(input_tokens=3, cache_read_tokens=40, cache_write_tokens=100, output_tokens=5)
+    tally = Tally(metrics, Lines())
+    tally.add(finished(given))
+    tally.flush()
+    found = {
+        (sample.name, *(sample.labels.get(name, "") for name in ("gen_ai_token_type", "error_type"))): sample
+        for family in text_string_to_metric_families(shown(metrics))
+        for sample in family.samples
+        if sample.name.startswith("gen_ai_") and sample.name.endswith("_sum")
+    }
+    assert {key: round(sample.value, 9) for key, sample in found.items()} == {
+        ("gen_ai_client_token_usage_sum", "input", ""): 143,
+        ("gen_ai_client_token_usage_sum", "output", ""): 5,
+        ("gen_ai_client_operation_duration_seconds_sum", "", "error"): 0.004,
+        ("gen_ai_client_operation_duration_seconds_sum", "", ""): 0.023,
+        ("gen_ai_client_operation_time_to_first_chunk_seconds_sum", "", ""): 0.015,
+        ("gen_ai_server_request_duration_seconds_sum", "", ""): 0.03,
+        ("gen_ai_server_time_to_first_token_seconds_sum", "", ""): 0.02,
+        ("gen_ai_server_time_per_output_token_seconds_sum", "", ""): 0.002,
+    }
+    assert {sample.labels["gen_ai_operation_name"] for sample in found.values()} == {"chat"}
+    assert {sample.labels["gen_ai_request_model"] for sample in found.values()} == {"m"}
 
 
 def test_a_line_says_who_asked_and_what_it_cost():

@@ -260,7 +260,7 @@ async def test_the_requests_in_flight_are_counted():
 async def test_what_nobody_inside_counts_is_counted_by_its_route():
     ring = Ring()
     counted = []
-    ring.ring._count = lambda route, status: counted.append((route, status))
+    ring.ring._count = lambda seen: counted.append((seen.route, seen.status))
     await ring.ask(HOST, path="/a-path-that-somebody-made-up")
     ring.error = NotFound()
     await ring.ask(HOST, path="/another")

@@ -138,7 +138,7 @@ def test_a_killed_process_leaves_its_counters_and_takes_its_gauges(tmp_path, wor
     assert counted(before) == (3, 3, 0.2, 0, 2)
     for _ in range(3):
         assert counted(reader.exposition(KINDS)) == (3, 2, 0.2, 1, 2)
-    assert not list(tmp_path.glob(f"*-{first.pid}.*"))
+    assert not list(tmp_path.glob(f"*-{first.pid}-*"))
     workers.start(4)
     assert counted(reader.exposition(KINDS)) == (7, 6, 0.4, 1, 3)
 
@@ -187,6 +187,47 @@ def test_counters_never_go_back_while_somebody_folds(tmp_path, workers):
     assert counted(reader.exposition(KINDS))[0] == sum(folded)
 
 
+def _fold_until_killed(directory, pid, pipe):
+    pipe.send("ready")
+    fold(directory, pid)
+    pipe.send("done")
+
+
+@pytest.mark.parametrize("step", ["write", "replaced", "cells_gone"])
+def test_whoever_folds_may_be_killed_at_any_step(tmp_path, workers, monkeypatch, step):
+    """The kill is real: a process folds, and dies by SIGKILL right after the step."""
+    reader = Metrics(tmp_path, name="all")
+    process = workers.start(5)
+    workers.kill(process)
+    path_type, name = {
+        "write": (module.Path, "write_bytes"),
+        "replaced": (module.Path, "replace"),
+        "cells_gone": (module.Path, "unlink"),
+    }[step]
+    real = getattr(path_type, name)
+
+    def die_after(*args, **options):
+        real(*args, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(path_type, name, die_after)
+    mine, theirs = FORK.Pipe()
+    folder = FORK.Process(target=_fold_until_killed, args=(tmp_path, process.pid, theirs), daemon=True)
+    folder.start()
+    assert mine.recv() == "ready"
+    folder.join(30)
+    assert folder.exitcode == -signal.SIGKILL
+    monkeypatch.undo()
+    assert sum(number for _, key, number in read_all(tmp_path, KINDS) if key[0] == REQUESTS.name) == 5
+    for _ in range(2):
+        assert counted(reader.exposition(KINDS))[0] == 5
+    assert not list(tmp_path.glob(f"*-{process.pid}-*"))
+    second = workers.start(2)
+    workers.kill(second)
+    assert counted(reader.exposition(KINDS))[0] == 7
+    assert len(module._read_archive(tmp_path, "gateway").folded) == 1
+
+
 def test_a_torn_line_of_names_is_not_read(tmp_path):
     metrics = Metrics(tmp_path, name="gateway")
     metrics.number(TOKENS, "m", "input").add(2)
@@ -208,6 +249,16 @@ def test_a_full_file_spoils_no_number(monkeypatch):
     assert 0 < len(read) <= 64
     for position, key in enumerate(keys):
         assert key not in read or read[key] == position + 1
+
+
+def test_series_that_found_no_room_are_counted(monkeypatch):
+    monkeypatch.setattr(module, "_CAPACITY", 128)
+    metrics = Metrics()
+    for number in range(100):
+        metrics.number(TOKENS, f"m{number}", "input").add()
+    shown = samples(metrics.exposition(KINDS))
+    kept = sum(name == "gateway_tokens_total" for name, _ in shown)
+    assert shown["gateway_series_dropped_total", ()] == 100 - kept > 0
 
 
 def test_what_is_no_family_of_ours_is_not_shown(tmp_path):
