@@ -22,12 +22,14 @@ from app.api.dashboard import dashboard_router
 from app.api.docs import docs_handlers
 from app.api.errors import headers_of, status_of
 from app.api.gemini.paths import GENERATE_WIRE
-from app.api.inference import Wire, inference_handlers
+from app.api.inference import inference_handlers
 from app.api.inference_openapi import inference_document
+from app.api.llm.requests import request_handlers
 from app.api.openai.kept import kept_response_handlers
 from app.api.openai.models import model_handlers
 from app.api.openai.paths import CHAT_WIRE
 from app.api.probes import probe_handlers
+from app.api.understanding import Wire
 from app.api.wires import WIRES
 from app.gateway import Core, Gateway
 from app.gateway.access_log import PROBES, access_line
@@ -37,6 +39,7 @@ from app.gateway.checkup import Checkup
 from app.gateway.config_call import ConfigCall
 from app.gateway.config_desk import ConfigDesk, Steering
 from app.gateway.front_door import open_front_door
+from app.gateway.trace_desk import open_trace_desk
 from app.gateway.trial import Trial
 from app.kernel.clock import SystemClock
 from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
@@ -168,6 +171,7 @@ class GatewayApplication:
         handlers: list[Any] = [handler for wire in WIRES for handler in inference_handlers(wire, gateway)]
         handlers += model_handlers(gateway)
         handlers += kept_response_handlers(gateway)
+        handlers += request_handlers(gateway, WIRES)
         handlers += docs_handlers(lambda: document)
         handlers += self._probes(GATEWAY)
         return Litestar(
@@ -187,6 +191,7 @@ class GatewayApplication:
         desks = Desks(
             examine=Checkup(self._core, makes_calls=self._gateway is not None),
             cache=open_cache_desk(self._core),
+            traces=open_trace_desk(self._core),
             config=ConfigDesk(
                 settings=lambda: self._core.settings,
                 steering=lambda: self.steering,

@@ -2,25 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 from litestar import asgi, post
 from litestar.types import ASGIApp
 
-from app.api.addresses import check_addresses
-from app.api.body import FORM_TYPE, JSON_TYPE, JsonReader, check_head, read_form
+from app.api.body import FORM_TYPE, JsonReader, check_head, read_form
 from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
 from app.api.once import HEADER, hash_of, headers_of_who_served, replayed_headers, slot_of
-from app.fanout.spec import read_fanout, spec_of
+from app.api.understanding import Call, Said, Understanding, Wire
 from app.gateway import Gateway
 from app.gateway.spans import AUTHENTICATION
 from app.gateway.spoken import overhear
 from app.gateway.tally import Finished
-from app.guards.fanout import requires_fanout, width_of
-from app.guards.inference import requires_inference, requires_model, within_fallbacks
+from app.guards.inference import requires_inference
 from app.kernel.errors import (
     GatewayError,
     InternalError,
@@ -32,14 +28,11 @@ from app.kernel.errors import (
 )
 from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
-from app.pipeline.exchange import Answer, Asked, Exchange, Hit, Operation
+from app.pipeline.exchange import Answer, Exchange, Hit
 from app.pipeline.exchange import Call as Waited
-from app.pipeline.mentions import find_mentions
+from app.pipeline.notes import LayerStep, Notes
 from app.pipeline.once import Repeatable
-from app.pipeline.options import Options, read_options
-from app.pipeline.references import find_references
 from app.pipeline.routed import client_error
-from app.routing.table import NO_FALLBACKS, Route
 from providers.errors import ProviderError
 
 _LOG = logging.getLogger("gateway.http")
@@ -60,55 +53,12 @@ _DRAINED_BYTES = 256 * 1024
 """A refused request's body is still read up to here, so that the connection can be used again."""
 
 
-class Call(NamedTuple):
-    """What a request says beside its body: the rest of its path, behind the part that all of its wire share, and query.
-
-    `rest` is empty where the path is the same for all requests; `query` is as it was sent.
-    """
-
-    rest: str
-    query: str
-
-
-class Wire(msgspec.Struct, frozen=True, kw_only=True):
-    """How one endpoint differs from the others.
-
-    `path` is where it is served, if not at the operation's endpoint: it may end in `{rest:path}`. `also_at` are other
-    templates for the same. `read` refuses bodies of the wrong shape and returns what they ask. `say_error` renders an
-    error that comes instead of an answer, `say_late_error` one that comes inside a stream; both are given the request's
-    id too. A late error of `None` tears the stream, where nothing could be said in it. `say_late_element` says one
-    behind the elements of an array that has begun; without it such an array is torn. `media_type` is that of the
-    bodies. `passes` are the client's headers that go on to a provider of the same dialect. `id_headers` carry the
-    request's id back. `keeps_alive` is whether a quiet stream may be kept open with comments. `own_options` adds what
-    bodies of this wire ask of the gateway in fields of their own; `has_fanout` is whether they may name several models
-    in `fanout`.
-    """
-
-    operation: Operation
-    read: Callable[[Mapping[str, Any], Call], Asked]
-    say_error: Callable[[GatewayError, str], bytes]
-    say_late_error: Callable[[GatewayError, str], bytes | None]
-    say_late_element: Callable[[GatewayError, str], bytes] | None = None
-    path: str = ""
-    also_at: tuple[str, ...] = ()
-    media_type: bytes = JSON_TYPE
-    passes: tuple[bytes, ...] = ()
-    id_headers: tuple[bytes, ...] = (b"x-request-id",)
-    keeps_alive: bool = True
-    own_options: Callable[[Options, Mapping[str, Any]], Options] | None = None
-    has_fanout: bool = False
-
-    @property
-    def route(self) -> str:
-        """The template of the paths that this wire is served at."""
-        return self.path or self.operation.endpoint
-
-
 class InferenceEndpoint:
     """One path of the inference API, as an ASGI application."""
 
     def __init__(self, wire: Wire, gateway: Gateway) -> None:
         self._wire = wire
+        self._understanding = Understanding(wire)
         self._gateway = gateway
         self._json = JsonReader()
 
@@ -133,10 +83,11 @@ class InferenceEndpoint:
 
     async def _serve(self, context: RequestContext, downstream: Downstream, call: Call) -> None:
         exchange: Exchange | None = None
+        notes = Notes()
         error: GatewayError | None = None
         status = 200
         try:
-            exchange = await self._understand(context, downstream, call)
+            exchange = await self._understand(context, downstream, call, notes=notes)
             if HEADER in context.headers:
                 answer = await self._answer_once(context, exchange, call)
             else:
@@ -152,7 +103,7 @@ class InferenceEndpoint:
         except asyncio.CancelledError:
             error = _after_stop(downstream)
             if error is None:
-                self._end(context, exchange, status=_CLIENT_GONE, error=None)
+                self._end(context, exchange, notes, status=_CLIENT_GONE, error=None)
                 raise
         except ClientGone:
             # Whoever is still there framed the body wrongly; whoever has left does not hear this.
@@ -166,18 +117,23 @@ class InferenceEndpoint:
                 status = status_of(error)
                 await self._refuse(context, exchange, downstream, error)
         finally:
-            self._end(context, exchange, status=status, error=error)
+            self._end(context, exchange, notes, status=status, error=error)
             # Its traceback holds this frame, and with it all that the request has read.
             error = None
 
     # -- understanding ------------------------------------------------------------------------------------------------
 
-    async def _understand(self, context: RequestContext, downstream: Downstream, call: Call) -> Exchange:
+    async def _understand(
+        self, context: RequestContext, downstream: Downstream, call: Call, *, notes: Notes
+    ) -> Exchange:
         gateway, wire = self._gateway, self._wire
         gateway.gate.check()
         trace = context.trace
         knowing = requires_inference(context.headers, gateway.directory, gateway.tokens)
         principal = await (knowing if trace is None else trace.timed(AUTHENTICATION, knowing))
+        notes.principal, clock = principal, gateway.clock
+        known_ns = clock.monotonic_ns()
+        notes.steps.append(LayerStep("authentication", "passed", context.started_ns, known_ns))
         gateway.gate.check(principal.organization_id)
         is_form = wire.media_type == FORM_TYPE
         limit_bytes = gateway.body_limit_bytes * _FORM_TENTHS // 10 if is_form else gateway.body_limit_bytes
@@ -185,86 +141,29 @@ class InferenceEndpoint:
         body = await downstream.read_body(limit_bytes)
         content_type = context.headers[b"content-type"].decode("latin-1")
         document = read_form(body, content_type) if is_form else await self._json.read(body)
-        asked = wire.read(document, call)
-        options = read_options(context.headers, document.get(_GATEWAY_FIELD))
-        if wire.own_options is not None:
-            options = wire.own_options(options, document)
-        route = requires_model(principal, gateway.routes, asked.model, pinned=options.route, named_in=asked.named_in)
-        exchange = Exchange(
+        notes.steps.append(LayerStep("body", "passed", known_ns, clock.monotonic_ns()))
+        said = Said(context.headers, body, document, call, content_type if is_form else None)
+        exchange = self._understanding(
+            said,
+            principal,
+            routes=gateway.routes,
+            most_legs=gateway.fanout_width,
             request_id=context.request_id,
-            principal=principal,
-            operation=wire.operation,
-            route=narrowed(route, wire.operation),
-            body=body,
-            document=document,
             started_ns=context.started_ns,
-            asked=asked,
+            notes=notes,
         )
-        exchange.options, exchange.trace = options, trace
-        if is_form:
-            exchange.content_type = content_type
-            exchange.text_bytes = len(msgspec.json.encode(document))
         if trace is not None:
+            exchange.trace = trace
             gateway.listen(exchange)
-        mentions = find_mentions(document)
-        check_addresses(mentions)
-        exchange.references = find_references(document, mentions)
-        if route.ensemble is not None or (wire.has_fanout and document.get(_FANOUT_FIELD) is not None):
-            self._fan_out(exchange)
-        elif route.fallbacks is not NO_FALLBACKS or options.fallbacks is not None:
-            self._allow_fallbacks(exchange)
-        if route.transform is not None or _GATEWAY_FIELD in document:
-            exchange.edit(drop=_OURS.intersection(document))
-        if wire.passes:
-            exchange.passed_headers = _passed(context.headers, wire.passes)
-        within_s = route.timeouts.total_s if options.timeout_s is None else options.timeout_s
-        within_s = min(within_s, route.timeouts.total_s)
-        exchange.deadline_ns = context.started_ns + int(within_s * _NS_PER_S)
+        asked = exchange.asked
         keeps_alive = asked.stream and wire.keeps_alive and asked.framing != "raw"
         downstream.expect(
-            within_s=within_s,
+            within_s=((exchange.deadline_ns or 0) - context.started_ns) / _NS_PER_S,
             keeps_alive=keeps_alive,
             on_expiry=exchange.expire,
             progress=None if exchange.fanout is None else lambda: exchange.progress,
         )
         return exchange
-
-    def _fan_out(self, exchange: Exchange) -> None:
-        """Let several models answer an exchange: those of an ensemble, or those that the body names."""
-        gateway, principal, route = self._gateway, exchange.principal, exchange.route
-        operation, options = exchange.operation, exchange.options
-        if operation.parse is None or operation.name not in _CONVERSATIONS or operation.estimate is not None:
-            message = f"{operation.endpoint} is not answered by several models"
-            raise InvalidRequest(message, code="unsupported_operation", param="model")
-        if options.route is not None:
-            raise InvalidRequest("a fan-out has no one target", param="x-gateway-route")
-        if options.fallbacks:
-            raise InvalidRequest("a fan-out falls back to nobody", param="x-gateway-fallbacks")
-        if operation.vocabulary.asked_choices(exchange.document) != 1:
-            raise InvalidRequest("a fan-out has one answer of each model", param=operation.vocabulary.choices[0])
-        width = width_of(principal, most=gateway.fanout_width)
-        given = exchange.document.get(_FANOUT_FIELD) if self._wire.has_fanout else None
-        is_ensemble = given is None and route.ensemble is not None
-        if given is None and route.ensemble is not None:
-            spec = spec_of(route.ensemble, label=f"ensembles.{route.name}", width=width)
-            said: Any = msgspec.to_builtins(route.ensemble)
-        elif route.ensemble is not None:
-            message = f"{route.name[:_SHOWN_NAME]!r} is an ensemble: its models are chosen already"
-            raise InvalidRequest(message, param=exchange.asked.named_in)
-        else:
-            spec, said = read_fanout(given, width=width), given
-        exchange.route, exchange.fanout = requires_fanout(
-            principal, gateway.routes, spec, route=route, said=said, is_ensemble=is_ensemble
-        )
-
-    def _allow_fallbacks(self, exchange: Exchange) -> None:
-        """Let an exchange fall back to models that can do what it asks; a target of the caller's choice has none."""
-        asked = exchange.options.fallbacks
-        if asked is None and exchange.options.route is not None:
-            return
-        exchange.route, found = within_fallbacks(exchange.principal, self._gateway.routes, exchange.route, asked=asked)
-        able = ((name, able_for(route, exchange.operation)) for name, route in found.items())
-        exchange.alternatives = {name: route for name, route in able if route is not None}
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
@@ -276,7 +175,12 @@ class InferenceEndpoint:
             await hash_of(exchange, call.query),
             describe=lambda answer: headers_of_who_served(self._answer_headers(context, exchange, answer)),
         )
-        return await self._gateway.once(exchange, request)
+        began_ns = self._gateway.clock.monotonic_ns()
+        answer = await self._gateway.once(exchange, request)
+        if answer.replayed is not None:
+            ended_ns = self._gateway.clock.monotonic_ns()
+            exchange.notes.steps.append(LayerStep("idempotency", "replayed", began_ns, ended_ns))
+        return answer
 
     async def _send_whole(
         self, context: RequestContext, exchange: Exchange, downstream: Downstream, answer: Answer
@@ -384,7 +288,13 @@ class InferenceEndpoint:
         return headers
 
     def _end(
-        self, context: RequestContext, exchange: Exchange | None, *, status: int, error: GatewayError | None
+        self,
+        context: RequestContext,
+        exchange: Exchange | None,
+        notes: Notes,
+        *,
+        status: int,
+        error: GatewayError | None,
     ) -> None:
         """Give its place back, and hand it over to be counted and logged: once, at its end and that of its call."""
         clock = self._gateway.clock
@@ -397,6 +307,7 @@ class InferenceEndpoint:
             error.code if error is not None else None,
             clock.monotonic_ns() - context.started_ns,
             context.trace,
+            notes,
         )
         self._hand_over(finished)
 
@@ -467,31 +378,7 @@ def _fan_text(exchange: Exchange) -> str:
     return text if exchange.fan_reason is None else f"{text}; reason={exchange.fan_reason}"
 
 
-def _passed(headers: Mapping[bytes, bytes], names: tuple[bytes, ...]) -> tuple[tuple[str, str], ...]:
-    """Return the headers that go on, with their values as they came."""
-    return tuple((name.decode(), headers[name].decode("latin-1")) for name in names if name in headers)
-
-
 def _header_text(names: tuple[str, ...]) -> bytes:
     """Return a list of names, of which some are the client's own words, fit for a header."""
     shown = [name[:_SHOWN_NAME] for name in names[:_SHOWN_NAMES] if name.isascii() and name.isprintable()]
     return ", ".join(shown).encode()
-
-
-def narrowed(route: Route, operation: Operation) -> Route:
-    """Return a route narrowed to the targets that can serve what no other wire has words for."""
-    able = able_for(route, operation)
-    if able is None:
-        message = f"the model {route.name[:100]!r} is served by no provider that has {operation.endpoint}"
-        raise InvalidRequest(message, code="unsupported_operation", param="model")
-    return able
-
-
-def able_for(route: Route, operation: Operation) -> Route | None:
-    """Return a route with those of its targets that can serve an operation; nothing if none can."""
-    if operation.parse is not None or operation.estimate is not None:
-        return route
-    targets = tuple(target for target in route.targets if operation.relay in target.relays)
-    if len(targets) == len(route.targets):
-        return route
-    return msgspec.structs.replace(route, targets=targets) if targets else None

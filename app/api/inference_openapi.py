@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from app.api.docs.inference.anthropic import anthropic_paths
+from app.api.docs.inference.explained import explained_paths
 from app.api.docs.inference.gemini import gemini_paths
 from app.api.docs.inference.openai import openai_paths
 from app.api.docs.inference.operations import options_described
@@ -24,6 +25,7 @@ _TAGS = {
     "Embeddings": "Texts as vectors, and documents ranked.",
     "Moderation": "What is harmful.",
     "Media": "Pictures, speech and transcripts.",
+    "Requests": "What became of requests, and what would become of them.",
     "Models": "What the key may use.",
     "Operation": "Health, readiness and metrics; open to everybody.",
 }
@@ -67,7 +69,12 @@ def inference_document(*, version: str) -> bytes:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
         "security": [{name: []} for name in _SECURITY_SCHEMES],
-        "paths": openai_paths() | anthropic_paths() | gemini_paths() | relayed_paths() | plane_paths(),
+        "paths": openai_paths()
+        | anthropic_paths()
+        | gemini_paths()
+        | relayed_paths()
+        | explained_paths()
+        | plane_paths(),
         "components": {
             "securitySchemes": _SECURITY_SCHEMES,
             "headers": headers_described(),

@@ -2,7 +2,6 @@
 
 from app.api.anthropic.paths import COUNT_TOKENS_WIRE, MESSAGES_WIRE
 from app.api.gemini.paths import GENERATE_WIRE
-from app.api.inference import Wire
 from app.api.llm.chat import LLM_CHAT_WIRE
 from app.api.openai.audio import SPEECH_WIRE, TRANSCRIPTIONS_WIRE, TRANSLATIONS_WIRE
 from app.api.openai.completions import COMPLETIONS_WIRE
@@ -11,6 +10,7 @@ from app.api.openai.moderations import MODERATIONS_WIRE
 from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
 from app.api.openai.rerank import RERANK_WIRE
 from app.api.openai.responses import RESPONSES_WIRE
+from app.api.understanding import Wire
 
 WIRES: tuple[Wire, ...] = (
     CHAT_WIRE,

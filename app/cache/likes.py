@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from app.cache.answers import Answered
 from app.cache.embedding.embedder import Embedder
-from app.cache.semantic import Semantic, ToldApart
+from app.cache.semantic import Judged, Semantic
 from app.cache.shadow import agree, count_of, report_of, text_of, threshold_for
 from app.cache.shelf import Found, Shelf, Spawn, Spot
 from app.cache.statistics import Statistics
@@ -34,12 +34,14 @@ class Like(NamedTuple):
     serves: bool
 
 
-class Foreseen(NamedTuple):
-    """What like questions would do for a request: the threshold, an answer, or else what a guard tells apart."""
+class Look:
+    """A look for like questions: the least similarity that is enough, and what was thought of each that is near."""
 
-    threshold: float
-    found: Found | None
-    told_apart: ToldApart | None
+    __slots__ = ("judged", "threshold")
+
+    def __init__(self) -> None:
+        self.threshold: float | None = None
+        self.judged: list[Judged] = []
 
 
 class Likes:
@@ -73,26 +75,20 @@ class Likes:
         self._draw = draw
         self._thresholds: dict[Owner, tuple[int, float]] = {}
 
-    async def find(self, spot: Spot, wish: Wish) -> Like | None:
+    async def find(self, spot: Spot, wish: Wish, *, look: Look) -> Like | None:
         """Return the answer to a like question, if there is one near enough that no guard tells apart."""
-        if wish.semantic == "off" or spot.question.text is None:
-            return None
-        semantic = await self._semantic()
-        threshold = self._threshold(spot, wish, semantic)
-        found = await semantic.find(spot, threshold=threshold, max_age_s=wish.max_age_s)
+        found = await self.foresee(spot, wish, look=look)
         if found is None:
             return None
         return Like(found, serves=wish.semantic == "on" and self._draw() >= SAMPLED)
 
-    async def foresee(self, spot: Spot, wish: Wish) -> Foreseen | None:
-        """Return what `find` would go by; nothing where it would not look. Nothing is sampled or counted."""
+    async def foresee(self, spot: Spot, wish: Wish, *, look: Look) -> Found | None:
+        """Return what `find` would go by. Nothing is sampled or counted."""
         if wish.semantic == "off" or spot.question.text is None:
             return None
         semantic = await self._semantic()
-        threshold = self._threshold(spot, wish, semantic)
-        found = await semantic.find(spot, threshold=threshold, max_age_s=wish.max_age_s)
-        apart = None if found is not None else await semantic.told_apart(spot, threshold=threshold)
-        return Foreseen(threshold, found, apart)
+        look.threshold = self._threshold(spot, wish, semantic)
+        return await semantic.find(spot, threshold=look.threshold, max_age_s=wish.max_age_s, judged=look.judged)
 
     async def sample_of(self, spot: Spot, wish: Wish) -> Sample | None:
         """Return what makes a question findable for like ones; nothing where nobody would look for it."""

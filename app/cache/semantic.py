@@ -40,12 +40,16 @@ class Corner(NamedTuple):
     semantic: str
 
 
-class ToldApart(NamedTuple):
-    """A question that is near enough, and the guard that tells it from the one that is asked."""
+class Judged(NamedTuple):
+    """A question that is near enough, and what was made of it: `guard` is what tells it from the one that is asked.
 
-    guard: str
-    similarity: float
+    Without a guard, its answer served unless it `is_gone`, or older than was wanted.
+    """
+
     entry_id: str
+    similarity: float
+    guard: str | None
+    is_gone: bool = False
 
 
 class Semantic:
@@ -73,10 +77,13 @@ class Semantic:
         self._learning: set[Corner] = set()
         self._vectors: dict[str, Vector] = {}
 
-    async def find(self, spot: Spot, *, threshold: float | None, max_age_s: int | None) -> Found | None:
+    async def find(
+        self, spot: Spot, *, threshold: float | None, max_age_s: int | None, judged: list[Judged]
+    ) -> Found | None:
         """Return the answer to the nearest question that is the same; nothing where none is.
 
-        `threshold` is the least cosine, the embedder's own if absent. Raises nothing: what cannot be asked is a miss.
+        `threshold` is the least cosine, the embedder's own if absent. What was thought of each question is added to
+        `judged`. Raises nothing: what cannot be asked is a miss.
         """
         text, corner = spot.question.text, self._corner_of(spot)
         if text is None or corner is None:
@@ -90,30 +97,13 @@ class Semantic:
             floor = self.embedder.threshold if threshold is None else threshold
             now_ms = self._shelf.now_ms()
             for near in (await partition.nearest(vector, floor=floor, now_ms=now_ms))[:MOST_JUDGED]:
-                found = await self._confirmed(near, text, corner)
-                if found is not None and (max_age_s is None or found.age_s <= max_age_s):
+                guard, found = await self._confirmed(near, text, corner)
+                is_gone = guard is None and (found is None or (max_age_s is not None and found.age_s > max_age_s))
+                judged.append(Judged(near.item.entry_id, near.similarity, guard, is_gone))
+                if found is not None and not is_gone:
                     return found
         except (StoreUnavailable, NotEmbedded) as error:
             _LOG.debug("like questions are not looked for: %s", error)
-        return None
-
-    async def told_apart(self, spot: Spot, *, threshold: float) -> ToldApart | None:
-        """Return the nearest of the questions met so far that a guard tells from this one, if any is near enough."""
-        text, corner = spot.question.text, self._corner_of(spot)
-        partition = None if corner is None else self._partitions.find(corner)
-        if text is None or partition is None:
-            return None
-        try:
-            vector = await self._vector_of(text)
-        except NotEmbedded:
-            return None
-        now_ms = self._shelf.now_ms()
-        for near in (await partition.nearest(vector, floor=threshold, now_ms=now_ms))[:MOST_JUDGED]:
-            await asyncio.sleep(0)
-            await self._meet(text, near.item.text)
-            guard = self._differ(text, near.item.text)
-            if guard is not None:
-                return ToldApart(guard, near.similarity, near.item.entry_id)
         return None
 
     async def sample_of(self, spot: Spot, *, expires_ms: int) -> Sample | None:
@@ -139,20 +129,21 @@ class Semantic:
             expires_ms=expires_ms,
         )
 
-    async def _confirmed(self, near: Near, text: str, corner: Corner) -> Found | None:
-        """Return the answer to a near question, if no guard tells the two apart and it is still kept."""
+    async def _confirmed(self, near: Near, text: str, corner: Corner) -> tuple[str | None, Found | None]:
+        """Return the guard that tells two questions apart, or else the answer to the near one if it is still kept."""
         # Each judgement may take a quarter of a millisecond, so others have their turn between two.
         await asyncio.sleep(0)
         item = near.item
         await self._meet(text, item.text)
-        if self._differ(text, item.text) is not None:
-            return None
+        guard = self._differ(text, item.text)
+        if guard is not None:
+            return guard, None
         kept = await self._shelf.store.read(corner.owner, scope=corner.scope, entry_id=item.entry_id)
         if kept is None:
             self._partitions.drop(corner, item.entry_id)
-            return None
+            return None, None
         opened = await self._shelf.open(kept, corner.scope, item.entry_id)
-        return None if opened is None else opened._replace(similarity=near.similarity)
+        return None, None if opened is None else opened._replace(similarity=near.similarity)
 
     async def _meet(self, *texts: str) -> None:
         """Let the guards read texts that they have not met lately, in a thread: a long one takes some milliseconds."""

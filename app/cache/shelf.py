@@ -94,13 +94,13 @@ class Shelf:
 
     async def put(
         self, spot: Spot, answered: Answered, *, ttl_s: int, tags: dict[str, str], sample: Sample | None
-    ) -> None:
-        """Keep an answer and end the making of it; one that is too long is not kept."""
+    ) -> bool:
+        """Keep an answer and end the making of it; returns whether it is kept: not one that is too long."""
         place = place_of(spot.place.scope, spot.place.entry_id)
         length = _length_of(answered)
         if length > MAX_BYTES:
             await self.release(spot)
-            return
+            return False
         if length > _LARGE_BYTES:
             payload = await asyncio.to_thread(self.sealer.seal_answer, answered, place=place)
         else:
@@ -115,9 +115,10 @@ class Shelf:
         maker = self.maker if spot.place in self._made else None
         self._made.discard(spot.place)
         try:
-            await self.store.put(spot.place, kept, maker=maker, sample=sample, most_bytes=self._most_bytes)
+            return await self.store.put(spot.place, kept, maker=maker, sample=sample, most_bytes=self._most_bytes)
         except StoreUnavailable as error:
             _LOG.debug("an answer is not kept: %s", error)
+            return False
 
     def makes(self, spot: Spot) -> bool:
         """Whether others take it that the answer is being made here."""

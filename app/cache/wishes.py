@@ -14,6 +14,19 @@ from app.settings.policy import CacheMode, CacheScope
 Semantic = Literal["off", "shadow", "on"]
 Asked = Literal["off", "exact", "semantic", "refresh"]
 
+Unkept = Literal[
+    "references",
+    "form",
+    "operation",
+    "hosted_tools",
+    "completion_options",
+    "choices",
+    "temperature",
+    "unreadable",
+    "candidates",
+]
+"""Why a request has no answer that could be given again."""
+
 
 class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The setting that binds a principal. `threshold` is absent where the embedder's calibrated one holds."""

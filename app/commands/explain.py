@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.api.explaining import Example, Explainer, exchange_of
+from app.api.explaining import Example, Explainer, exchange_of, key_of
 from app.commands.database import ensure_schema, unreachable
 from app.commands.explain_cache import CacheSight, blind, open_store
 from app.commands.failure import CommandFailed
@@ -42,7 +42,8 @@ from app.limits.policy import Policy
 from app.limits.preview import Preview
 from app.pipeline.demand import Demands
 from app.pipeline.exchange import Exchange
-from app.pipeline.explanation import Explanation
+from app.pipeline.explained_routes import ExplainedRoutes
+from app.pipeline.explanation import ExplainedKey, Explanation
 from app.pipeline.foresight import Foresight
 from app.pipeline.lanes import Lanes
 from app.routing.health import Health, Lane
@@ -123,7 +124,7 @@ async def _explain(settings: Settings, sources: Sources, *, example: Example, ke
         shared = stores.cache if is_shared else None
         async with _foresight(settings, shared, example=example, request=request) as foresight:
             explainer = Explainer(
-                routes,
+                ExplainedRoutes(prices),
                 lanes=Lanes(Health(), prices=prices, clock=clock, trying=_ignore),
                 demands=Demands(prices, estimator=Estimator()),
                 preview=Preview(stores.accounts if is_shared else None, opener, clock=clock),
@@ -153,7 +154,7 @@ class _Request(NamedTuple):
     exchange: Exchange
     plan: Plan
     refusal: GatewayError | None
-    key: dict[str, str | None] | None
+    key: ExplainedKey | None
 
 
 async def _request(
@@ -170,7 +171,7 @@ async def _request(
         except GatewayError as error:
             refusal = error
     exchange = exchange_of(example, principal=principal, route=route, routes=routes)
-    return _Request(exchange, Policies(settings).plan(principal, route.name), refusal, _told(principal))
+    return _Request(exchange, Policies(settings).plan(principal, route.name), refusal, key_of(principal))
 
 
 @asynccontextmanager
@@ -241,13 +242,3 @@ async def _as_if_good(services: AdminServices, key_id: UUID) -> Principal:
 
 async def _no_changes(_seq: int) -> Sequence[Change]:
     return ()
-
-
-def _told(principal: Principal) -> dict[str, str | None]:
-    team = principal.team_id
-    return {
-        "id": str(principal.key_id),
-        "name": principal.name,
-        "organization_id": str(principal.organization_id),
-        "team_id": None if team is None else str(team),
-    }

@@ -1,12 +1,11 @@
 """What `llm-gateway explain` prints. Law: pure; money is shown as it was reckoned."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from app.commands.columns import aligned
-from app.pipeline.explanation import ExplainedCache, ExplainedFallback, Explanation
+from app.pipeline.explanation import ExplainedCache, ExplainedFallback, ExplainedKey, ExplainedRoute, Explanation
 
 
 def as_json(explanation: Explanation) -> str:
@@ -22,7 +21,7 @@ def as_text(explanation: Explanation) -> str:
 
 
 def _head(explanation: Explanation) -> str:
-    request, route, refusal = explanation.request, explanation.route, explanation.refusal
+    request, refusal = explanation.request, explanation.refusal
     how = "streamed" if request.stream else "not streamed"
     rows = [
         ["model", request.model],
@@ -30,22 +29,21 @@ def _head(explanation: Explanation) -> str:
         ["request", f"{request.input_tokens} tokens in, at most {request.output_tokens} out, {how}"],
         ["outcome", "admitted" if refusal is None else f"refused: {refusal.status} {refusal.code}: {refusal.message}"],
         ["cost", "no price" if request.cost_bound is None else f"at most {_usd(request.cost_bound)} USD"],
-        ["cache", _cache(explanation.cache)],
-        ["route", _route(explanation)],
-        ["timeouts", ", ".join(f"{name} {value:g}" for name, value in msgspec.structs.asdict(route.timeouts).items())],
     ]
-    if route.transform is not None:
-        rows.append(["transform", msgspec.json.encode(route.transform).decode()])
+    if explanation.cache is not None:
+        rows.append(["cache", _cache(explanation.cache)])
+    if explanation.route is not None:
+        rows += _route(explanation.route)
     return _aligned(rows)
 
 
-def _key(key: Any) -> str:
-    return f"{key['id']} {key['name']}"
+def _key(key: ExplainedKey) -> str:
+    return f"{key.id} of the organization {key.organization_id}"
 
 
 def _cache(cache: ExplainedCache) -> str:
     source = "the settings" if cache.set_by == "config" else f"the {cache.set_by}"
-    said = f"{cache.mode} by {source}: {cache.would_be}"
+    said = f"{cache.mode} by {source}: {cache.status}"
     if cache.entry_id is not None:
         said += f", {cache.entry_id}, {cache.age_s} s old"
     if cache.similarity is not None and cache.threshold is not None:
@@ -54,17 +52,24 @@ def _cache(cache: ExplainedCache) -> str:
     return said if cache.why is None else f"{said} ({cache.why})"
 
 
-def _route(explanation: Explanation) -> str:
-    route = explanation.route
+def _route(route: ExplainedRoute) -> list[list[str]]:
     hedge = "off" if route.hedge is None else msgspec.json.encode(route.hedge).decode()
     breaker = "on" if route.breaker else "off"
     retries = "1 retry" if route.retries == 1 else f"{route.retries} retries"
-    return f"{route.balance}, {retries}, breaker {breaker}, hedge {hedge}, sticky {route.sticky}"
+    clocks = msgspec.structs.asdict(route.timeouts).items()
+    rows = [
+        ["route", f"{route.balance}, {retries}, breaker {breaker}, hedge {hedge}, sticky {route.sticky}"],
+        ["timeouts", ", ".join(f"{name} {value:g}" for name, value in clocks)],
+    ]
+    if route.transform is not None:
+        rows.append(["transform", msgspec.json.encode(route.transform).decode()])
+    return rows
 
 
 def _targets(explanation: Explanation) -> str:
     rows = [["#", "target", "weight", "credentials", "in/1M", "out/1M", "likely", "at most", "why"]]
-    for place, each in enumerate(explanation.route.targets, 1):
+    targets = () if explanation.route is None else explanation.route.targets
+    for place, each in enumerate(targets, 1):
         price = each.price
         rows.append(
             [
@@ -82,7 +87,8 @@ def _targets(explanation: Explanation) -> str:
 
 
 def _fallbacks(explanation: Explanation) -> str:
-    found = {kind: chain for kind, chain in explanation.route.fallbacks.items() if chain}
+    fallbacks = {} if explanation.route is None else explanation.route.fallbacks
+    found = {kind: chain for kind, chain in fallbacks.items() if chain}
     if not found:
         return ""
     rows = [[f"fallbacks ({kind})", " > ".join(map(_fallback, chain))] for kind, chain in found.items()]
@@ -105,7 +111,8 @@ def _quotas(explanation: Explanation) -> str:
     ]
     for budget in explanation.budgets:
         what = "USD in total" if budget.period == "total" else f"USD a {budget.period}"
-        used = _usd(budget.used) + ("" if budget.held is None else f" + {_usd(budget.held)} held")
+        used = "-" if budget.used is None else _usd(budget.used)
+        used += "" if budget.held is None else f" + {_usd(budget.held)} held"
         cost = explanation.request.cost_bound
         rows.append([budget.scope, what, _usd(budget.amount), used, "-" if cost is None else _usd(cost)])
     return _aligned(rows) if len(rows) > 1 else ""

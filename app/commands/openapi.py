@@ -24,7 +24,7 @@ def run(plane: str) -> str:
 
 async def _ask(plane: str) -> bytes:
     """Return what an application with default settings, never started, answers to the document's path."""
-    settings = Settings(master_secret=Secret(_UNUSED_SECRET))
+    settings = Settings(master_secret=Secret(_UNUSED_SECRET), log_level="warning")
     application = build_application(settings, Role(name=plane, index=0, planes=(plane,)))
     sent: list[MutableMapping[str, Any]] = []
 

@@ -44,6 +44,7 @@ class Wishes:
     def replace(self, settings: Settings) -> None:
         """Let new settings bind from the next request on."""
         self._file = _policy_of(settings.cache)
+        self._of_file = Binding(self._file, "config")
         self._made: dict[UUID, tuple[Principal, CachePolicy]] = {}
 
     def __call__(self, exchange: Exchange) -> Wish | None:
@@ -75,6 +76,8 @@ class Wishes:
 
     def binding(self, principal: Principal) -> Binding:
         """Return the setting that binds a principal, and what it is set on."""
+        if not principal.cache:
+            return self._of_file
         policies = [*map(_policy_of, principal.cache), self._file]
         policy = nearest(policies)
         scopes: list[Scope] = [*principal.cache_scopes, "config"]
@@ -132,6 +135,11 @@ class Caching:
             self._onnx = OnnxEmbedder()
         self.likes.target = settings.cache.target_false_hits
         self.wishes.replace(settings)
+
+    @property
+    def asks_provider(self) -> bool:
+        """Whether questions are compared by a provider's model."""
+        return self._name not in {_STATIC, _ONNX}
 
     def close(self) -> None:
         """Hand over what has been counted, and let the embedder's thread end."""

@@ -10,6 +10,8 @@ from app.gateway.books import Books
 from app.gateway.caching import Caching
 from app.gateway.core import Core
 from app.gateway.pressure import Pressure
+from app.gateway.recorder import Recorder
+from app.gateway.recording import Recording
 from app.gateway.routes import Provider, RouteBuilder, open_provider
 from app.gateway.spans import ADMISSION, CACHE, LIMITS
 from app.gateway.tally import Finished, Tally
@@ -18,20 +20,25 @@ from app.gateway.traces import Traces
 from app.gateway.transport import Transports
 from app.kernel.clock import Clock
 from app.kernel.errors import Unavailable
+from app.limits.preview import Preview
 from app.observability.logs import RequestLog
 from app.observability.metrics import FANOUT_LEGS
 from app.observability.tracing.record import Content
 from app.pipeline.admit import Admit
 from app.pipeline.cached import Cached
+from app.pipeline.demand import Demands
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.drains import Drains
 from app.pipeline.exchange import Answer, Exchange, Layer, compose
+from app.pipeline.explained_routes import ExplainedRoutes
 from app.pipeline.fanned import Fanned
 from app.pipeline.flights import Flights
+from app.pipeline.foresight import Foresight, Hindsight, Sight
 from app.pipeline.gate import Gate, Visit
 from app.pipeline.lanes import Lanes
 from app.pipeline.lines import Lines
 from app.pipeline.meter import Meter
+from app.pipeline.notes import LayerStep
 from app.pipeline.once import Once
 from app.pipeline.radio import Radio
 from app.pipeline.routed import Routed
@@ -96,13 +103,14 @@ class Gateway:
             supervisor=core.tasks,
             drains=self.drains,
         )
+        self.demands = Demands(self._prices, estimator=books.estimator)
+        self.preview = Preview(core.stores.accounts, core.opener, clock=core.clock)
         admit = Admit(
             books.accounts,
-            self._prices,
+            self.demands,
             policies=books.policies,
             lines=lines,
             holds=books.holds,
-            estimator=books.estimator,
             clock=core.clock,
         )
         verdicts = Verdicts(core.health, clock=core.clock, changed=core.board.changed)
@@ -123,6 +131,16 @@ class Gateway:
             supervisor=core.tasks,
         )
         fanned = Fanned(health=core.health, clock=core.clock, counted=self._count_leg)
+        self.explained_routes = ExplainedRoutes(self._prices)
+        self.recorder = Recorder(
+            core.stores.traces,
+            core.settings.request_traces,
+            record=Recording(self.explained_routes, hindsight=Hindsight(self.caching.wishes)),
+            degraded=self._degraded,
+            clock=core.clock,
+            spawn=core.tasks.spawn,
+        )
+        self.tally.recorded = self.recorder.add
         stored = Stored(core.responses, may_store=lambda: self.stores_responses)
         core.prices.on_change = core.ensembles.on_change = self._rebuild
         core.upstream.on_change = self._restock
@@ -149,6 +167,12 @@ class Gateway:
         return self._configuration.limits.fanout_width
 
     @property
+    def foresight(self) -> Foresight:
+        """What foresees the cache's part in a request; it asks no provider to compare questions."""
+        caching = self.caching
+        return Foresight(caching.wishes, sight=Sight(caching.shelf, None if caching.asks_provider else caching.likes))
+
+    @property
     def unattended(self) -> int:
         """How many calls go on although none of their clients has stayed."""
         return self.once.unattended + len(self.drains)
@@ -169,7 +193,12 @@ class Gateway:
         if trace is not None and trace.is_sampled:
             await trace.timed(ADMISSION, self.gate.enter(visit))
             return await self._traced_answer(exchange)
-        await self.gate.enter(visit)
+        if self.gate.is_full:
+            began_ns = self.clock.monotonic_ns()
+            await self.gate.enter(visit)
+            exchange.notes.steps.append(LayerStep("gate", "waited", began_ns, self.clock.monotonic_ns()))
+        else:
+            await self.gate.enter(visit)
         return await self._answer(exchange)
 
     def listen(self, exchange: Exchange) -> None:
@@ -194,6 +223,7 @@ class Gateway:
         self.body_limit_bytes = settings.body_limit_bytes
         self.books.policies.replace(settings)
         self.caching.replace(settings)
+        self.recorder.replace(settings.request_traces)
         self.gate.resize(cap=settings.inflight, queue_s=settings.queue_s)
         self.pressure.replace(settings)
 
@@ -235,6 +265,9 @@ class Gateway:
             ensembles=self.core.ensembles.current,
             names_models=bool(file.models),
         )
+
+    def _degraded(self) -> list[str]:
+        return self.core.degraded if self.core.is_degraded else []
 
     def _count_leg(self, strategy: str, model: str, outcome: str) -> None:
         self.core.metrics.number(FANOUT_LEGS, strategy, model, outcome).add()
@@ -283,4 +316,6 @@ class Gateway:
         await self.books.aclose()
         await self._transports.aclose()
         self.tally.flush()
+        await self.recorder.flush()
+        self.recorder.close()
         self.traces.flush(is_last=True)

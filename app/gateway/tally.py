@@ -5,6 +5,7 @@ several times cheaper than the same work inside every request. A scrape works of
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -28,6 +29,7 @@ from app.observability.metrics import (
 )
 from app.observability.tracing.record import RequestTrace
 from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.notes import Notes
 
 _FLUSH_S = 0.08
 _MOST = 10_000
@@ -40,7 +42,7 @@ _SERVER_FAULT = 500
 class Finished(msgspec.Struct, frozen=True, gc=False):
     """A request at its end. `at_ns` is wall time; `exchange` is absent for one that was refused before it was read.
 
-    `trace` is there while tracing is on.
+    `trace` is there while tracing is on, `notes` of every request whose caller is known.
     """
 
     at_ns: int
@@ -51,6 +53,7 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     error_code: str | None
     took_ns: int
     trace: RequestTrace | None = None
+    notes: Notes | None = None
 
 
 class Tally:
@@ -61,6 +64,8 @@ class Tally:
         self._log = log
         self._genai = GenAiTally(metrics)
         self._waiting: list[Finished] = []
+        self.recorded: Callable[[Sequence[Finished]], None] | None = None
+        """Is told of each batch, when it has been counted."""
         self._timer: asyncio.TimerHandle | None = None
         self._requests: dict[tuple[str, str, str, int], Number] = {}
         self._timings: dict[str, tuple[Histogram, Histogram]] = {}
@@ -86,6 +91,8 @@ class Tally:
             self._count(finished)
             if self._log.is_enabled:
                 self._log.add(line_of(finished))
+        if self.recorded is not None and waiting:
+            self.recorded(waiting)
 
     def _count(self, finished: Finished) -> None:
         exchange = finished.exchange

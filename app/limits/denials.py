@@ -19,6 +19,24 @@ _WORDS = {
 }
 
 
+class TooMuchAsked(RateLimited):
+    """The request is larger than a limit allows at all."""
+
+    def __init__(self, message: str, *, denied: Denied, asked: int, headers: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(message, code="request_too_large", headers=headers)
+        self.denied = denied
+        self.asked = asked
+
+
+class BudgetReached(QuotaExceeded):
+    """A budget does not cover the request."""
+
+    def __init__(self, message: str, *, denied: Denied) -> None:
+        super().__init__(message)
+        self.denied = denied
+        self.asked = 0
+
+
 class LimitReached(RateLimited):
     """A limit over time, or of requests at once, is reached.
 
@@ -30,6 +48,8 @@ class LimitReached(RateLimited):
         self,
         message: str,
         *,
+        denied: Denied,
+        asked: int,
         key: str,
         wait_s: float,
         counted_as: tuple[str, str],
@@ -37,6 +57,8 @@ class LimitReached(RateLimited):
         headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s, headers=headers)
+        self.denied = denied
+        self.asked = asked
         self.key = key
         self.wait_s = wait_s
         self.counted_as = counted_as
@@ -51,22 +73,29 @@ def refusal_of(denied: Denied, policy: Policy, rules: tuple[Rule, ...], *, asked
     rule = rules[denied.index]
     headers = tuple((name.decode(), value.decode()) for name, value in headers_of(rule, denied.used))
     if denied.kind == "too_large":
-        return RateLimited(
+        return TooMuchAsked(
             f"the request is larger than the {_named(rule)} allows at all: it takes about {_amount(rule, asked)} of "
             f"{_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}",
-            code="request_too_large",
+            denied=denied,
+            asked=asked,
             headers=(*headers, ("x-should-retry", "false")),
         )
     wait_s = (denied.retry_ms or 0) / _MS_PER_S
     return LimitReached(
         f"the {_named(rule)} is exhausted: {_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}, "
         f"used {_amount(rule, denied.used)}, held 0; try again in {wait_s:.3f} s",
+        denied=denied,
+        asked=asked,
         key=rule.key,
         wait_s=wait_s,
         counted_as=(rule.scope, rule.dimension),
         retry_after_s=wait_s,
         headers=headers,
     )
+
+
+Denial = LimitReached | TooMuchAsked | BudgetReached
+"""What is refused because of a rule: `denied` is what the store said, `asked` what was asked of the rule."""
 
 
 def scope_of(denied: Denied, policy: Policy, rules: tuple[Rule, ...]) -> tuple[str, str]:
@@ -82,9 +111,10 @@ def _over_budget(budget: BudgetRule, denied: Denied) -> QuotaExceeded:
     ends_ms = budget.account(denied.at_ms).end_ms
     when = f"it resets at {_time(ends_ms)}" if ends_ms else "it does not reset"
     every = "in total" if budget.period == "total" else f"per {budget.period}"
-    return QuotaExceeded(
+    return BudgetReached(
         f"the {budget.scope}'s budget does not cover this request: {format_usd(budget.amount_nusd)} USD {every}, "
-        f"used {format_usd(denied.used)}, held {format_usd(denied.held)}; {when}"
+        f"used {format_usd(denied.used)}, held {format_usd(denied.held)}; {when}",
+        denied=denied,
     )
 
 
@@ -92,6 +122,8 @@ def _too_many(limit: InFlight, denied: Denied) -> RateLimited:
     return LimitReached(
         f"the {limit.scope}'s limit of requests at once is reached: limit {limit.slots.limit}, used {denied.used}, "
         f"held {denied.held}; it resets when one of them ends",
+        denied=denied,
+        asked=1,
         key=limit.slots.key,
         wait_s=0.0,
         counted_as=(limit.scope, "concurrency"),

@@ -8,7 +8,18 @@ from app.stores.accounts import MONEY, Slots, Window
 class Plan:
     """The rules that bind a model's requests, with what can be said of them beforehand."""
 
-    __slots__ = ("_models", "_of_hits", "_ready", "budgets", "counts_money", "headers", "policy", "rules", "slots")
+    __slots__ = (
+        "_models",
+        "_of_hits",
+        "_ready",
+        "budgets",
+        "counts_money",
+        "headers",
+        "policy",
+        "record",
+        "rules",
+        "slots",
+    )
 
     def __init__(self, policy: Policy, *models: str, is_of_hits: bool = False) -> None:
         """Make one; `is_of_hits` is whether it binds requests that use neither tokens nor money.
@@ -24,6 +35,8 @@ class Plan:
         self._of_hits: Plan | None = self if is_of_hits else None
         self.counts_money = bool(self.budgets) or any(rule.dimension == "cost" for rule in self.rules)
         self.headers = HeaderPlan(self.rules)
+        self.record: bytes | None = None
+        """What is kept of it with requests that it bound, once there was one."""
         self._ready = [_ready_window(rule) for rule in self.rules]
 
     @property

@@ -2,12 +2,12 @@
 
 import functools
 
-from app.domain.prices import PriceBook
 from app.domain.usage.codec import encode_events
 from app.kernel.clock import Clock
+from app.kernel.errors import GatewayError
 from app.limits.accounts import Accounts, Grant
-from app.limits.denials import LimitReached
-from app.limits.estimate import Demand, Estimator
+from app.limits.denials import Denial, LimitReached
+from app.limits.estimate import Demand
 from app.limits.holds import Holds
 from app.limits.orphans import Seed
 from app.limits.plan import Plan
@@ -16,6 +16,7 @@ from app.pipeline.demand import Demands, asked_cap
 from app.pipeline.events import seed_of, so_far
 from app.pipeline.exchange import Answer, Exchange, Next
 from app.pipeline.lines import Lines
+from app.pipeline.notes import LayerStep, Refusal
 
 
 class Admit:
@@ -24,16 +25,15 @@ class Admit:
     def __init__(
         self,
         accounts: Accounts,
-        prices: PriceBook,
+        demands: Demands,
         *,
         policies: Policies,
         lines: Lines,
         holds: Holds,
-        estimator: Estimator,
         clock: Clock,
     ) -> None:
         self._accounts = accounts
-        self._demands = Demands(prices, estimator=estimator)
+        self._demands = demands
         self._policies = policies
         self._lines = lines
         self._holds = holds
@@ -41,12 +41,7 @@ class Admit:
 
     async def __call__(self, exchange: Exchange, following: Next) -> Answer:
         """Answer, if the request may go on."""
-        most, named_in = exchange.options.max_cost_nusd, "x-gateway-max-cost"
-        if exchange.fanout is not None and exchange.fanout.spec.max_cost_nusd is not None:
-            mine = exchange.fanout.spec.max_cost_nusd
-            named_in, most = ("fanout.max_cost", mine) if most is None or mine < most else (named_in, most)
-        if most is not None:
-            self._demands.bound_cost(exchange, most, named_in=named_in)
+        self._demands.within_ceiling(exchange)
         plan = self._policies.plan(exchange.principal, *exchange.asked_models)
         if not plan.is_empty:
             await self._reserve(exchange, plan)
@@ -93,12 +88,18 @@ class Admit:
 
     async def _take(self, exchange: Exchange, plan: Plan, demand: Demand, *, seed: Seed) -> Grant:
         """Reserve what a request asks for, and hold it until the request is settled."""
+        steps, began_ns = exchange.notes.steps, self._clock.monotonic_ns()
         try:
             ask = functools.partial(self._accounts.reserve, plan, demand, seed=seed, given_back=exchange.given_back)
             grant = await self._lines.reserve(exchange.visit, plan, ask)
-        except LimitReached as refusal:
-            self._accounts.count(refusal)
+        except GatewayError as refusal:
+            steps.append(LayerStep("limits", "refused", began_ns, self._clock.monotonic_ns()))
+            if isinstance(refusal, LimitReached):
+                self._accounts.count(refusal)
+            if isinstance(refusal, Denial):
+                exchange.notes.refusal = Refusal(refusal.denied, plan, refusal.asked, refusal.message)
             raise
+        steps.append(LayerStep("limits", "passed", began_ns, self._clock.monotonic_ns()))
         exchange.grant = grant
         exchange.limit_headers = grant.headers
         self._holds.add(grant, lambda: self._checkpoint(exchange))

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from app.cache.question import Ground, Question, question_of, question_of_document, wants_variety
 from app.cache.shelf import Spot
-from app.cache.wishes import Wish
+from app.cache.wishes import Unkept, Wish
 from app.domain.keys.principal import Principal
 from app.domain.usage.entries import partition_of
 from app.pipeline.exchange import Exchange, Operation
@@ -18,19 +18,6 @@ from app.routing.table import Route
 from app.stores.cache import Owner, Place
 from providers.errors import ProviderError
 from providers.types import ChatRequest
-
-Unkept = Literal[
-    "references",
-    "form",
-    "operation",
-    "hosted_tools",
-    "completion_options",
-    "choices",
-    "temperature",
-    "unreadable",
-    "candidates",
-]
-"""Why a request has no answer that could be given again."""
 
 _DOCUMENTS = frozenset({"embeddings", "moderations", "rerank"})
 """What is no conversation, and has one answer."""
@@ -46,11 +33,6 @@ class Asking:
 
     def __init__(self) -> None:
         self._targets: dict[str, tuple[Route, bytes]] = {}
-
-    def spot_of(self, exchange: Exchange, wish: Wish) -> Spot | None:
-        """Return where the answer is kept; nothing for a request that has none that could be given again."""
-        found = self.place(exchange, wish)
-        return found if isinstance(found, Spot) else None
 
     def place(self, exchange: Exchange, wish: Wish) -> Spot | Unkept:
         """Return where the answer is kept, or why it has no place."""

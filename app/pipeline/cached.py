@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from app.cache.answers import Answered
-from app.cache.likes import Likes
+from app.cache.likes import Likes, Look
 from app.cache.shelf import Found, Shelf, Spot
 from app.cache.wishes import Wish
 from app.kernel.clock import Clock
@@ -21,6 +21,7 @@ from app.pipeline.flights import Flight, Flights, LeaderFailed
 from app.pipeline.hits import STREAM_TYPES, FollowedBody, can_say, say
 from app.pipeline.leading import Backing, Lead
 from app.pipeline.meter import Supervisor
+from app.pipeline.notes import CacheNote, LayerStep, Verdict
 from app.pipeline.radio import Radio
 from app.routing.table import Route
 from app.stores.cache import Maker
@@ -90,9 +91,11 @@ class Cached:
                 raise NotCached
             return await following(exchange)
         if exchange.text_bytes > _LARGE_BYTES:
-            spot = await asyncio.to_thread(self._asking.spot_of, exchange, wish)
+            place = await asyncio.to_thread(self._asking.place, exchange, wish)
         else:
-            spot = self._asking.spot_of(exchange, wish)
+            place = self._asking.place(exchange, wish)
+        spot = place if isinstance(place, Spot) else None
+        exchange.notes.cache = CacheNote(wish, place)
         exchange.cache_status = "bypass" if spot is None else "miss"
         if wish.only_if_cached:
             return await self._find_only(exchange, spot, wish)
@@ -129,6 +132,9 @@ class Cached:
 
     async def _give(self, exchange: Exchange, found: Found) -> Answer:
         """Answer with what is there."""
+        note = exchange.notes.cache
+        if note is not None:
+            note.found = found
         await self._free.admit_hit(exchange)
         leg = _leg_of(exchange, found.answered.model)
         if leg is not None:
@@ -217,7 +223,10 @@ class Cached:
         try:
             found = None
             if wish.reads:
+                began_ns = self._clock.monotonic_ns()
                 found = await self._found(exchange, lead, spot=spot, wish=wish, is_shared=is_shared)
+                verdict: Verdict = "passed" if found is None else "answered"
+                exchange.notes.steps.append(LayerStep("cache", verdict, began_ns, self._clock.monotonic_ns()))
             if isinstance(found, Maker):
                 lead.hand_over()
                 self._radio.follow(flight, spot, found)
@@ -244,7 +253,8 @@ class Cached:
                 return found
         elif found is not None and not found.is_me and is_shared:
             return found
-        like = await self._likes.find(spot, wish)
+        note = exchange.notes.cache
+        like = await self._likes.find(spot, wish, look=Look() if note is None else note.look)
         if like is None or not can_say(exchange, like.found.answered):
             return None
         if like.serves:

@@ -18,6 +18,7 @@ from app.limits.estimate import Prompt, measure
 from app.observability.tracing.record import RequestTrace, new_span_id
 from app.pipeline.fanout import Fanout
 from app.pipeline.gate import Visit
+from app.pipeline.notes import AttemptReason, Notes
 from app.pipeline.options import NO_OPTIONS
 from app.pipeline.references import Reference
 from app.routing.health import Lane
@@ -38,11 +39,13 @@ class Attempt:
     `model` is the public name that was called, `label` what metrics call it; `choice` is the target, `lane` how that
     fares. `completion` is a whole answer that had to be translated. `price_vendor` is whose price in the catalogue
     `price` is; absent where the operator wrote it. `fanout` names what it is a part of, `leg` which part, once that is
-    known. What an attempt brings forth (`live`, `say_failure`, `dropped`, `issued`) is the exchange's only if it is
-    what serves. `span_id` and `parent_span_id` are 0 where the request is not traced.
+    known. `why` is why it was made, `after` the error code of the one before that made it needed, and `waited_ns` how
+    long was waited before it. What an attempt brings forth (`live`, `say_failure`, `dropped`, `issued`) is the
+    exchange's only if it is what serves. `span_id` and `parent_span_id` are 0 where the request is not traced.
     """
 
     __slots__ = (
+        "after",
         "choice",
         "completion",
         "cost_nusd",
@@ -71,6 +74,8 @@ class Attempt:
         "upstream_model",
         "usage",
         "usage_source",
+        "waited_ns",
+        "why",
     )
 
     def __init__(
@@ -111,6 +116,9 @@ class Attempt:
         self.fanout: str | None = None
         self.leg: LegRole | None = None
         self.span_id = self.parent_span_id = 0
+        self.why: AttemptReason = "first"
+        self.after: str | None = None
+        self.waited_ns = 0
 
     def estimated(self, input_tokens: int, output_tokens: int) -> "Attempt":
         """Return the attempt as if it had ended now with so many tokens, estimated."""
@@ -315,6 +323,7 @@ class Exchange:
     and `part_of` the fan-out's name; `winner` is the one whose answer the client gets. `is_translated` is whether that
     must not be relayed, and `canonical` what it asks instead of what the body says. `candidates` are the answers that
     the client is shown beside the one and `leg_reports` what became of each model, both shared by all of them;
+    `notes` are what its layers alone know of it.
     `fan_reason` says why it is that answer where it is not the one that was wanted, and `progress` what to tell a
     client who waits. `trace` is where its spans belong, if tracing is on, and `span_id` its own if it is a part.
     """
@@ -349,6 +358,7 @@ class Exchange:
         "leg_reports",
         "limit_headers",
         "new_input",
+        "notes",
         "operation",
         "options",
         "output_cap",
@@ -405,7 +415,7 @@ class Exchange:
         self.issued: list[str] = []
         self.say_failure: Callable[[GatewayError], bytes] | None = None
         self.references: list[Reference] = []
-        self.is_kept = False
+        self.is_kept = self.is_expired = self.is_settled = False
         self.produced: KeptResponse | None = None
         self.previous_id: str | None = None
         self.new_input: list[dict[str, Any]] | None = None
@@ -414,11 +424,9 @@ class Exchange:
         self.output_cap: int | None = None
         self.attempts: list[Attempt] = []
         self.deadline_ns: int | None = None
-        self.is_expired = False
         self.grant: Grant | None = None
         self.limit_headers: tuple[tuple[bytes, bytes], ...] = ()
         self.served: Attempt | None = None
-        self.is_settled = False
         self.call: Call | None = None
         self.unheard: list[Rest] = []
         self.visit: Visit | None = None
@@ -432,6 +440,7 @@ class Exchange:
         self.leg_reports: list[LegReport] = []
         self.fan_reason: str | None = None
         self.progress = ""
+        self.notes = Notes()
         self.cache_status: CacheStatus = "off"
         self.hit: Hit | None = None
         self.is_recorded = False
@@ -510,7 +519,7 @@ class Exchange:
             started_ns=self.started_ns,
             asked=msgspec.structs.replace(self.asked, stream=False) if is_whole else self.asked,
         )
-        made.attempts, made.own_attempts = self.attempts, []
+        made.attempts, made.own_attempts, made.notes = self.attempts, [], self.notes
         made.part_of = None if self.fanout is None else self.fanout.name
         made.canonical, made.is_translated = canonical, is_whole or canonical is not None
         made.content_type, made.text_bytes, made.prompt = self.content_type, self.text_bytes, self.prompt

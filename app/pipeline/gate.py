@@ -108,6 +108,11 @@ class Gate:
         if tenant is not None and not self.room.has_place(tenant):
             raise self._shed("queue_full")
 
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever comes now must wait, or is refused."""
+        return self.inside >= self.cap
+
     async def enter(self, visit: Visit) -> None:
         """Take a place, waiting for it if that is allowed; raises `Unavailable`. Whoever has one must `leave`."""
         if visit.is_stream and self._pressure.refuses_streams:

@@ -34,6 +34,13 @@ class _Share:
         return self.hedges.total(now_ns) + 1 > self.calls.total(now_ns) * hedge.budget
 
 
+def begin(dispatch: Dispatch, exchange: Exchange, step: Step) -> Attempt:
+    """Return the attempt that calls a lane, which begins now."""
+    attempt = dispatch.begin(exchange, step.choice, step.lane)
+    attempt.why, attempt.after, attempt.waited_ns = step.why, step.after, step.waited_ns
+    return attempt
+
+
 class Hedging:
     """Makes attempts, with a second one where the route wants that. One for each worker."""
 
@@ -52,7 +59,7 @@ class Hedging:
         """
         hedge = exchange.route.hedge
         if hedge is None or exchange.references:
-            attempt = self._dispatch.begin(exchange, step.choice, step.lane)
+            attempt = begin(self._dispatch, exchange, step)
             answer = await self._dispatch.open(exchange, attempt)
             exchange.adopt(attempt)
             return answer
@@ -72,7 +79,7 @@ class Hedging:
                     share.hedges.add(self._clock.monotonic_ns())
                     self._lanes.count(other, called)
                     self._lanes.note_call(other)
-                    race.start(other)
+                    race.start(other._replace(why="hedge"))
             return await race.result()
         finally:
             await race.aclose()
@@ -95,7 +102,7 @@ class _Race:
 
     def start(self, step: Step) -> None:
         """Begin a call."""
-        attempt = self._dispatch.begin(self._exchange, step.choice, step.lane)
+        attempt = begin(self._dispatch, self._exchange, step)
         call = self._dispatch.open(self._exchange, attempt)
         self._running[asyncio.get_running_loop().create_task(call)] = attempt
 

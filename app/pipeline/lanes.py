@@ -8,23 +8,32 @@ from app.domain.prices import PriceBook, cost
 from app.kernel.clock import Clock
 from app.limits.estimate import guess_tokens
 from app.pipeline.exchange import Exchange
+from app.pipeline.notes import AttemptReason, Order
 from app.routing.balance import rank
-from app.routing.candidates import Candidate, Ranked
+from app.routing.candidates import Candidate
 from app.routing.health import Health, Lane
 from app.routing.retrying import LONGEST_PAUSE_S
 from app.routing.sticky import sticky_key
 from app.routing.table import Route, RouteTarget
 from providers.types import Usage
 
+_PLAIN = frozenset({"weighted", "priority"})
+"""Strategies that know nothing of how targets fare."""
 _OUTPUT_TOKENS = 256
 """How long an answer is taken to be that nobody has bounded."""
 
 
 class Step(NamedTuple):
-    """What is called: a target with one of its credentials, and how that lane fares."""
+    """What is called: a target with one of its credentials, how that lane fares, and why it is called.
+
+    `after` is the error code of the call before that made it needed, `waited_ns` how long was waited in between.
+    """
 
     choice: RouteTarget
     lane: Lane
+    why: AttemptReason = "first"
+    after: str | None = None
+    waited_ns: int = 0
 
 
 class Lanes:
@@ -49,13 +58,15 @@ class Lanes:
     # -- the order of targets -----------------------------------------------------------------------------------------
 
     def order(self, exchange: Exchange, route: Route) -> Sequence[RouteTarget]:
-        """Return a route's targets, the first to try first."""
-        if len(route.targets) == 1:
+        """Return a route's targets, the first to try first; reasons are noted where they are not always the same."""
+        if has_one_order(route):
             return route.targets
-        return [route.targets[each.position] for each in self.ranked(exchange, route)]
+        order = self.ordered(exchange, route)
+        exchange.notes.orders.append(order)
+        return [route.targets[each.position] for each in order.ranked]
 
-    def ranked(self, exchange: Exchange, route: Route) -> list[Ranked]:
-        """Return the order of a route's targets, with the reasons for it."""
+    def ordered(self, exchange: Exchange, route: Route) -> Order:
+        """Return the order of a route's targets, with what is known of them and the reasons for it."""
         key = None
         if route.sticky != "none":
             key = sticky_key(
@@ -65,15 +76,17 @@ class Lanes:
                 document=exchange.document,
             )
         tokens_out = self._output_tokens(exchange)
-        return rank(
-            self.candidates(exchange, route),
+        candidates = self._candidates(exchange, route)
+        ranked = rank(
+            candidates,
             balance=route.balance,
             draw=self._draw,
             output_tokens=tokens_out,
             sticky_key=key,
         )
+        return Order(route, candidates, ranked)
 
-    def candidates(self, exchange: Exchange, route: Route) -> list[Candidate]:
+    def _candidates(self, exchange: Exchange, route: Route) -> list[Candidate]:
         """Return what is known of a route's targets now."""
         now_ns = self._clock.monotonic_ns()
         usage = None
@@ -128,12 +141,20 @@ class Lanes:
         return min(lanes, key=lambda lane: _objections(lane, now_ns))
 
     def next_step(
-        self, order: Sequence[RouteTarget], turn: int, *, called: set[str], is_retry: bool, leaves_alone: bool
+        self,
+        order: Sequence[RouteTarget],
+        turn: int,
+        *,
+        called: set[str],
+        is_retry: bool,
+        leaves_alone: bool,
+        passed_over: Callable[[RouteTarget, str], None],
     ) -> tuple[int, Step] | None:
         """Return the next lane from a turn on, and whose turn it is; nothing if nobody may be asked now.
 
         Left out is a provider that was asked already and may not be asked again, and, if it `leaves_alone`, who asked
-        to be left alone for longer than anybody waits. A route whose every credential is refused is tried all the same.
+        to be left alone for longer than anybody waits; `passed_over` is told of both. A route whose every credential is
+        refused is tried all the same.
         """
         now_ns = self._clock.monotonic_ns()
         patience_s = LONGEST_PAUSE_S if is_retry else 0.0
@@ -141,12 +162,14 @@ class Lanes:
         for offset in range(len(order)):
             target = order[(turn + offset) % len(order)]
             if target.provider in called and not self._health.budget(target.provider).may_retry(now_ns):
+                passed_over(target, "retry_budget_spent")
                 continue
             lane = self._best_lane(target, now_ns)
             cooled_s = lane.cooled_s(now_ns)
             if leaves_alone and (lane.is_locked_out(now_ns) or cooled_s > patience_s):
                 if fallback is None and not cooled_s and not is_retry:
                     fallback = turn + offset, self._step(target, lane)
+                passed_over(target, "credential_refused" if lane.is_locked_out(now_ns) else "left_alone")
                 continue
             return turn + offset, self._step(target, lane)
         return fallback
@@ -190,6 +213,11 @@ class Lanes:
         """Return in how many seconds the first of some targets may be asked again."""
         now_ns = self._clock.monotonic_ns()
         return min(self._best_lane(target, now_ns).cooled_s(now_ns) for target in order)
+
+
+def has_one_order(route: Route) -> bool:
+    """Whether a route's targets are tried in the same order, for the same reasons, whatever is known of them."""
+    return len(route.targets) == 1 and route.sticky == "none" and route.balance in _PLAIN
 
 
 def _objections(lane: Lane, now_ns: int) -> tuple[bool, float, bool, int, int]:

@@ -17,6 +17,7 @@ from app.pipeline.bodies import UNREADABLE
 from app.pipeline.exchange import Answer, Exchange
 from app.pipeline.flights import Flight, Flights, LeaderFailed, Server
 from app.pipeline.led import Led
+from app.pipeline.notes import Unstored
 from providers.stream import Collector
 from providers.types import Completion
 
@@ -160,27 +161,38 @@ class Lead:
         self._spawn(self._keep(answered))
 
     async def _keep(self, answered: Answered) -> None:
+        unstored = self._objection(answered)
         try:
-            if self._wish.writes and self._may_keep(answered):
+            if unstored is None:
                 sample = await self._likes.sample_of(self._spot, self._wish)
                 tags = self._exchange.options.tags
-                await self._shelf.put(self._spot, answered, ttl_s=self._wish.ttl_s, tags=tags, sample=sample)
+                is_kept = await self._shelf.put(self._spot, answered, ttl_s=self._wish.ttl_s, tags=tags, sample=sample)
+                self._note(None if is_kept else "not_taken")
             else:
+                self._note(unstored)
                 await self._shelf.release(self._spot)
         finally:
             self._flights.land(self._spot.place.key, self._flight)
         if self.shadow is not None:
             await self._likes.compare(self._spot, self.shadow, answered)
 
-    def _may_keep(self, answered: Answered) -> bool:
-        """Whether the answer is one that the model asked for gave, and that may be given to others.
+    def _note(self, unstored: Unstored | None) -> None:
+        note = self._exchange.notes.cache
+        if note is not None:
+            note.is_stored, note.unstored = unstored is None, unstored
 
-        Of several models that answer together, it is the one that was wanted of them.
+    def _objection(self, answered: Answered) -> Unstored | None:
+        """Return what speaks against keeping the answer, if anything does.
+
+        It must be one that the model asked for gave, and that may be given to others; of several models that answer
+        together, the one that was wanted of them.
         """
         exchange = self._exchange
+        if not self._wish.writes:
+            return "not_asked"
         if exchange.fan_reason is not None or (exchange.fanout is None and exchange.route is not self._route):
-            return False
+            return "another_model"
         completion = answered.completion
         if completion is not None:
-            return is_safe(completion)
-        return not exchange.operation.generates and answered.body is not None
+            return None if is_safe(completion) else "not_safe"
+        return "not_safe" if exchange.operation.generates or answered.body is None else None

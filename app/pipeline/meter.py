@@ -21,6 +21,7 @@ from app.pipeline.drains import Drains, RestOfBody, cut_all
 from app.pipeline.events import amounts_of, corrections, events_of
 from app.pipeline.exchange import Answer, Exchange, LiveBody, Next
 from app.pipeline.lines import Lines
+from app.pipeline.notes import LayerStep
 from providers.errors import ProviderError
 from providers.framing import sse
 from providers.framing.members import DuplicateMember, splice
@@ -79,7 +80,7 @@ class Meter:
 
     def abandon(self, exchange: Exchange) -> None:
         """Settle what was attempted, or give back what was held for it, in a task of its own."""
-        if exchange.is_settled or not _leaves_anything(exchange):
+        if exchange.is_settled or not leaves_anything(exchange):
             return
         if not (exchange.unheard and self._drains.take(exchange, settle=self.settle)):
             self._supervisor.spawn(self.settle(exchange))
@@ -99,7 +100,7 @@ class Meter:
         A settlement that is cut off is made again.
         """
         grant = exchange.grant
-        if exchange.is_settled or not _leaves_anything(exchange):
+        if exchange.is_settled or not leaves_anything(exchange):
             return
         exchange.is_settled = True
         if grant is not None:
@@ -113,6 +114,15 @@ class Meter:
     async def _settle(self, exchange: Exchange, grant: Grant | None) -> None:
         if exchange.unheard:
             await cut_all(exchange)
+        began_ns = self._clock.monotonic_ns()
+        try:
+            await self._charge(exchange, grant)
+        finally:
+            notes, ended_ns = exchange.notes, self._clock.monotonic_ns()
+            notes.steps.append(LayerStep("settlement", "passed", began_ns, ended_ns))
+            notes.settled_ns = ended_ns
+
+    async def _charge(self, exchange: Exchange, grant: Grant | None) -> None:
         accounts = self._accounts
         if not exchange.attempts and exchange.hit is None:
             if grant is not None:
@@ -163,7 +173,7 @@ class Meter:
         return msgspec.json.encode(note)
 
 
-def _leaves_anything(exchange: Exchange) -> bool:
+def leaves_anything(exchange: Exchange) -> bool:
     """Whether there is anything to settle: something was attempted, held or given again."""
     return bool(exchange.attempts) or exchange.grant is not None or exchange.hit is not None
 

@@ -20,9 +20,10 @@ from app.kernel.errors import (
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.exchange import Answer, Exchange
 from app.pipeline.hedging import Hedging
-from app.pipeline.lanes import Lanes, Step
+from app.pipeline.lanes import Lanes, Step, has_one_order
+from app.pipeline.notes import LayerStep, Skipped, Verdict
 from app.routing.retrying import LONGEST_PAUSE_S, pause_s
-from app.routing.table import Route
+from app.routing.table import Route, RouteTarget
 from providers.errors import (
     ContentBlocked,
     ContextTooLong,
@@ -58,13 +59,16 @@ class Routed:
         except ProviderError as error:
             raise client_error(error) from error
         finally:
-            exchange.upstream_ns += self._clock.monotonic_ns() - began_ns
+            ended_ns = self._clock.monotonic_ns()
+            exchange.upstream_ns += ended_ns - began_ns
+            verdict: Verdict = "failed" if exchange.served is None else "answered"
+            exchange.notes.steps.append(LayerStep("upstream", verdict, began_ns, ended_ns))
 
-    async def _answer(self, exchange: Exchange, route: Route, *, tried: set[str]) -> Answer:
+    async def _answer(self, exchange: Exchange, route: Route, *, tried: set[str], after: str | None = None) -> Answer:
         """Answer from a route, or from those that it falls back to, each of which may fall back itself."""
         tried.add(route.name)
         try:
-            return await self._serve(exchange, route)
+            return await self._serve(exchange, route, after=after)
         except ProviderError as error:
             failure = error
         for name in fallbacks_of(route, failure):
@@ -73,28 +77,42 @@ class Routed:
                 continue
             exchange.enter(other)
             try:
-                return await self._answer(exchange, other, tried=tried)
+                return await self._answer(exchange, other, tried=tried, after=failure.code)
             except ProviderError as error:
                 failure = error
         raise failure
 
-    async def _serve(self, exchange: Exchange, route: Route) -> Answer:
-        """Answer from a route's targets: one attempt and its retries, in the balancer's order, wrapping."""
+    async def _serve(self, exchange: Exchange, route: Route, *, after: str | None) -> Answer:
+        """Answer from a route's targets: one attempt and its retries, in the balancer's order, wrapping.
+
+        `after` is the error code that another route was left for.
+        """
         order = self.lanes.order(exchange, route)
         others = sum(max(1, len(target.credentials)) for target in order) - 1
         turn = extra = 0
         called: set[str] = set()
         failure: ProviderError | None = None
         last: Step | None = None
+
+        def passed_over(target: RouteTarget, reason: str) -> None:
+            exchange.notes.skipped.append(Skipped(route.name, target.name, reason))
+
         while (
             found := self.lanes.next_step(
-                order, turn, called=called, is_retry=last is not None, leaves_alone=route.breaker
+                order,
+                turn,
+                called=called,
+                is_retry=last is not None,
+                leaves_alone=route.breaker,
+                passed_over=passed_over,
             )
         ) is not None:
             turn, step = found
             self.lanes.count(step, called)
-            if failure is not None and last is not None:
-                await self._pause(exchange, step, last=last, failure=failure, extra=extra - 1)
+            if failure is None or last is None:
+                step = self._first(exchange, step, after=after)
+            else:
+                step = await self._again(exchange, step, last=last, failure=failure, extra=extra - 1)
             self.lanes.note_call(step)
             try:
                 return await self._hedging.attempt(exchange, step, order=order, called=called)
@@ -111,6 +129,18 @@ class Routed:
         if failure is None:
             raise ProviderRateLimited(retry_after_s=self.lanes.cooled_s(order))
         raise failure
+
+    def _first(self, exchange: Exchange, step: Step, *, after: str | None) -> Step:
+        """Return the first step of a route; what speaks against its only target is noted."""
+        if step.lane.breaker.open_until_ns and has_one_order(exchange.route):
+            exchange.notes.orders.append(self.lanes.ordered(exchange, exchange.route))
+        return step if after is None else step._replace(why="fallback", after=after)
+
+    async def _again(self, exchange: Exchange, step: Step, *, last: Step, failure: ProviderError, extra: int) -> Step:
+        """Return a step that is taken because of a failure, when it may be taken."""
+        began_ns = self._clock.monotonic_ns()
+        await self._pause(exchange, step, last=last, failure=failure, extra=extra)
+        return step._replace(why="retry", after=failure.code, waited_ns=self._clock.monotonic_ns() - began_ns)
 
     async def _pause(self, exchange: Exchange, step: Step, *, last: Step, failure: ProviderError, extra: int) -> None:
         """Wait before another call to the same provider, as long as it asks or with jitter; never past the deadline.

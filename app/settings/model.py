@@ -22,6 +22,7 @@ from app.settings.policy import (
     NetworkSettings,
     OnAccountingDown,
     PrivacySettings,
+    RequestTraceSettings,
 )
 from app.settings.store_url import StoreUrl
 from app.settings.tracing import TracingSettings
@@ -56,6 +57,7 @@ __all__ = [
     "PriceSettings",
     "PrivacySettings",
     "ProviderSettings",
+    "RequestTraceSettings",
     "Settings",
     "StoreUrl",
     "TargetSettings",
@@ -111,6 +113,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     budget: Annotated[BudgetSettings | None, Meta(description="The budget of each organisation; absent: none.")] = None
     cache: Annotated[CacheSettings, Meta(description="Whether answers are kept and given again.")] = CacheSettings()
     privacy: Annotated[PrivacySettings, Meta(description="What of the conversations is kept.")] = PrivacySettings()
+    request_traces: Annotated[RequestTraceSettings, Meta(description="What is kept of recent requests.")] = (
+        RequestTraceSettings()
+    )
     network: Annotated[NetworkSettings, Meta(description="Where providers made through the API may point.")] = (
         NetworkSettings()
     )

@@ -1,4 +1,4 @@
-"""What calls may do and cost: ensembles, limits, budget, cache, privacy, network."""
+"""What calls may do and cost, and what is kept of them: ensembles, limits, budget, cache, privacy, traces, network."""
 
 from typing import Annotated, Any, Literal, get_args
 
@@ -141,6 +141,20 @@ class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     store_responses: Annotated[bool, Meta(description="Whether the Responses API may store (encrypted, 30 days).")] = (
         True
     )
+
+
+class RequestTraceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of recent requests: how each was decided, never what it said."""
+
+    enabled: Annotated[bool, Meta(description="Whether any are kept.")] = True
+    keep: Annotated[
+        int, Meta(description="How many: of each process, or with Redis of all together.", ge=1, le=1_000_000)
+    ] = 10_000
+    ttl_s: Annotated[int, Meta(description="For how long, in seconds.", ge=1, le=2_592_000)] = 3_600
+    max_mb: Annotated[int, Meta(description="How much memory they may take in a process, in MiB.", ge=1, le=65_536)] = (
+        32
+    )
+    sample: Annotated[float, Meta(description="Which share of the requests, drawn by chance.", ge=0, le=1)] = 1.0
 
 
 class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

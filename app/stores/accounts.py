@@ -78,13 +78,14 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Granted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A hold: taken `at_ms`, with so large a cap, so much money held; `used` is each window's use, this one included.
 
-    `used` is empty when the same reservation was granted before.
+    `balances` are those of each budget before it. Both are empty when the same reservation was granted before.
     """
 
     at_ms: int
     cap: int
     held_nusd: int
     used: tuple[int, ...] = ()
+    balances: "tuple[Balance, ...]" = ()
 
 
 class Denied(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -10,6 +10,7 @@ from app.kernel.ids import uuid7_text
 from app.stores.entries import UsageEntry
 from app.stores.memory_accounts import MemoryAccountStore
 from app.stores.memory_cache import MemoryCacheStore
+from app.stores.memory_traces import MemoryTraceStore
 from app.stores.protocols import REDELIVERED_AFTER_MS, REMEMBERED_S, Claimed, Unsubscribe
 from app.stores.subscriptions import Subscriptions
 
@@ -195,6 +196,7 @@ class MemoryStores:
         self.presence = MemoryPresence()
         self.accounts = MemoryAccountStore(self.usage, clock=clock)
         self.cache = MemoryCacheStore(clock=clock)
+        self.traces = MemoryTraceStore(clock=clock)
 
     async def start(self) -> None:
         """Do nothing: there is nothing to connect to."""
@@ -210,3 +212,4 @@ class MemoryStores:
         """Forget empty windows, answers past their time and the like."""
         self.accounts.sweep()
         self.cache.sweep()
+        self.traces.sweep()

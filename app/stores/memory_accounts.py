@@ -115,7 +115,7 @@ class MemoryAccountStore:
         at_ms, ticks_ms = self._clock.now_ns() // _NS_PER_MS, self._clock.monotonic_ns() // _NS_PER_MS
         known = self._holds.get(reservation.id)
         if known is not None:
-            return structs.replace(known.granted, used=())
+            return structs.replace(known.granted, used=(), balances=())
         if reservation.id in self._ended:
             return OutOfPeriod(at_ms)
         cap = reservation.money.cap
@@ -128,8 +128,9 @@ class MemoryAccountStore:
         refusal = self._refusal(reservation, amount, at_ms=at_ms, ticks_ms=ticks_ms)
         if refusal is not None:
             return refusal
+        balances = tuple([self._balance(budget.key) for budget in reservation.budgets])
         used = self._take(reservation, amount, ticks_ms=ticks_ms)
-        granted = Granted(at_ms=at_ms, cap=cap, held_nusd=amount, used=used)
+        granted = Granted(at_ms=at_ms, cap=cap, held_nusd=amount, used=used, balances=balances)
         self._holds[reservation.id] = _Hold(reservation, granted, ticks_ms=ticks_ms)
         return granted
 
@@ -152,6 +153,10 @@ class MemoryAccountStore:
             account = self._budgets[reservation.budgets[tightest].key]
             return Denied(kind="budget", index=tightest, at_ms=at_ms, used=account.used_nusd, held=account.held_nusd)
         return cap
+
+    def _balance(self, key: str) -> Balance:
+        account = self._budgets[key]
+        return Balance(account.used_nusd, account.held_nusd)
 
     def _refusal(self, reservation: Reservation, money: int, *, at_ms: int, ticks_ms: int) -> Denied | None:
         """Return the refusal that lasts longest, if any rule refuses."""

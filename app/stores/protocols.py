@@ -9,6 +9,7 @@ from app.stores.accounts import AccountStore
 from app.stores.cache import CacheStore
 from app.stores.entries import UsageEntry
 from app.stores.redis.commands import Commands
+from app.stores.traces import TraceStore
 
 PARTITIONS = 64
 """How many partitions the usage queue has: one organisation always falls into the same one."""
@@ -157,6 +158,11 @@ class Stores(Protocol):
     @property
     def cache(self) -> CacheStore:
         """Answers that may be given again."""
+        ...
+
+    @property
+    def traces(self) -> TraceStore:
+        """What became of recent requests."""
         ...
 
     @property

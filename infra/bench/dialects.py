@@ -19,7 +19,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.api.inference import Call, Wire
+from app.api.understanding import Call, Wire
 from app.api.wires import WIRES
 from app.domain.keys.principal import Principal
 from app.domain.prices import PriceBook

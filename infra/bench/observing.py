@@ -10,6 +10,7 @@ ratio to that travels. `--gate` exits with 1 if a request costs more than 15 µs
 
 import argparse
 import asyncio
+import json
 import os
 import statistics
 import sys
@@ -31,7 +32,7 @@ from app.observability.metrics import Metrics
 from app.pipeline.exchange import Asked, Attempt, Exchange
 from app.routing.table import Route, RouteTarget
 from providers.registry import Registry
-from providers.testing.sender import ScriptedSender
+from providers.testing.sender import ScriptedAnswer, ScriptedSender
 from providers.types import Target, Usage
 
 MOST_US = 15.0
@@ -122,8 +123,6 @@ def _cpu_us(case: Case, requests: int, take: Callable[[Finished], None]) -> floa
 
 
 def _decode_us(times: int) -> float:
-    import json  # noqa: PLC0415 - the yardstick, and nothing else here wants it
-
     text = _BODY.decode()
     began = time.process_time_ns()
     for _ in range(times):
@@ -137,7 +136,8 @@ def _finished(case: Case, number: int) -> Finished:
     return Finished(now_ns, uuid7_text(), "/v1/chat/completions", exchange, case.status, None, 900_000_000)
 
 
-_ADAPTER = Registry().find("openai").open(ScriptedSender([]), None)
+_PLUGIN = Registry().find("openai")
+_ADAPTER = _PLUGIN.open(ScriptedSender(ScriptedAnswer()), _PLUGIN.options())
 
 
 def _exchange(case: Case, model: str) -> Exchange:

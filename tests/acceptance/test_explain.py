@@ -102,16 +102,16 @@ def test_the_text_for_people_has_it_all(embedded_gateway: GatewayProcess):
 def test_it_says_which_setting_switches_the_cache_and_what_cannot_be_told(embedded_gateway: GatewayProcess):
     with Caller(embedded_gateway, cache={"mode": "exact"}) as caller:
         told = cached(embedded_gateway, caller)
-        assert (told["mode"], told["set_by"], told["would_be"], told["reason"]) == (
+        assert (told["mode"], told["set_by"], told["status"], told["reason"]) == (
             "exact",
             "key",
             "unknown",
             "no_text",
         )
         told = cached(embedded_gateway, caller, "--prompt", "what is kept in another process?")
-        assert (told["would_be"], told["reason"]) == ("unknown", "elsewhere")
+        assert (told["status"], told["reason"]) == ("unknown", "elsewhere")
     operator = explained(embedded_gateway, "--model", "fake-model")["cache"]
-    assert (operator["mode"], operator["set_by"], operator["would_be"]) == ("off", "config", "off")
+    assert (operator["mode"], operator["set_by"], operator["status"]) == ("off", "config", "off")
     text = embedded_gateway.run("explain", "--model", "fake-model").stdout
     assert "off by the settings: off (no setting switches the cache on" in text
 
@@ -129,12 +129,12 @@ def test_with_shared_state_it_finds_what_is_kept(scaled_gateway: GatewayProcess,
         assert made.headers["x-gateway-cache"] == "miss", "whoever explains does not make it"
         kept = wait_for_hit(caller, question)
         told = cached(scaled_gateway, caller, "--prompt", question)
-        assert (told["would_be"], told["entry_id"], told["reason"]) == ("exact", kept, None)
+        assert (told["status"], told["entry_id"], told["reason"]) == ("exact", kept, None)
         near = cached(scaled_gateway, caller, "--prompt", like)
-        assert (near["would_be"], near["entry_id"]) == ("semantic", kept)
+        assert (near["status"], near["entry_id"]) == ("semantic", kept)
         assert near["threshold"] <= near["similarity"] < 1
         apart = cached(scaled_gateway, caller, "--prompt", unlike)
-        assert (apart["would_be"], apart["reason"], apart["guard"]) == ("miss", "guard", "negation")
+        assert (apart["status"], apart["reason"], apart["guard"]) == ("miss", "guard", "negation")
         words = ("--model", "fake-model", "--key", caller.key_id, "--prompt", unlike)
         assert "told apart by the guard `negation`" in scaled_gateway.run("explain", *words).stdout
     assert len(fake_provider.journal.entries) == 1, "it calls nobody"
@@ -161,7 +161,7 @@ def test_a_whole_request_is_explained_as_it_would_be_sent(embedded_gateway: Gate
         found = explained(
             embedded_gateway, "--model", "fake-model", "--key", caller.key_id, "--body", str(file), "--max-tokens", "7"
         )
-        assert (found["cache"]["would_be"], found["cache"]["reason"]) == ("bypass", "temperature")
+        assert (found["cache"]["status"], found["cache"]["reason"]) == ("bypass", "temperature")
         assert found["request"]["input_tokens"] > 2_000
         assert (found["request"]["output_tokens"], found["request"]["stream"]) == (7, True)
         file.write_text(json.dumps({**body, "temperature": 0, "gateway": {"cache": "off"}}))

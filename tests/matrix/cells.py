@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from app.api.inference import Call, Wire
+from app.api.understanding import Call, Wire
 from app.api.wires import WIRES
 from app.kernel.errors import InvalidRequest
 from matrix.features import Feature, request_of, without

@@ -28,6 +28,7 @@ from app.api.admin.parameters import IdempotencyKey, IfMatch
 from app.api.admin.prices import PriceController
 from app.api.admin.problems import EXCEPTION_HANDLERS
 from app.api.admin.providers import ProviderController
+from app.api.admin.requests import RequestController
 from app.api.admin.session import SessionController, SessionListController
 from app.api.admin.session_oidc import OidcController
 from app.api.admin.teams import TeamController
@@ -82,6 +83,7 @@ _TAGS = [
     Tag(name="Prices", description="What models cost. Those of the file win; these win over the catalogue's."),
     Tag(name="Ensembles", description="Models that answer together under one name. Those of the file win."),
     Tag(name="Fan-outs", description="Which model wins when several are asked."),
+    Tag(name="Requests", description="What became of recent requests, and why."),
     Tag(name="Cache", description="Answers that are kept and given again, and how often like ones would be wrong."),
     Tag(name="Health", description="Providers, breakers, stores, and how far the ledger is behind."),
     Tag(name="Configuration", description="What the gateway runs on: shown with its origins, tried, taken again."),
@@ -132,6 +134,7 @@ def admin_router(services: AdminServices, *, authenticate: Authenticate, desks: 
             PriceController,
             EnsembleController,
             FanoutController,
+            RequestController,
             CacheController,
             HealthController,
             ConfigController,
@@ -144,6 +147,7 @@ def admin_router(services: AdminServices, *, authenticate: Authenticate, desks: 
             "door": always(desks.door),
             "examine": always(desks.examine),
             "cache_desk": always(desks.cache),
+            "trace_desk": always(desks.traces),
             "try_provider": always(desks.try_provider),
             "config_desk": always(desks.config),
             "principal": Provide(provide_principal, sync_to_thread=False),
@@ -174,8 +178,8 @@ def admin_openapi(version: str, **kwargs: Any) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="LLM gateway: administration",
         version=version,
-        description="Tenants, keys, limits, budgets, providers, models, prices, ensembles, usage, cache, health, "
-        "settings and audit. Errors are RFC 9457 problem details.",
+        description="Tenants, keys, limits, budgets, providers, models, prices, ensembles, usage, requests, cache, "
+        "health, settings and audit. Errors are RFC 9457 problem details.",
         components=_COMPONENTS,
         tags=_TAGS,
         operation_id_creator=_operation_id,

@@ -9,13 +9,15 @@ from app.api.admin.providers import TryProvider
 from app.gateway.cache_desk import CacheDesk
 from app.gateway.config_desk import ConfigDesk
 from app.gateway.front_door import FrontDoor
+from app.gateway.trace_desk import TraceDesk
 
 
 class Desks(NamedTuple):
-    """One for each thing: how all is, kept answers, settings, a call to try a provider, signing in."""
+    """One for each thing: how all is, kept answers, recent requests, settings, a call to try a provider, signing in."""
 
     examine: Examine
     cache: CacheDesk
+    traces: TraceDesk
     config: ConfigDesk
     try_provider: TryProvider
     door: FrontDoor

@@ -7,7 +7,7 @@ import msgspec
 
 from app.api.anthropic.shapes import check_messages
 from app.api.errors import status_of
-from app.api.inference import Call, Wire
+from app.api.understanding import Call, Wire
 from app.kernel.errors import GatewayError
 from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
 from app.routing.vocabulary import Vocabulary, prefix_text

@@ -8,7 +8,7 @@ import msgspec
 
 from app.api.errors import status_of
 from app.api.gemini.shapes import check_generate
-from app.api.inference import Call, Wire
+from app.api.understanding import Call, Wire
 from app.kernel.errors import GatewayError, NotFound
 from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
 from app.routing.vocabulary import Vocabulary

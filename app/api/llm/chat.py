@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from app.api.errors import openai_body, spoken_of
-from app.api.inference import Call, Wire
 from app.api.openai.shapes import check_chat, check_common
+from app.api.understanding import Call, Wire
 from app.kernel.errors import GatewayError, InvalidRequest
 from app.kernel.money import format_usd
 from app.pipeline.exchange import Asked, Attempt, Exchange, Operation, StreamRenderer

@@ -6,10 +6,10 @@ from typing import Any
 from app.api.addresses import check_media_url
 from app.api.body import FORM_TYPE
 from app.api.errors import openai_body
-from app.api.inference import Call, Wire
 from app.api.openai.paths import late_error
 from app.api.openai.relayed import check_needed, relayed_operation
 from app.api.openai.shapes import NUMBER, TEXT, Rule, check_common, wrong
+from app.api.understanding import Call, Wire
 from app.kernel.errors import InvalidRequest
 from app.pipeline.exchange import Asked
 from providers.openai.wire import SPEECH, TRANSCRIPTIONS, TRANSLATIONS

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from app.api.errors import openai_body
-from app.api.inference import Call, Wire
 from app.api.openai.paths import late_error, wants_usage
 from app.api.openai.shapes import (
     FLAG,
@@ -21,6 +20,7 @@ from app.api.openai.shapes import (
     check_common,
     check_fields,
 )
+from app.api.understanding import Call, Wire
 from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
 from app.routing.vocabulary import Vocabulary
 from providers.openai import completions, render

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from app.api.errors import openai_body
-from app.api.inference import Call, Wire
 from app.api.openai.shapes import check_chat, check_common, check_embeddings
+from app.api.understanding import Call, Wire
 from app.kernel.errors import GatewayError
 from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
 from providers.framing import sse

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.api.errors import openai_body
-from app.api.inference import Call, Wire
 from app.api.openai.paths import late_error
 from app.api.openai.relayed import check_needed, relayed_operation
 from app.api.openai.shapes import FLAG, WHOLE, Rule, check_common
+from app.api.understanding import Call, Wire
 from app.pipeline.exchange import Asked
 from providers.openai.wire import RERANK
 

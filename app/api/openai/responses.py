@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from app.api.errors import openai_body
-from app.api.inference import Call, Wire
 from app.api.openai.response_shapes import check_response
 from app.api.openai.shapes import check_common
+from app.api.understanding import Call, Wire
 from app.domain.responses.schemas import KeptResponse
 from app.kernel.errors import GatewayError
 from app.pipeline.exchange import Asked, Exchange, Operation, Passed, Reader, StreamRenderer

@@ -3,9 +3,10 @@
 from app.domain.prices.book import PriceBook
 from app.domain.prices.overlay import PriceDirectory, PriceOverlay
 from app.domain.prices.price import Price, PriceRates, PriceTier, price_from_list, price_from_settings
-from app.domain.prices.rules import bound, bound_parts, cost
+from app.domain.prices.rules import ChargeKind, bound, bound_parts, cost, lines
 
 __all__ = [
+    "ChargeKind",
     "Price",
     "PriceBook",
     "PriceDirectory",
@@ -15,6 +16,7 @@ __all__ = [
     "bound",
     "bound_parts",
     "cost",
+    "lines",
     "price_from_list",
     "price_from_settings",
 ]

@@ -1,8 +1,24 @@
 """The arithmetic of money. Law: pure; a call has one cost, however its answer was delivered."""
 
+from typing import Literal, NamedTuple
+
 from app.domain.prices.price import Price, PriceRates
 from app.kernel.money import TOKENS_PER_PRICE, round_up
 from providers.types import Usage
+
+ChargeKind = Literal[
+    "input",
+    "audio_input",
+    "image_input",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "output",
+    "reasoning",
+    "audio_output",
+    "image_output",
+    "image",
+]
 
 
 def cost(price: Price, usage: Usage) -> int:
@@ -18,6 +34,47 @@ def cost(price: Price, usage: Usage) -> int:
         return round_up(exact + _output(rates, usage, image_nusd=rates.image_output_nusd))
     pictures = usage.images * price.image_nusd * TOKENS_PER_PRICE
     return round_up(exact + _output(rates, usage, image_nusd=0) + pictures)
+
+
+class ChargeLine(NamedTuple):
+    """So many tokens of one kind, or pictures, and their rate: `exact` is their product in nano-USD times a million.
+
+    The rate is in nano-USD per million tokens, or for each picture.
+    """
+
+    kind: ChargeKind
+    number: int
+    rate_nusd: int
+    exact: int
+
+
+def lines(price: Price, usage: Usage) -> list[ChargeLine]:
+    """Return what `cost` adds up: the sum of the exact amounts, rounded up, is the cost. What is 0 is left out."""
+    rates = price.rates_for(usage.prompt_tokens) if price.tiers else price.rates
+    audio_in = min(usage.audio_input_tokens, usage.input_tokens)
+    image_in = min(usage.image_input_tokens, usage.input_tokens - audio_in)
+    hour = min(usage.cache_write_1h_tokens, usage.cache_write_tokens)
+    reasoning = min(usage.reasoning_tokens, usage.output_tokens)
+    audio_out = min(usage.audio_output_tokens, usage.output_tokens - reasoning)
+    image_out = min(usage.image_output_tokens, usage.output_tokens - reasoning - audio_out)
+    has_pictures = price.image_nusd is not None and usage.images > 0
+    counted: list[tuple[ChargeKind, int, int]] = [
+        ("input", usage.input_tokens - audio_in - image_in, rates.input_nusd),
+        ("audio_input", audio_in, rates.audio_input_nusd),
+        ("image_input", image_in, rates.image_input_nusd),
+        ("cache_read", usage.cache_read_tokens, rates.cache_read_nusd),
+        ("cache_write", usage.cache_write_tokens - hour, rates.cache_write_nusd),
+        ("cache_write_1h", hour, rates.cache_write_1h_nusd),
+        ("output", usage.output_tokens - reasoning - audio_out - image_out, rates.output_nusd),
+        ("reasoning", reasoning, rates.reasoning_nusd),
+        ("audio_output", audio_out, rates.audio_output_nusd),
+        ("image_output", image_out, 0 if has_pictures else rates.image_output_nusd),
+    ]
+    found = [ChargeLine(kind, count, rate, count * rate) for kind, count, rate in counted if count]
+    if price.image_nusd is not None and has_pictures:
+        exact = usage.images * price.image_nusd * TOKENS_PER_PRICE
+        found.append(ChargeLine("image", usage.images, price.image_nusd, exact))
+    return found
 
 
 def bound(price: Price, *, input_tokens: int, output_tokens: int, has_media: bool = False, images: int = 0) -> int:

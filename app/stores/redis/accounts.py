@@ -94,7 +94,8 @@ class RedisAccountStore:
         for budget in reservation.budgets:
             keys.append(name + budget.key)
             args += (budget.limit_nusd, budget.start_ms, budget.end_ms)
-        return _verdict(cast("list[int]", await self._twice(self._reserve, keys, args)))
+        reply = cast("list[int]", await self._twice(self._reserve, keys, args))
+        return _verdict(reply, windows=len(reservation.windows))
 
     async def charge(self, charge: Charge) -> Charged:
         """Release a hold, charge what was used, and append the entries, as one step; remembered for a new server."""
@@ -285,10 +286,12 @@ class RedisAccountStore:
         return cast("list[int]", await asyncio.gather(*asked))
 
 
-def _verdict(reply: list[int]) -> Verdict:
+def _verdict(reply: list[int], *, windows: int) -> Verdict:
     state = reply[0]
     if state == _GRANTED:
-        return Granted(at_ms=reply[1], cap=reply[2], held_nusd=reply[3], used=tuple(reply[4:]))
+        end = 4 + windows
+        balances = tuple(map(Balance, reply[end::2], reply[end + 1 :: 2])) if len(reply) > end else ()
+        return Granted(at_ms=reply[1], cap=reply[2], held_nusd=reply[3], used=tuple(reply[4:end]), balances=balances)
     if state == _REFUSED:
         _, kind, index, at_ms, used, held, retry_ms = reply
         wait = None if retry_ms < 0 else retry_ms

@@ -4,7 +4,7 @@
 -- ARGV: 1 id, 2 lease_ms, 3 orphan, 4 fixed, 5 rate, 6 cap, 7 min_cap, 8 windows, 9 slots, 10 budgets (counts);
 --   then of each window: limit, window_ms, amount (-1: the money reserved), 1 for a token bucket or 0;
 --   of each slot: limit; of each budget: limit, start_ms, end_ms (0: never).
--- Answers {1, at, cap, held, used…}, {0, kind, index, at, used, held, retry_ms (-1: none)}, {2, at, index…} for budgets
+-- Answers {1, at, cap, held, used of windows…, used and held of budgets before it…}, {0, kind, index, at, used, held, retry_ms (-1: none)}, {2, at, index…} for budgets
 -- that have no account, {3, at} for a budget whose period it is not, or what has ended already. Kinds: 1 window, 2 slots, 3 budget, 4 too large.
 local call, floor = redis.call, math.floor
 local hold = call('GET', KEYS[1])
@@ -28,7 +28,7 @@ local function cost(tokens)
   return fixed + tokens * rate_whole + math.ceil(tokens * rate_part / 1000000)
 end
 
-local money = cost(cap)
+local money, balances = cost(cap), {}
 if budgets > 0 then
   local unknown, available, tightest, tight_used, tight_held = {2, at}, nil, 0, 0, 0
   for i = 0, budgets - 1 do
@@ -37,6 +37,7 @@ if budgets > 0 then
       unknown[#unknown + 1] = i
     else
       local used, held = tonumber(account[1]), tonumber(account[2])
+      balances[2 * i + 1], balances[2 * i + 2] = used, held
       local left = tonumber(ARGV[budget_args + 3 * i]) - used - held
       if available == nil or left < available then
         available, tightest, tight_used, tight_held = left, i, used, held
@@ -168,6 +169,7 @@ for i = 0, slots - 1 do
 end
 for i = 0, budgets - 1 do
   call('HINCRBY', KEYS[first_budget + i], 'held', string.format('%.0f', money))
+  answer[5 + windows + 2 * i], answer[6 + windows + 2 * i] = balances[2 * i + 1], balances[2 * i + 2]
 end
 call('SET', KEYS[1], string.format('%.0f:%.0f:%.0f\n', at, cap, money) .. ARGV[3])
 call('ZADD', KEYS[2], expires, ARGV[1])

@@ -16,6 +16,7 @@ from app.stores.redis.leases import RedisLeases
 from app.stores.redis.presence import RedisPresence
 from app.stores.redis.repetition import Repetition
 from app.stores.redis.signals import RedisSignals
+from app.stores.redis.traces import RedisTraceStore
 from app.stores.redis.usage import RedisUsageQueue
 from app.stores.url import StoreUrl
 
@@ -23,7 +24,7 @@ _HEARD_WITHIN_S = 1.0
 
 
 class RedisStores:
-    """The accounts, usage queue, signals, leases and answers of one process, on one Redis or one cluster."""
+    """The accounts, usage queue, signals, leases, answers and traces of one process, on one Redis or one cluster."""
 
     kind: Literal["memory", "redis"] = "redis"
 
@@ -58,6 +59,7 @@ class RedisStores:
         self.signals = RedisSignals(hot, locate, db=db)
         self.leases = RedisLeases(hot)
         self.cache = RedisCacheStore(hot)
+        self.traces = RedisTraceStore(hot)
 
     @classmethod
     def on_server(

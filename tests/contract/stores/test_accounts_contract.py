@@ -521,3 +521,15 @@ async def test_the_accounts_of_scopes_are_those_that_were_made(accounts):
         budget(0, key=":b:o1"),
     ]
     assert await accounts.accounts_of(("o9", "", "k9"), partition=PARTITION) == []
+
+
+async def test_a_grant_says_what_budgets_had_before_it(accounts):
+    one, other = budget(1_000, key=":b:one"), budget(500, key=":b:other")
+    await opened(accounts, one, base=70)
+    await opened(accounts, other)
+    asked = reservation(budgets=(one, other), windows=(ring(10, 1), bucket(10, 2)), money=Money(30, 0, 0, 0))
+    first = await accounts.reserve(asked)
+    second = await accounts.reserve(structs.replace(asked, id=uuid4().hex))
+    assert (first.used, first.balances) == ((1, 2), (Balance(70, 0), Balance(0, 0)))
+    assert second.balances == (Balance(70, 30), Balance(0, 30))
+    assert (await accounts.reserve(asked)).balances == (), "it was granted before"

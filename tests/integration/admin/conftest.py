@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from accounting.records import BOUNDS, kept
 from joserfc import jws
 from joserfc.jwk import RSAKey
 from litestar import Litestar
@@ -37,13 +38,16 @@ from app.gateway.config_desk import ConfigDesk
 from app.gateway.config_view import ConfigWorker
 from app.gateway.examining import EnsembleExaminer
 from app.gateway.front_door import BearerAuthenticator, FrontDoor
+from app.gateway.trace_desk import TraceDesk
 from app.gateway.trial import Tried
 from app.gateway.vitals import InstallationHealth, LedgerHealth
 from app.kernel.clock import ManualClock
 from app.middleware.site import Site
+from app.pipeline.records import Whose
 from app.settings.model import AdminJwt, AdminPlane, ProviderSettings, Settings
 from app.stores.cache import CacheStore
 from app.stores.memory_cache import MemoryCacheStore
+from app.stores.memory_traces import MemoryTraceStore
 from providers.types import Secret
 
 MASTER = Secret("a master secret of at least 32 bytes")
@@ -160,6 +164,7 @@ class Plane:
     )
     steering: Any = None
     cache: CacheStore = field(default_factory=lambda: MemoryCacheStore(clock=ManualClock()))
+    traces: MemoryTraceStore = field(default_factory=lambda: MemoryTraceStore(clock=ManualClock()))
 
     def browser(self, **headers: str) -> httpx.AsyncClient:
         """A client that keeps cookies and says where its requests come from."""
@@ -190,12 +195,16 @@ class Current:
         self.services = AdminServices.__new__(AdminServices)
         self.door = FrontDoor.__new__(FrontDoor)
         self.cache_desk = CacheDesk.__new__(CacheDesk)
+        self.trace_desk = TraceDesk.__new__(TraceDesk)
         self.config_desk = ConfigDesk.__new__(ConfigDesk)
 
-    def become(self, services: AdminServices, cache_desk: CacheDesk, config_desk: ConfigDesk) -> None:
+    def become(
+        self, services: AdminServices, cache_desk: CacheDesk, trace_desk: TraceDesk, config_desk: ConfigDesk
+    ) -> None:
         for part in fields(services):
             object.__setattr__(self.services, part.name, getattr(services, part.name))
         vars(self.cache_desk).update(vars(cache_desk))
+        vars(self.trace_desk).update(vars(trace_desk))
         vars(self.config_desk).update(vars(config_desk))
 
     async def examine(self) -> InstallationHealth:
@@ -224,6 +233,7 @@ def app(current: Current) -> Litestar:
                 desks=Desks(
                     examine=current.examine,
                     cache=current.cache_desk,
+                    traces=current.trace_desk,
                     config=current.config_desk,
                     try_provider=current.try_provider,
                     door=current.door,
@@ -273,10 +283,11 @@ async def plane(url: str, app: Litestar, current: Current) -> AsyncIterator[Plan
         settings=lambda: made.settings,
         calibration=calibrate,
     )
+    trace_desk = TraceDesk(made.traces, settings=lambda: made.settings.request_traces)
     config_desk = ConfigDesk(
         settings=lambda: made.settings, steering=lambda: made.steering, gateway="here:1", ask_others=ask_nobody
     )
-    current.become(services, cache_desk, config_desk)
+    current.become(services, cache_desk, trace_desk, config_desk)
     tokens = SignedTokens(JWT, fetch=issuer.fetch, clock=clock)
     current.authenticate = BearerAuthenticator(services, jwt=JWT, tokens=tokens)
     current.door.attempts, current.door.starts = Attempts(clock), Attempts(clock, limit=60)
@@ -374,6 +385,14 @@ async def _populate(root: httpx.AsyncClient, name: str) -> dict[str, Any]:
     }
 
 
+async def _trace(plane: Plane, objects: dict[str, Any]) -> dict[str, str]:
+    """Keep a request of a key; return what it is called."""
+    whose = Whose(*(objects[kind]["id"] for kind in ("organizations", "teams", "keys")))
+    made = kept(whose, at_ms=plane.clock.now_ns() // 1_000_000)
+    await plane.traces.put([made], BOUNDS)
+    return {"id": made.id}
+
+
 @pytest.fixture
 async def world(plane: Plane, root: httpx.AsyncClient) -> AsyncIterator[World]:
     ours, theirs = await _populate(root, "ours"), await _populate(root, "theirs")
@@ -389,6 +408,8 @@ async def world(plane: Plane, root: httpx.AsyncClient) -> AsyncIterator[World]:
             grant = {"matches": "subject", "value": f"{scope} {role}", "role": role, "organization_id": organization_id}
             assert (await root.post("/grants", json=grant)).status_code == 201
             tokens[f"{scope} {role} token"] = plane.client(plane.issuer.token(sub=f"{scope} {role}"))
+    for objects in (ours, theirs):
+        objects["requests"] = await _trace(plane, objects)
     made = World(ours, theirs, callers | tokens | sessions, root, plane)
     for resource in OF_THE_INSTALLATION:
         await made.make_anew(resource)

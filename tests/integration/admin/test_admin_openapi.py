@@ -20,7 +20,7 @@ async def healthy() -> InstallationHealth:
 
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
-    desks = Desks(examine=healthy, cache=None, config=None, try_provider=None, door=None)  # type: ignore[arg-type] # nothing is called
+    desks = Desks(examine=healthy, cache=None, traces=None, config=None, try_provider=None, door=None)  # type: ignore[arg-type] # nothing is called
     router = admin_router(None, authenticate=nobody, desks=desks, site=None)  # type: ignore[arg-type]
     return admin_document(router, version="1.0")
 
@@ -33,7 +33,7 @@ def operations(description: dict[str, Any]) -> list[tuple[str, str, dict[str, An
 
 def test_every_operation_is_described(description: dict[str, Any]) -> None:
     found = operations(description)
-    assert len(found) == 73
+    assert len(found) == 75
     for method, path, operation in found:
         assert path.startswith("/admin/v1/")
         assert operation["summary"]

@@ -7,7 +7,7 @@ import pytest
 
 from app.api.anthropic.paths import COUNT_TOKENS_WIRE, MESSAGES_WIRE
 from app.api.errors import TABLE, status_of
-from app.api.inference import Call
+from app.api.understanding import Call
 from app.kernel.errors import InvalidRequest, NotFound, Unavailable
 from app.routing.transform import apply_edits, transform_edits
 from app.settings.model import Transform

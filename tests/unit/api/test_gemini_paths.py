@@ -8,7 +8,7 @@ from google.genai.errors import APIError
 
 from app.api.errors import TABLE, status_of
 from app.api.gemini.paths import GENERATE_WIRE
-from app.api.inference import Call
+from app.api.understanding import Call
 from app.kernel.errors import InvalidRequest, NotFound, RateLimited, Unavailable
 from app.pipeline.exchange import Asked
 from app.routing.transform import apply_edits, transform_edits

@@ -3,12 +3,12 @@
 import pytest
 
 from app.api.body import read_form
-from app.api.inference import Call, narrowed
 from app.api.openai.audio import SPEECH_WIRE, TRANSCRIPTIONS_WIRE, TRANSLATIONS_WIRE
 from app.api.openai.completions import COMPLETIONS_WIRE
 from app.api.openai.images import IMAGES_WIRE
 from app.api.openai.moderations import DEFAULT_MODEL, MODERATIONS_WIRE
 from app.api.openai.rerank import RERANK_WIRE
+from app.api.understanding import Call, narrowed
 from app.kernel.errors import InvalidRequest
 from app.pipeline.exchange import Asked
 from app.routing.table import Route, RouteTarget

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.api.inference import Call
 from app.api.openai.responses import RESPONSES_WIRE
+from app.api.understanding import Call
 from app.kernel.errors import InvalidRequest, UpstreamFailed
 from app.pipeline.exchange import Asked, Passed
 from providers.framing import sse

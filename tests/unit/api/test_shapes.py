@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.addresses import check_addresses, check_media_url
-from app.api.inference import Call
 from app.api.llm.chat import check_llm_chat
 from app.api.openai.models import anthropic_page
 from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
+from app.api.understanding import Call
 from app.kernel.errors import InvalidRequest
 from app.pipeline.mentions import find_mentions
 from app.routing.table import Route

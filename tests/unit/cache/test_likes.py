@@ -6,7 +6,7 @@ import pytest
 
 from app.cache.answers import Answered
 from app.cache.embedding import vector_of
-from app.cache.likes import SAMPLED, Likes
+from app.cache.likes import SAMPLED, Likes, Look
 from app.cache.question import Question
 from app.cache.shadow import count_of
 from app.cache.shelf import Found, Spot
@@ -35,7 +35,7 @@ class Semantic:
         self.similarity = 0.95
         self.thresholds = []
 
-    async def find(self, spot, *, threshold, max_age_s):
+    async def find(self, spot, *, threshold, max_age_s, judged):
         self.thresholds.append((threshold, max_age_s))
         return Found(answer("yes"), "e" * 32, 3, self.similarity) if self.similarity >= threshold else None
 
@@ -93,9 +93,9 @@ async def world():
 
 
 async def test_nothing_is_looked_for_where_nobody_wants_it(world):
-    assert await world.likes.find(SPOT, Wish(semantic="off")) is None
+    assert await world.likes.find(SPOT, Wish(semantic="off"), look=Look()) is None
     wordless = SPOT._replace(question=Question(key=b"k" * 32))
-    assert await world.likes.find(wordless, Wish(semantic="on")) is None
+    assert await world.likes.find(wordless, Wish(semantic="on"), look=Look()) is None
     assert await world.likes.sample_of(SPOT, Wish(semantic="off")) is None
     assert world.made == 0, "an embedder that nobody needs is not made"
 
@@ -105,7 +105,7 @@ async def test_nothing_is_looked_for_where_nobody_wants_it(world):
 )
 async def test_a_share_of_hits_and_the_whole_shadow_are_only_compared(world, semantic, draw, serves):
     world.draw = draw
-    like = await world.likes.find(SPOT, Wish(semantic=semantic))
+    like = await world.likes.find(SPOT, Wish(semantic=semantic), look=Look())
     assert (like.serves, like.found.similarity) == (serves, 0.95)
 
 
@@ -114,7 +114,9 @@ async def test_a_share_of_hits_and_the_whole_shadow_are_only_compared(world, sem
     [(None, None, 0.8), (0.6, None, 0.6), (0.9, None, 0.9), (None, 0.5, 0.8), (0.6, 0.7, 0.7)],
 )
 async def test_a_caller_can_only_be_stricter_than_the_setting(world, setting, asked, used):
-    await world.likes.find(SPOT, Wish(semantic="on", threshold=setting, least_similarity=asked, max_age_s=9))
+    await world.likes.find(
+        SPOT, Wish(semantic="on", threshold=setting, least_similarity=asked, max_age_s=9), look=Look()
+    )
     assert world.semantic.thresholds == [(used, 9)]
 
 
@@ -136,20 +138,20 @@ async def test_what_was_compared_is_counted_for_the_organisation(world, other, a
 async def test_the_threshold_follows_what_was_compared(world):
     world.likes.target = 0.01
     world.store.count(OWNER, {count_of(0.85, agrees=False): 50, count_of(0.95, agrees=True): 100})
-    await world.likes.find(SPOT, Wish(semantic="on"))
+    await world.likes.find(SPOT, Wish(semantic="on"), look=Look())
     await world.done()
-    await world.likes.find(SPOT, Wish(semantic="on"))
+    await world.likes.find(SPOT, Wish(semantic="on"), look=Look())
     assert [threshold for threshold, _ in world.semantic.thresholds] == [0.8, pytest.approx(0.86)]
     world.store.count(OWNER, {count_of(0.95, agrees=False): 50})
-    await world.likes.find(SPOT, Wish(semantic="on"))
+    await world.likes.find(SPOT, Wish(semantic="on"), look=Look())
     assert len(world.tasks) == 1, "what is known is not read again at once"
     world.clock.advance(61)
-    await world.likes.find(SPOT, Wish(semantic="on"))
+    await world.likes.find(SPOT, Wish(semantic="on"), look=Look())
     await world.done()
-    assert await world.likes.find(SPOT, Wish(semantic="on")) is None
+    assert await world.likes.find(SPOT, Wish(semantic="on"), look=Look()) is None
 
 
 async def test_without_a_target_thresholds_stay(world):
     world.store.count(OWNER, {count_of(0.85, agrees=False): 50})
-    await world.likes.find(SPOT, Wish(semantic="on"))
+    await world.likes.find(SPOT, Wish(semantic="on"), look=Look())
     assert not world.tasks

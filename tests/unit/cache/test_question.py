@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.inference import Call
+from app.api.understanding import Call
 from app.api.wires import WIRES
 from app.cache.question import HOTTEST, Ground, Question, question_of, question_of_document, wants_variety
 from app.kernel.errors import GatewayError

@@ -112,7 +112,7 @@ def world():
 
 
 async def find(worker, wanted, **more):
-    return await worker.find(wanted, **{"threshold": None, "max_age_s": None} | more)
+    return await worker.find(wanted, **{"threshold": None, "max_age_s": None, "judged": []} | more)
 
 
 async def test_the_nearest_question_that_no_guard_tells_apart_is_answered_alike(world):

@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 from accounting.attempts import begun
 
-from app.api.inference import Call, Wire
 from app.api.inference_openapi import inference_document
+from app.api.understanding import Call, Wire
 from app.domain.keys.principal import Principal
 from app.pipeline.exchange import Exchange
 from app.routing.table import Route

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from documents import check_request
 
-from app.api.inference import Call
 from app.api.inference_openapi import inference_document
+from app.api.understanding import Call
 from app.api.wires import WIRES
 from app.kernel.errors import InvalidRequest
 

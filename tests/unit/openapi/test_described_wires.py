@@ -9,8 +9,8 @@ from documents import check_answer, check_request, examples_of
 
 from app.api.docs.inference.operations import EVENTS
 from app.api.errors import TABLE, headers_of, status_of
-from app.api.inference import Call, Wire
 from app.api.inference_openapi import inference_document
+from app.api.understanding import Call, Wire
 from app.api.wires import WIRES
 from app.kernel import errors
 from providers.types import (

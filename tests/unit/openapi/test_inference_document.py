@@ -8,10 +8,10 @@ import pytest
 from documents import check_answer, check_document, check_request
 
 from app.api.errors import TABLE, headers_of, openai_body, status_of
-from app.api.inference import Call
 from app.api.inference_openapi import inference_document
 from app.api.llm.chat import LLM_CHAT_WIRE
 from app.api.openai.shapes import check_chat, check_common, check_embeddings
+from app.api.understanding import Call
 from app.kernel import errors
 from app.kernel.errors import Conflict, GatewayError, InvalidRequest
 from app.pipeline.exchange import Exchange
@@ -48,12 +48,14 @@ def test_every_path_is_there(document):
     assert {path for _, path in posted} == {
         *(CHAT, LLM, EMBEDDINGS, "/v1/completions", "/v1/responses", "/v1/moderations", "/v1/rerank"),
         *("/v1/images/generations", "/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations"),
+        "/v1/llm/explain",
         *("/v1/messages", "/v1/messages/count_tokens"),
         *("/v1beta/models/{model}:generateContent", "/v1beta/models/{model}:streamGenerateContent"),
     }
     assert found - posted == {
         ("GET", "/v1/responses/{id}"),
         ("DELETE", "/v1/responses/{id}"),
+        ("GET", "/v1/llm/requests/{id}"),
         ("GET", "/v1/models"),
         ("GET", "/v1/models/{id}"),
         ("GET", "/healthz"),

@@ -52,7 +52,7 @@ OF_REQUESTS = Rule(
 class Unlike:
     """Finds no like question."""
 
-    async def find(self, spot, wish):
+    async def find(self, spot, wish, *, look):
         return None
 
     async def sample_of(self, spot, wish):

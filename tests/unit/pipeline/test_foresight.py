@@ -16,13 +16,14 @@ from app.cache.nearest import Partitions
 from app.cache.semantic import Semantic
 from app.cache.shelf import Shelf
 from app.cache.statistics import Statistics
+from app.cache.wishes import Unkept
 from app.domain.keys.principal import Principal
 from app.domain.tenants.policies import CacheRules
 from app.gateway.caching import Wishes
 from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import ManualClock
 from app.kernel.ids import uuid7_text
-from app.pipeline.asking import Asking, Unkept
+from app.pipeline.asking import Asking
 from app.pipeline.exchange import Asked, Exchange
 from app.pipeline.foresight import SENTENCES, Foresight, Sight
 from app.pipeline.mentions import find_mentions
@@ -77,7 +78,7 @@ class Stand:
         """Keep an answer as the layer does; return its id."""
         wish = self.wishes(exchange)
         assert wish is not None
-        spot = Asking().spot_of(exchange, wish)
+        spot = Asking().place(exchange, wish)
         assert spot is not None
         choice = Choice(index=0, content=[TextPart(text=text)], finish_reason="stop")
         completion = Completion(id="1", model="m", created=1, choices=[choice])
@@ -155,7 +156,7 @@ def test_every_reason_is_a_word_with_a_sentence() -> None:
 )
 async def test_why_it_would_not_be_answered_from_the_cache(exchange: Exchange, would_be: str, reason: str) -> None:
     told = await Stand().foresee(exchange)
-    assert (told.would_be, told.reason, told.why) == (would_be, reason, SENTENCES[reason])  # type: ignore[index]
+    assert (told.status, told.reason, told.why) == (would_be, reason, SENTENCES[reason])  # type: ignore[index]
     assert (told.entry_id, told.age_s, told.similarity, told.guard) == (None, None, None, None)
 
 
@@ -181,7 +182,7 @@ async def test_state_of_a_provider_and_forms_have_no_place() -> None:
 )
 async def test_whose_setting_binds_is_told(rules: dict[str, CacheRules], told: tuple[str, ...]) -> None:
     found = await Stand(mode="off").foresee(asking(rules=rules))
-    assert (found.mode, found.set_by, found.would_be, found.reason) == told
+    assert (found.mode, found.set_by, found.status, found.reason) == told
 
 
 async def test_the_very_same_request_would_be_a_hit() -> None:
@@ -189,7 +190,7 @@ async def test_the_very_same_request_would_be_a_hit() -> None:
     entry_id = await stand.keep(asking())
     stand.clock.advance(12)
     told = await stand.foresee(asking())
-    assert (told.would_be, told.reason, told.entry_id, told.age_s, told.similarity) == (
+    assert (told.status, told.reason, told.entry_id, told.age_s, told.similarity) == (
         "exact",
         None,
         entry_id,
@@ -197,28 +198,28 @@ async def test_the_very_same_request_would_be_a_hit() -> None:
         None,
     )
     old = await stand.foresee(asking(control="max-age=5"))
-    assert old.would_be == "miss"
+    assert old.status == "miss"
 
 
 async def test_a_like_one_would_be_a_hit_or_only_be_compared() -> None:
     stand = Stand()
     entry_id = await stand.keep(asking())
     told = await stand.foresee(asking(LIKE))
-    assert (told.would_be, told.reason, told.entry_id) == ("semantic", None, entry_id)
+    assert (told.status, told.reason, told.entry_id) == ("semantic", None, entry_id)
     assert told.similarity is not None
     assert told.threshold == THRESHOLD <= told.similarity < 1
     exact = await stand.foresee(asking(LIKE, cache="exact"))
-    assert (exact.would_be, exact.reason, exact.threshold) == ("miss", "nothing_kept", None)
+    assert (exact.status, exact.reason, exact.threshold) == ("miss", "nothing_kept", None)
     stand.wishes.replace(Settings(cache=CacheSettings(mode="shadow")))
     shadow = await stand.foresee(asking(LIKE))
-    assert (shadow.would_be, shadow.reason, shadow.entry_id) == ("miss", "shadow", entry_id)
+    assert (shadow.status, shadow.reason, shadow.entry_id) == ("miss", "shadow", entry_id)
 
 
 async def test_the_guard_that_tells_a_like_one_apart_is_named() -> None:
     stand = Stand()
     await stand.keep(asking(SORT))
     told = await stand.foresee(asking(NOT_SORT))
-    assert (told.would_be, told.reason, told.guard, told.entry_id) == ("miss", "guard", "negation", None)
+    assert (told.status, told.reason, told.guard, told.entry_id) == ("miss", "guard", "negation", None)
     assert told.similarity is not None
     assert THRESHOLD <= told.similarity < 1
     strict = Stand(threshold=0.999)
@@ -231,11 +232,11 @@ async def test_who_makes_it_is_seen_and_nothing_is_left_behind() -> None:
     stand = Stand()
     wish = stand.wishes(asking())
     assert wish is not None
-    spot = Asking().spot_of(asking(), wish)
+    spot = Asking().place(asking(), wish)
     assert spot is not None
-    assert (await stand.foresee(asking())).would_be == "miss"
+    assert (await stand.foresee(asking())).status == "miss"
     assert await stand.store.find(spot.place, maker="another", lease_ms=1_000) == Maker("another", is_me=True)
-    assert (await stand.foresee(asking())).would_be == "coalesced"
+    assert (await stand.foresee(asking())).status == "coalesced"
     await stand.tasks.drain(patience_s=1)
     assert await stand.store.counts(spot.place.owner) == {}
     assert (await stand.store.overview(spot.place.owner)).entries == 0
@@ -245,10 +246,10 @@ async def test_where_nobody_can_look_it_says_so_but_still_what_needs_no_look() -
     stand = Stand()
     for blind in ("no_text", "no_key", "elsewhere"):
         foresee = Foresight(stand.wishes, sight=blind)  # type: ignore[arg-type] # one of the words
-        assert (await foresee(asking())).would_be == "unknown"
+        assert (await foresee(asking())).status == "unknown"
         assert (await foresee(asking())).reason == blind
-        assert (await foresee(asking(n=2))).would_be == "bypass"
+        assert (await foresee(asking(n=2))).status == "bypass"
     foresee = Foresight(stand.wishes, sight=Sight(stand.shelf, None))
     assert (await foresee(asking())).reason == "not_embedded"
     await stand.keep(asking())
-    assert (await foresee(asking())).would_be == "exact"
+    assert (await foresee(asking())).status == "exact"

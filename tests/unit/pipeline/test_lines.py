@@ -13,9 +13,10 @@ from app.limits.policy import InFlight, Policy, Rule
 from app.observability.metrics import Metrics
 from app.pipeline.gate import Gate, Visit
 from app.pipeline.lines import Lines
-from app.stores.accounts import Granted, Reservation, Slots
+from app.stores.accounts import Denied, Granted, Reservation, Slots
 
 TENANT = UUID(int=1)
+DENIED = Denied(kind="window", index=0, at_ms=0, used=1)
 WINDOW = Rule(scope="key", key=":w", dimension="requests", limit=1, window_ms=60_000, algorithm="sliding_window")
 SLOTS = InFlight(scope="key", slots=Slots(":c", 1))
 PLAN = Plan(Policy(partition=0, rules=(WINDOW,), in_flight=(SLOTS,)), "m")
@@ -23,11 +24,15 @@ OTHER_PLAN = Plan(Policy(partition=0, rules=()), "m")
 
 
 def over_window(wait_s):
-    return LimitReached("full", key=":w", wait_s=wait_s, counted_as=("key", "requests"), retry_after_s=wait_s)
+    return LimitReached(
+        "full", denied=DENIED, asked=1, key=":w", wait_s=wait_s, counted_as=("key", "requests"), retry_after_s=wait_s
+    )
 
 
 def over_slots():
-    return LimitReached("busy", key=":c", wait_s=0.0, counted_as=("key", "concurrency"), retry_after_s=1.0)
+    return LimitReached(
+        "busy", denied=DENIED, asked=1, key=":c", wait_s=0.0, counted_as=("key", "concurrency"), retry_after_s=1.0
+    )
 
 
 class Store:

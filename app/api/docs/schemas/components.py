@@ -11,6 +11,7 @@ from app.api.docs.schemas import (
     chat,
     completions,
     embeddings,
+    explained,
     gateway,
     gemini,
     images,
@@ -47,6 +48,7 @@ _MODELS = (
     *anthropic_events.MODELS,
     *gemini.MODELS,
     *llm.MODELS,
+    *explained.MODELS,
     *gateway.MODELS,
 )
 

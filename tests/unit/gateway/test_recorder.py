@@ -1,0 +1,145 @@
+"""What is kept of requests: when they are settled, never more than the bounds, and no longer than it may be."""
+
+import asyncio
+from uuid import UUID
+
+import msgspec
+import pytest
+from accounting.attempts import begun
+
+from app.api.openai.paths import CHAT_WIRE
+from app.domain.keys.principal import Principal
+from app.gateway.caching import Wishes
+from app.gateway.recorder import MOST_BYTES, Recorder
+from app.gateway.recording import Recording
+from app.gateway.retelling import retold
+from app.gateway.tally import Finished
+from app.kernel.clock import ManualClock
+from app.kernel.ids import uuid7_text
+from app.pipeline.exchange import Asked, Exchange
+from app.pipeline.explained_routes import ExplainedRoutes
+from app.pipeline.foresight import Hindsight
+from app.pipeline.notes import LayerStep, Skipped
+from app.routing.table import Route
+from app.settings import Settings
+from app.settings.policy import RequestTraceSettings
+from app.stores.errors import StoreUnavailable
+from app.stores.memory_traces import MemoryTraceStore
+from app.stores.traces import TraceQuery
+from providers.types import Usage
+
+
+class World:
+    def __init__(self, **settings):
+        self.clock = ManualClock()
+        self.store = MemoryTraceStore(clock=self.clock)
+        self.tasks = []
+        self.draws = iter([])
+        recording = Recording(ExplainedRoutes(None), hindsight=Hindsight(Wishes(Settings())))
+        self.recorder = Recorder(
+            self.store,
+            RequestTraceSettings(**settings),
+            record=recording,
+            degraded=list,
+            clock=self.clock,
+            spawn=lambda work: self.tasks.append(asyncio.ensure_future(work)),
+            draw=lambda: next(self.draws),
+        )
+
+    async def ids(self):
+        await self.recorder.flush()
+        await asyncio.gather(*self.tasks)
+        return {each.id for each in await self.store.recent(TraceQuery(), limit=100_000)}
+
+
+PRINCIPAL = Principal(key_id=UUID(int=7), organization_id=UUID(int=2))
+ROUTE = Route(name="m", label="m", targets=(), owned_by="p")
+
+
+def finished(*, is_settled=True) -> Finished:
+    made = Exchange(
+        request_id=uuid7_text(),
+        principal=PRINCIPAL,
+        operation=CHAT_WIRE.operation,
+        route=ROUTE,
+        body=b"secret prompt",
+        document={},
+        started_ns=1,
+        asked=Asked(model="m"),
+    )
+    attempt = begun(made, "p", upstream_model="u")
+    attempt.outcome, attempt.usage, attempt.cost_nusd = "ok", Usage(input_tokens=3, output_tokens=5), 7
+    made.notes.steps.append(LayerStep("body", "passed", 1, 2))
+    made.notes.settled_ns = 5 if is_settled else 0
+    return Finished(1, made.request_id, "/v1/chat/completions", made, 200, None, 30_000_000, made.notes)
+
+
+async def test_a_request_is_kept_when_it_is_settled_and_not_before():
+    world = World()
+    late, done = finished(is_settled=False), finished()
+    world.recorder.add([late, done])
+    assert await world.ids() == {done.request_id}
+    late.exchange.attempts[0].cost_nusd = 11
+    late.exchange.notes.settled_ns = 9
+    assert await world.ids() == {done.request_id, late.request_id}
+    told = retold(await world.store.find(late.request_id))
+    assert (told.cost, told.attempts[0].target) == ("0.000000011", "p/u")
+    world.recorder.close()
+
+
+async def test_memory_is_bounded_under_50_000_requests():
+    world = World(keep=2_000, max_mb=1)
+    for _ in range(500):
+        world.recorder.add([finished() for _ in range(100)])
+        await asyncio.sleep(0)
+    kept = await world.ids()
+    assert 500 < len(kept) <= 2_000
+    assert world.store.size_bytes <= 1 << 20
+
+
+async def test_a_share_of_them_is_drawn_and_off_is_none():
+    world = World(sample=0.5)
+    world.draws = iter([0.4, 0.6, 0.1])
+    batch = [finished() for _ in range(3)]
+    world.recorder.add(batch)
+    assert await world.ids() == {batch[0].request_id, batch[2].request_id}
+    world.recorder.replace(RequestTraceSettings(enabled=False))
+    world.recorder.add([finished()])
+    assert len(await world.ids()) == 2
+
+
+async def test_what_the_store_does_not_take_is_offered_again(monkeypatch: pytest.MonkeyPatch):
+    world = World()
+    put = world.store.put
+
+    async def fail(*_args):
+        raise StoreUnavailable("it is down")
+
+    monkeypatch.setattr(world.store, "put", fail)
+    one = finished()
+    world.recorder.add([one])
+    await asyncio.sleep(0)
+    assert await world.ids() == set()
+    monkeypatch.setattr(world.store, "put", put)
+    assert await world.ids() == {one.request_id}
+    world.recorder.close()
+
+
+async def test_what_is_too_long_is_cut_and_says_so():
+    world = World()
+    one = finished()
+    one.exchange.notes.skipped += [Skipped("m", f"p/{n}" * 10, "left_alone") for n in range(2_000)]
+    world.recorder.add([one])
+    await world.ids()
+    kept = await world.store.find(one.request_id)
+    assert len(kept.trace) <= MOST_BYTES
+    told = retold(kept)
+    assert told.unknown == ["some of it, which was too long to be kept"]
+    assert len(told.attempts) == 1
+    assert b"secret" not in kept.trace + msgspec.json.encode(told)
+
+
+async def test_of_nobody_nothing_is_kept():
+    world = World()
+    world.recorder.add([Finished(1, uuid7_text(), "/v1/chat/completions", None, 401, "invalid_api_key", 5)])
+    assert await world.ids() == set()
