@@ -13,7 +13,6 @@ from app.api.errors import Header, headers_of, status_of
 from app.api.once import HEADER, hash_of, headers_of_who_served, replayed_headers, slot_of
 from app.api.understanding import Call, Said, Understanding, Wire
 from app.gateway import Gateway
-from app.gateway.spans import AUTHENTICATION
 from app.gateway.spoken import overhear
 from app.gateway.tally import Finished
 from app.guards.inference import requires_inference
@@ -28,9 +27,10 @@ from app.kernel.errors import (
 )
 from app.kernel.money import format_usd
 from app.middleware.context import RequestContext
-from app.pipeline.exchange import Answer, Exchange, Hit
+from app.pipeline.answer import Answer, Hit
 from app.pipeline.exchange import Call as Waited
-from app.pipeline.notes import LayerStep, Notes
+from app.pipeline.exchange import Exchange
+from app.pipeline.notes import LayerStep, Notes, stopped
 from app.pipeline.once import Repeatable
 from app.pipeline.routed import client_error
 from providers.errors import ProviderError
@@ -128,12 +128,15 @@ class InferenceEndpoint:
     ) -> Exchange:
         gateway, wire = self._gateway, self._wire
         gateway.gate.check()
-        trace = context.trace
-        knowing = requires_inference(context.headers, gateway.directory, gateway.tokens)
-        principal = await (knowing if trace is None else trace.timed(AUTHENTICATION, knowing))
-        notes.principal, clock = principal, gateway.clock
+        clock, began_ns = gateway.clock, context.started_ns
+        try:
+            principal = notes.principal = await requires_inference(context.headers, gateway.directory, gateway.tokens)
+        except BaseException as error:
+            ended_ns = clock.monotonic_ns()
+            notes.steps.append(stopped("authentication", error, began_ns=began_ns, ended_ns=ended_ns))
+            raise
         known_ns = clock.monotonic_ns()
-        notes.steps.append(LayerStep("authentication", "passed", context.started_ns, known_ns))
+        notes.steps.append(LayerStep("authentication", "passed", began_ns, known_ns))
         gateway.gate.check(principal.organization_id)
         is_form = wire.media_type == FORM_TYPE
         limit_bytes = gateway.body_limit_bytes * _FORM_TENTHS // 10 if is_form else gateway.body_limit_bytes
@@ -152,8 +155,8 @@ class InferenceEndpoint:
             started_ns=context.started_ns,
             notes=notes,
         )
-        if trace is not None:
-            exchange.trace = trace
+        if context.trace is not None:
+            exchange.trace = context.trace
             gateway.listen(exchange)
         asked = exchange.asked
         keeps_alive = asked.stream and wire.keeps_alive and asked.framing != "raw"

@@ -15,9 +15,10 @@ from app.fanout.spec import read_fanout, spec_of
 from app.guards.fanout import requires_fanout, width_of
 from app.guards.inference import requires_model, within_fallbacks
 from app.kernel.errors import GatewayError, InvalidRequest
-from app.pipeline.exchange import Asked, Exchange, Operation
+from app.pipeline.exchange import Exchange
 from app.pipeline.mentions import find_mentions
 from app.pipeline.notes import Notes
+from app.pipeline.operation import Asked, Operation
 from app.pipeline.options import Options, read_options
 from app.pipeline.references import find_references
 from app.routing.table import NO_FALLBACKS, Route, RouteTable

@@ -84,7 +84,7 @@ class Core:
         self.clock = clock
         self.metrics = metrics
         self.tasks = TaskSupervisor()
-        self.tracing = Tracing(metrics=metrics, clock=clock, version=installed_version())
+        self.tracing = Tracing(metrics=metrics, version=installed_version())
         self.stores: Stores = open_stores(settings.state.reveal(), clock=clock)
         apart = settings.cache.url
         self._cache_stores = None if apart is None else open_cache(apart.reveal(), clock=clock)

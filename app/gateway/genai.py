@@ -7,7 +7,8 @@ from functools import cached_property
 
 from app.observability import genai
 from app.observability.metrics import Histogram, Metrics
-from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.attempt import Attempt
+from app.pipeline.exchange import Exchange
 
 _NS_PER_S = 1_000_000_000
 _REFUSED = 400

@@ -13,7 +13,6 @@ from app.gateway.pressure import Pressure
 from app.gateway.recorder import Recorder
 from app.gateway.recording import Recording
 from app.gateway.routes import Provider, RouteBuilder, open_provider
-from app.gateway.spans import ADMISSION, CACHE, LIMITS
 from app.gateway.tally import Finished, Tally
 from app.gateway.tokens import open_tokens
 from app.gateway.traces import Traces
@@ -25,11 +24,12 @@ from app.observability.logs import RequestLog
 from app.observability.metrics import FANOUT_LEGS
 from app.observability.tracing.record import Content
 from app.pipeline.admit import Admit
+from app.pipeline.answer import Answer
 from app.pipeline.cached import Cached
 from app.pipeline.demand import Demands
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.drains import Drains
-from app.pipeline.exchange import Answer, Exchange, Layer, compose
+from app.pipeline.exchange import Exchange
 from app.pipeline.explained_routes import ExplainedRoutes
 from app.pipeline.fanned import Fanned
 from app.pipeline.flights import Flights
@@ -38,12 +38,12 @@ from app.pipeline.gate import Gate, Visit
 from app.pipeline.lanes import Lanes
 from app.pipeline.lines import Lines
 from app.pipeline.meter import Meter
-from app.pipeline.notes import LayerStep
+from app.pipeline.notes import LayerStep, stopped
 from app.pipeline.once import Once
 from app.pipeline.radio import Radio
+from app.pipeline.ring import compose
 from app.pipeline.routed import Routed
 from app.pipeline.stored import Stored
-from app.pipeline.traced import Traced
 from app.pipeline.verdicts import Verdicts
 from app.routing.table import Route, RouteTable, RouteTarget
 from app.settings.model import Settings
@@ -146,8 +146,6 @@ class Gateway:
         core.upstream.on_change = self._restock
         core.examiner.find = self._route_of
         self._answer = compose([meter, stored, cached, admit, fanned], self.routed)
-        noted: list[Layer] = [Traced(cached, CACHE), Traced(admit, LIMITS)]
-        self._traced_answer = compose([meter, stored, *noted, fanned], self.routed)
         self.once = Once(
             self.answer,
             answers=core.answers,
@@ -189,16 +187,16 @@ class Gateway:
         visit = exchange.visit = Visit(
             exchange.principal.organization_id, deadline_ns=exchange.deadline_ns, is_stream=exchange.stream
         )
-        trace = exchange.trace
-        if trace is not None and trace.is_sampled:
-            await trace.timed(ADMISSION, self.gate.enter(visit))
-            return await self._traced_answer(exchange)
-        if self.gate.is_full:
-            began_ns = self.clock.monotonic_ns()
+        steps, clock = exchange.notes.steps, self.clock
+        began_ns = clock.monotonic_ns() if self.gate.is_full else 0
+        try:
             await self.gate.enter(visit)
-            exchange.notes.steps.append(LayerStep("gate", "waited", began_ns, self.clock.monotonic_ns()))
-        else:
-            await self.gate.enter(visit)
+        except BaseException as error:
+            ended_ns = clock.monotonic_ns()
+            steps.append(stopped("gate", error, began_ns=began_ns or ended_ns, ended_ns=ended_ns))
+            raise
+        if began_ns:
+            steps.append(LayerStep("gate", "waited", began_ns, clock.monotonic_ns()))
         return await self._answer(exchange)
 
     def listen(self, exchange: Exchange) -> None:

@@ -10,7 +10,8 @@ from app.domain.prices import Price
 from app.gateway.tally import Finished
 from app.limits.accounts import Grant
 from app.limits.plan import Plan
-from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.attempt import Attempt
+from app.pipeline.exchange import Exchange
 from app.pipeline.explained_routes import Asking, ExplainedRoutes, source_of
 from app.pipeline.fanout import Fanout
 from app.pipeline.foresight import Hindsight
@@ -128,9 +129,16 @@ class Recording:
     def _routes_of(self, exchange: Exchange) -> list[RouteRecord]:
         """Return the route that was asked, and those that were tried beside it, in the order in which they were."""
         alternatives, attempts, orders = exchange.alternatives, exchange.attempts, exchange.notes.orders
-        asking = Asking(exchange.principal, source_of(exchange), alternatives, frozenset(alternatives))
-        if not orders and len(attempts) <= 1:
-            return [self._routes.record(attempts[0].route if attempts else exchange.route, asking)]
+        only = attempts[0].route if attempts else exchange.route
+        source, is_plain = source_of(exchange), not orders
+        for attempt in attempts:
+            is_plain = is_plain and attempt.route is only
+        ready = self._routes.ready(only, source) if is_plain else None
+        if ready is not None:
+            return [ready]
+        asking = Asking(exchange.principal, source, alternatives, frozenset(alternatives))
+        if is_plain:
+            return [self._routes.record(only, asking)]
         ordered = {order.route.name: order for order in reversed(orders)}
         tried: dict[str, Route] = {}
         for attempt in attempts:

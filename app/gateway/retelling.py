@@ -108,8 +108,13 @@ def _refusal(record: RequestRecord) -> ExplainedRefusal | None:
 
 
 def _layer(step: LayerStep, began_ns: int) -> ExplainedLayer:
-    layer, verdict, from_ns, to_ns = step
-    return ExplainedLayer(layer=layer, verdict=verdict, at_ms=_ms(from_ns - began_ns), took_ms=_ms(to_ns - from_ns))
+    return ExplainedLayer(
+        layer=step.layer,
+        verdict=step.verdict,
+        at_ms=_ms(step.began_ns - began_ns),
+        took_ms=_ms(step.ended_ns - step.began_ns),
+        error_code=step.error_code,
+    )
 
 
 def _time(request_id: str, record: RequestRecord) -> ExplainedTime:

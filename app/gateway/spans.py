@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
 from app.gateway.tally import Finished
-from app.observability.tracing import LegRecord, Mark, RequestTrace, Span, Value
+from app.observability.tracing import LegRecord, RequestTrace, Span, Value
 from app.observability.tracing import attributes as names
 from app.observability.tracing.record import new_span_id
-from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.attempt import Attempt
+from app.pipeline.exchange import Exchange
+from app.pipeline.notes import LayerName, LayerStep
 from app.routing.table import RouteTarget
 from providers.types import Usage
 
@@ -48,8 +51,16 @@ _NS_PER_S, _NS_PER_MS = 1_000_000_000, 1_000_000
 _PORTS = {"http": 80, "https": 443}
 
 Attributes = dict[str, Value]
-AUTHENTICATION, ADMISSION, CACHE, LIMITS = "authentication", "admission", "cache", "limits"
-"""The layers whose own time is shown."""
+_LAYERS: dict[LayerName, str] = {
+    "authentication": "authentication",
+    "gate": "admission",
+    "idempotency": "idempotency",
+    "cache": "cache",
+    "limits": "limits",
+}
+"""The layers that have a span, and its name. That of the others would say what those around it say already."""
+_MOST_LAYERS = 64
+"""So many spans of layers at most: one that waits for others' calls may begin again and again."""
 
 
 def asked_of(document: Mapping[str, Any]) -> Attributes:
@@ -85,9 +96,11 @@ class _Spans:
     def every(self, asked: Attributes) -> Iterator[Span]:
         exchange = self._finished.exchange
         yield self._request(asked)
-        for mark in self._trace.marks:
-            if mark.error is not None or _took_part(mark.name, exchange):
-                yield self._layer(mark)
+        notes = self._finished.notes
+        if notes is not None:
+            shown = (step for step in notes.steps if step.layer in _LAYERS)
+            for step in islice(shown, _MOST_LAYERS):
+                yield self._layer(step)
         if exchange is None:
             return
         for leg in self._trace.legs:
@@ -162,12 +175,12 @@ class _Spans:
                 said[names.FIRST_CHUNK_S] = (attempt.first_ns - self._trace.started_ns) / _NS_PER_S
         return said
 
-    def _layer(self, mark: Mark) -> Span:
-        said: Attributes = {} if mark.error is None else {names.ERROR_TYPE: short(mark.error)}
-        exchange = self._finished.exchange
-        if mark.name == CACHE and exchange is not None:
+    def _layer(self, step: LayerStep) -> Span:
+        code, exchange = step.error_code, self._finished.exchange
+        said: Attributes = {} if code is None else {names.ERROR_TYPE: short(code)}
+        if step.layer == "cache" and exchange is not None:
             said[names.CACHE_STATUS] = exchange.cache_status
-        return self._inner(mark.name, mark.began_ns, mark.ended_ns, said=said, failed=mark.error is not None)
+        return self._inner(_LAYERS[step.layer], step.began_ns, step.ended_ns, said=said, failed=code is not None)
 
     def _leg(self, exchange: Exchange, leg: LegRecord) -> Span:
         """Return the span of a leg: of one that is live it goes on after its answer has begun."""
@@ -243,17 +256,6 @@ class _Spans:
             attributes=said,
             failed=failed,
         )
-
-
-def _took_part(layer: str, exchange: Exchange | None) -> bool:
-    """Whether a layer did more than let a request pass: a queue has no part in one that did not wait."""
-    if exchange is None:
-        return layer == AUTHENTICATION
-    if layer == ADMISSION:
-        return exchange.visit is not None and exchange.visit.patient_until_ns is not None
-    if layer == CACHE:
-        return exchange.cache_status != "off"
-    return layer != LIMITS or exchange.grant is not None
 
 
 def vendor_of(choice: RouteTarget) -> str:

@@ -11,8 +11,9 @@ import msgspec
 from app.observability.tracing import Value
 from app.observability.tracing import attributes as names
 from app.observability.tracing.record import Content
+from app.pipeline.answer import Answer, LiveBody
 from app.pipeline.bodies import UNREADABLE
-from app.pipeline.exchange import Answer, Exchange, LiveBody
+from app.pipeline.exchange import Exchange
 from providers.stream import replay
 from providers.types import (
     ChatEvent,

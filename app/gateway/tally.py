@@ -28,7 +28,8 @@ from app.observability.metrics import (
     Number,
 )
 from app.observability.tracing.record import RequestTrace
-from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.attempt import Attempt
+from app.pipeline.exchange import Exchange
 from app.pipeline.notes import Notes
 
 _FLUSH_S = 0.08
@@ -70,6 +71,8 @@ class Tally:
         self._requests: dict[tuple[str, str, str, int], Number] = {}
         self._timings: dict[str, tuple[Histogram, Histogram]] = {}
         self._tokens: dict[str, tuple[Number, Number, Number, Number]] = {}
+        self._attempts: dict[tuple[str, str], Number] = {}
+        self._costs: dict[tuple[str, str], Number] = {}
 
     def add(self, finished: Finished) -> None:
         """Take a finished request; its body is let go."""
@@ -125,7 +128,7 @@ class Tally:
     def _count_attempt(self, exchange: Exchange, attempt: Attempt) -> None:
         usage, model, provider = attempt.usage, attempt.label, attempt.provider
         self._genai.count_attempt(exchange, attempt)
-        self._metrics.number(ATTEMPTS, provider, attempt.outcome or "cancelled").add()
+        self._attempts_of(provider, attempt.outcome or "cancelled").add()
         if attempt.usage_source == "estimated":
             self._metrics.number(USAGE_ANOMALIES, provider).add()
         if usage is None:
@@ -143,7 +146,16 @@ class Tally:
     def count_cost(self, cost_nusd: int, *, model: str, provider: str) -> None:
         """Count what was spent."""
         if cost_nusd:
-            self._metrics.number(COST, model, provider).add(cost_nusd / NUSD_PER_USD)
+            number = self._costs.get((model, provider))
+            if number is None:
+                number = self._costs[model, provider] = self._metrics.number(COST, model, provider)
+            number.add(cost_nusd / NUSD_PER_USD)
+
+    def _attempts_of(self, provider: str, outcome: str) -> Number:
+        number = self._attempts.get((provider, outcome))
+        if number is None:
+            number = self._attempts[provider, outcome] = self._metrics.number(ATTEMPTS, provider, outcome)
+        return number
 
     def _tokens_of(self, model: str) -> tuple[Number, Number, Number, Number]:
         counters = self._tokens.get(model)
@@ -157,7 +169,10 @@ class Tally:
 def line_of(finished: Finished) -> RequestLine:
     """Return what is logged of a request."""
     exchange = finished.exchange
-    line = RequestLine(
+    overhead_ns = finished.took_ns if exchange is None else exchange.overhead_ns
+    attempt = None if exchange is None else exchange.last_attempt
+    usage = None if attempt is None else attempt.usage
+    return RequestLine(
         time=datetime.fromtimestamp(finished.at_ns / _NS_PER_S, UTC),
         level="info" if finished.status < _SERVER_FAULT else "warning",
         logger="gateway.request",
@@ -166,21 +181,14 @@ def line_of(finished: Finished) -> RequestLine:
         route=finished.endpoint,
         status=finished.status,
         duration_ms=finished.took_ns // _NS_PER_MS,
-        overhead_ms=round((finished.took_ns if exchange is None else exchange.overhead_ns) / _NS_PER_MS, 3),
+        overhead_ms=round(overhead_ns / _NS_PER_MS, 3),
+        key_id=None if exchange is None else exchange.principal.key_id,
+        model=None if exchange is None else exchange.route.label,
+        provider=None if exchange is None else exchange.provider,
+        attempts=0 if exchange is None else len(exchange.attempts),
+        stream=exchange is not None and exchange.stream,
+        input_tokens=0 if usage is None else usage.input_tokens,
+        output_tokens=0 if usage is None else usage.output_tokens,
+        cost_nusd=None if exchange is None else exchange.cost_nusd,
         error_code=finished.error_code,
-    )
-    if exchange is None:
-        return line
-    attempt = exchange.last_attempt
-    usage = attempt.usage if attempt is not None else None
-    return msgspec.structs.replace(
-        line,
-        key_id=exchange.principal.key_id,
-        model=exchange.route.label,
-        provider=exchange.provider,
-        attempts=len(exchange.attempts),
-        stream=exchange.stream,
-        input_tokens=usage.input_tokens if usage is not None else 0,
-        output_tokens=usage.output_tokens if usage is not None else 0,
-        cost_nusd=exchange.cost_nusd,
     )

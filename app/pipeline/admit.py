@@ -4,7 +4,6 @@ import functools
 
 from app.domain.usage.codec import encode_events
 from app.kernel.clock import Clock
-from app.kernel.errors import GatewayError
 from app.limits.accounts import Accounts, Grant
 from app.limits.denials import Denial, LimitReached
 from app.limits.estimate import Demand
@@ -12,11 +11,13 @@ from app.limits.holds import Holds
 from app.limits.orphans import Seed
 from app.limits.plan import Plan
 from app.limits.policies import Policies
+from app.pipeline.answer import Answer
 from app.pipeline.demand import Demands, asked_cap
 from app.pipeline.events import seed_of, so_far
-from app.pipeline.exchange import Answer, Exchange, Next
+from app.pipeline.exchange import Exchange
 from app.pipeline.lines import Lines
-from app.pipeline.notes import LayerStep, Refusal
+from app.pipeline.notes import LayerStep, Refusal, stopped
+from app.pipeline.ring import Next
 
 
 class Admit:
@@ -41,10 +42,15 @@ class Admit:
 
     async def __call__(self, exchange: Exchange, following: Next) -> Answer:
         """Answer, if the request may go on."""
-        self._demands.within_ceiling(exchange)
-        plan = self._policies.plan(exchange.principal, *exchange.asked_models)
-        if not plan.is_empty:
-            await self._reserve(exchange, plan)
+        try:
+            self._demands.within_ceiling(exchange)
+            plan = self._policies.plan(exchange.principal, *exchange.asked_models)
+            demand = None if plan.is_empty else self._demands.of(exchange, plan)
+        except BaseException as error:
+            self._refuse(exchange, error, began_ns=self._clock.monotonic_ns())
+            raise
+        if demand is not None:
+            await self._reserve(exchange, plan, demand=demand)
         elif plan.policy.output_cap is not None:
             self._cap(exchange, plan.policy.output_cap, asked=asked_cap(exchange))
         return await following(exchange)
@@ -72,10 +78,9 @@ class Admit:
             await self._accounts.void(grant)
             self._lines.ended(grant.plan)
 
-    async def _reserve(self, exchange: Exchange, plan: Plan) -> None:
+    async def _reserve(self, exchange: Exchange, plan: Plan, *, demand: Demand) -> None:
         """Take what the request may use of all that binds it, and lower its output to what that pays for."""
         asked = asked_cap(exchange)
-        demand = self._demands.of(exchange, plan)
         likely_nusd = demand.likely_nusd if demand.is_priced else None
         seed = seed_of(exchange, plan.policy.scopes, input_tokens=demand.input_tokens, cost_nusd=likely_nusd)
         grant = await self._take(exchange, plan, demand, seed=seed)
@@ -88,22 +93,27 @@ class Admit:
 
     async def _take(self, exchange: Exchange, plan: Plan, demand: Demand, *, seed: Seed) -> Grant:
         """Reserve what a request asks for, and hold it until the request is settled."""
-        steps, began_ns = exchange.notes.steps, self._clock.monotonic_ns()
+        began_ns = self._clock.monotonic_ns()
         try:
             ask = functools.partial(self._accounts.reserve, plan, demand, seed=seed, given_back=exchange.given_back)
             grant = await self._lines.reserve(exchange.visit, plan, ask)
-        except GatewayError as refusal:
-            steps.append(LayerStep("limits", "refused", began_ns, self._clock.monotonic_ns()))
-            if isinstance(refusal, LimitReached):
-                self._accounts.count(refusal)
-            if isinstance(refusal, Denial):
-                exchange.notes.refusal = Refusal(refusal.denied, plan, refusal.asked, refusal.message)
+        except BaseException as error:
+            self._refuse(exchange, error, began_ns=began_ns)
+            if isinstance(error, LimitReached):
+                self._accounts.count(error)
+            if isinstance(error, Denial):
+                exchange.notes.refusal = Refusal(error.denied, plan, error.asked, error.message)
             raise
-        steps.append(LayerStep("limits", "passed", began_ns, self._clock.monotonic_ns()))
+        exchange.notes.steps.append(LayerStep("limits", "passed", began_ns, self._clock.monotonic_ns()))
         exchange.grant = grant
         exchange.limit_headers = grant.headers
         self._holds.add(grant, lambda: self._checkpoint(exchange))
         return grant
+
+    def _refuse(self, exchange: Exchange, error: BaseException, *, began_ns: int) -> None:
+        """Note that the request goes no further."""
+        ended_ns = self._clock.monotonic_ns()
+        exchange.notes.steps.append(stopped("limits", error, began_ns=began_ns, ended_ns=ended_ns))
 
     def _checkpoint(self, exchange: Exchange) -> bytes:
         """Return the events of a request as they would be if this process died now; none before its first attempt."""

@@ -11,9 +11,10 @@ from app.cache.shelf import Spot
 from app.cache.wishes import Unkept, Wish
 from app.domain.keys.principal import Principal
 from app.domain.usage.entries import partition_of
-from app.pipeline.exchange import Exchange, Operation
+from app.pipeline.exchange import Exchange
 from app.pipeline.fanout import Fanout
 from app.pipeline.hosted import find_hosted_tool
+from app.pipeline.operation import Operation
 from app.routing.table import Route
 from app.stores.cache import Owner, Place
 from providers.errors import ProviderError

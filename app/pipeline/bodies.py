@@ -7,7 +7,9 @@ from typing import Any, Protocol
 import msgspec
 
 from app.kernel.errors import GatewayError
-from app.pipeline.exchange import Attempt, Exchange, Passed, StreamRenderer
+from app.pipeline.attempt import Attempt
+from app.pipeline.exchange import Exchange
+from app.pipeline.operation import Passed, StreamRenderer
 from providers.errors import BadAnswer, ProviderError
 from providers.protocol import ChatDecoder, ChatStream, RelayStream
 from providers.types import (

@@ -15,14 +15,16 @@ from app.cache.shelf import Found, Shelf, Spot
 from app.cache.wishes import Wish
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, NotCached, UpstreamFailed, UpstreamRateLimited, UpstreamTimedOut
+from app.pipeline.answer import Answer, Hit, HitStatus
 from app.pipeline.asking import Asking
-from app.pipeline.exchange import Answer, Exchange, Hit, HitStatus, Next
+from app.pipeline.exchange import Exchange
 from app.pipeline.flights import Flight, Flights, LeaderFailed
 from app.pipeline.hits import STREAM_TYPES, FollowedBody, can_say, say
 from app.pipeline.leading import Backing, Lead
 from app.pipeline.meter import Supervisor
-from app.pipeline.notes import CacheNote, LayerStep, Verdict
+from app.pipeline.notes import CacheNote, LayerStep, Verdict, stopped
 from app.pipeline.radio import Radio
+from app.pipeline.ring import Next
 from app.routing.table import Route
 from app.stores.cache import Maker
 
@@ -88,7 +90,7 @@ class Cached:
         if wish is None:
             control = exchange.options.cache_control
             if control is not None and control.only_if_cached:
-                raise NotCached
+                raise self._not_cached(exchange, began_ns=self._clock.monotonic_ns())
             return await following(exchange)
         if exchange.text_bytes > _LARGE_BYTES:
             place = await asyncio.to_thread(self._asking.place, exchange, wish)
@@ -123,12 +125,19 @@ class Cached:
     # -- hits ---------------------------------------------------------------------------------------------------------
 
     async def _find_only(self, exchange: Exchange, spot: Spot | None, wish: Wish) -> Answer:
-        found = None
+        found, began_ns = None, self._clock.monotonic_ns()
         if spot is not None and wish.reads:
             found = await self._shelf.find(spot, max_age_s=wish.max_age_s, makes=False)
         if not isinstance(found, Found) or not can_say(exchange, found.answered):
-            raise NotCached
+            raise self._not_cached(exchange, began_ns=began_ns)
+        exchange.notes.steps.append(LayerStep("cache", "answered", began_ns, self._clock.monotonic_ns()))
         return await self._give(exchange, found)
+
+    def _not_cached(self, exchange: Exchange, *, began_ns: int) -> NotCached:
+        """Return the refusal of a request that wants no answer but a kept one."""
+        refusal, ended_ns = NotCached(), self._clock.monotonic_ns()
+        exchange.notes.steps.append(stopped("cache", refusal, began_ns=began_ns, ended_ns=ended_ns))
+        return refusal
 
     async def _give(self, exchange: Exchange, found: Found) -> Answer:
         """Answer with what is there."""
@@ -159,9 +168,7 @@ class Cached:
         stays = False
         try:
             await self._free.admit_hit(exchange)
-            began_ns = self._clock.monotonic_ns()
-            await (flight.begun() if exchange.stream else flight.ended())
-            exchange.upstream_ns += self._clock.monotonic_ns() - began_ns
+            await self._wait(exchange, flight)
             if flight.answered is not None:
                 return self._arrived(exchange, flight, flight.answered, spot=spot, wish=wish)
             answer = self._coming(exchange, flight)
@@ -170,6 +177,19 @@ class Cached:
         finally:
             if not stays:
                 flight.leave()
+
+    async def _wait(self, exchange: Exchange, flight: Flight) -> None:
+        """Wait until the answer has begun, or is complete where it is wanted whole."""
+        steps, began_ns = exchange.notes.steps, self._clock.monotonic_ns()
+        try:
+            await (flight.begun() if exchange.stream else flight.ended())
+        except BaseException as error:
+            why = error.error if isinstance(error, LeaderFailed) and error.error is not None else error
+            steps.append(stopped("cache", why, began_ns=began_ns, ended_ns=self._clock.monotonic_ns()))
+            raise
+        ended_ns = self._clock.monotonic_ns()
+        exchange.upstream_ns += ended_ns - began_ns
+        steps.append(LayerStep("cache", "waited", began_ns, ended_ns))
 
     def _arrived(self, exchange: Exchange, flight: Flight, answered: Answered, *, spot: Spot, wish: Wish) -> Answer:
         """Answer with one that is complete."""

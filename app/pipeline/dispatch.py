@@ -10,9 +10,12 @@ import msgspec
 from app.domain.prices import PriceBook, cost
 from app.kernel.clock import Clock
 from app.limits.estimate import guess_tokens
+from app.pipeline.answer import Answer
+from app.pipeline.attempt import Attempt, Outcome
 from app.pipeline.bodies import RelayedBody, TranslatedBody
 from app.pipeline.drains import unbroken
-from app.pipeline.exchange import Answer, Attempt, Exchange, Operation, Outcome
+from app.pipeline.exchange import Exchange
+from app.pipeline.operation import Operation
 from app.pipeline.verdicts import Verdicts
 from app.routing.health import Lane
 from app.routing.table import RouteTarget

@@ -8,7 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from app.pipeline.exchange import Answer, Attempt, Exchange, LiveBody, Rest
+from app.pipeline.answer import Answer, LiveBody
+from app.pipeline.attempt import Attempt
+from app.pipeline.exchange import Exchange, Rest
 from providers.errors import ProviderError, ProviderTimedOut
 
 MOST = 32

@@ -11,7 +11,9 @@ from app.kernel.ids import attempt_id
 from app.limits.accounts import Amounts
 from app.limits.estimate import guess_tokens
 from app.limits.orphans import GATEWAY_DIED, Seed, read_orphan
-from app.pipeline.exchange import Attempt, Exchange, Hit
+from app.pipeline.answer import Hit
+from app.pipeline.attempt import Attempt
+from app.pipeline.exchange import Exchange
 from app.stores.entries import UsageEntry
 from providers.types import Usage
 from providers.types.usage import MAX_TOKENS

@@ -1,285 +1,33 @@
-"""One inference request on its way through the layers, and the answer on its way back."""
+"""One inference request on its way through the layers: who asks what, and what has happened to it so far.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+Law: it is written by its own layers, one after the other; whoever tells of it at its end only reads.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
 
-from app.cache.answers import Answered
 from app.domain.keys.principal import Principal
-from app.domain.prices import Price, cost
 from app.domain.responses.schemas import KeptResponse
-from app.domain.usage.schemas import LegRole, UsageSource
+from app.domain.usage.schemas import LegRole
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid_of
 from app.limits.accounts import Grant
 from app.limits.estimate import Prompt, measure
 from app.observability.tracing.record import RequestTrace, new_span_id
-from app.pipeline.fanout import Fanout
+from app.pipeline.answer import CacheStatus, Hit
+from app.pipeline.attempt import Attempt
+from app.pipeline.fanout import Candidate, Fanout, LegReport
 from app.pipeline.gate import Visit
-from app.pipeline.notes import AttemptReason, Notes
+from app.pipeline.notes import Notes
+from app.pipeline.operation import Asked, Operation
 from app.pipeline.options import NO_OPTIONS
 from app.pipeline.references import Reference
-from app.routing.health import Lane
 from app.routing.table import NO_ROUTES, Route, RouteTarget
 from app.routing.transform import NO_EDITS, edits_for
-from app.routing.vocabulary import CHAT, Vocabulary
-from providers.protocol import ChatDecoder
-from providers.types import ChatRequest, Completion, EmbeddingRequest, Usage
-
-Outcome = Literal["ok", "refused", "rate_limited", "error", "timeout", "interrupted", "cancelled"]
-HitStatus = Literal["exact", "semantic", "coalesced"]
-CacheStatus = Literal["off", "bypass", "miss", "exact", "semantic", "coalesced"]
-
-
-class Attempt:
-    """One upstream call, from its start to its usage event. Times are monotonic nanoseconds.
-
-    `model` is the public name that was called, `label` what metrics call it; `choice` is the target, `lane` how that
-    fares. `completion` is a whole answer that had to be translated. `price_vendor` is whose price in the catalogue
-    `price` is; absent where the operator wrote it. `fanout` names what it is a part of, `leg` which part, once that is
-    known. `why` is why it was made, `after` the error code of the one before that made it needed, and `waited_ns` how
-    long was waited before it. What an attempt brings forth (`live`, `say_failure`, `dropped`, `issued`) is the
-    exchange's only if it is what serves. `span_id` and `parent_span_id` are 0 where the request is not traced.
-    """
-
-    __slots__ = (
-        "after",
-        "choice",
-        "completion",
-        "cost_nusd",
-        "dropped",
-        "ended_ns",
-        "error_code",
-        "fanout",
-        "first_ns",
-        "issued",
-        "label",
-        "lane",
-        "leg",
-        "live",
-        "model",
-        "number",
-        "outcome",
-        "parent_span_id",
-        "price",
-        "price_vendor",
-        "provider",
-        "route",
-        "say_failure",
-        "span_id",
-        "started_ns",
-        "status",
-        "upstream_model",
-        "usage",
-        "usage_source",
-        "waited_ns",
-        "why",
-    )
-
-    def __init__(
-        self,
-        number: int,
-        *,
-        route: Route,
-        choice: RouteTarget,
-        price: Price | None,
-        started_ns: int,
-        price_vendor: str | None = None,
-        lane: Lane | None = None,
-    ) -> None:
-        self.number = number
-        self.route = route
-        self.choice = choice
-        self.model = route.name
-        self.label = route.label
-        self.provider = choice.provider
-        self.upstream_model = choice.target.model
-        self.lane = lane
-        self.live: Progress | None = None
-        self.completion: Completion | None = None
-        self.say_failure: Callable[[GatewayError], bytes] | None = None
-        self.dropped: tuple[str, ...] = ()
-        self.issued: list[str] = []
-        self.price = price
-        self.price_vendor = price_vendor
-        self.started_ns = started_ns
-        self.first_ns: int | None = None
-        self.ended_ns: int | None = None
-        self.outcome: Outcome | None = None
-        self.status: int | None = None
-        self.usage: Usage | None = None
-        self.usage_source: UsageSource = "none"
-        self.cost_nusd: int | None = None
-        self.error_code: str | None = None
-        self.fanout: str | None = None
-        self.leg: LegRole | None = None
-        self.span_id = self.parent_span_id = 0
-        self.why: AttemptReason = "first"
-        self.after: str | None = None
-        self.waited_ns = 0
-
-    def estimated(self, input_tokens: int, output_tokens: int) -> "Attempt":
-        """Return the attempt as if it had ended now with so many tokens, estimated."""
-        copy = Attempt(
-            self.number,
-            route=self.route,
-            choice=self.choice,
-            price=self.price,
-            started_ns=self.started_ns,
-        )
-        copy.first_ns, copy.status = self.first_ns, self.status
-        copy.fanout, copy.leg = self.fanout, self.leg
-        copy.usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, estimated=True)
-        copy.cost_nusd = None if self.price is None else cost(self.price, copy.usage)
-        return copy
-
-
-class Candidate(NamedTuple):
-    """One answer of several, and how it was judged, from 0 to 1."""
-
-    model: str
-    completion: Completion
-    score: float | None = None
-
-
-class LegReport(NamedTuple):
-    """What has become of one model of several, the first being number 0."""
-
-    number: int
-    model: str
-    outcome: str
-
-
-class Hit:
-    """How a request was answered that no provider was asked for. `began_ns` is when its answer began (monotonic).
-
-    `entry_id` is what the kept answer is called, `age_s` how old it is, `similarity` how near its question was to this
-    one, absent for the very same; `saved_nusd` is what the answer cost whoever bought it.
-    """
-
-    __slots__ = (
-        "age_s",
-        "began_ns",
-        "entry_id",
-        "outcome",
-        "provider",
-        "saved_nusd",
-        "similarity",
-        "status",
-        "upstream_model",
-        "usage",
-    )
-
-    def __init__(self, status: HitStatus, provider: str, upstream_model: str, *, began_ns: int) -> None:
-        self.status = status
-        self.provider = provider
-        self.upstream_model = upstream_model
-        self.began_ns = began_ns
-        self.outcome: Outcome = "ok"
-        self.entry_id: str | None = None
-        self.age_s: int | None = None
-        self.similarity: float | None = None
-        self.saved_nusd = 0
-        self.usage: Usage | None = None
-
-    def learn(self, answered: Answered) -> None:
-        """Take over what is known of an answer once it is complete."""
-        self.saved_nusd = answered.cost_nusd or 0
-        self.usage = None if answered.completion is None else answered.completion.usage
-
-
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a client can ask, on one wire; made once.
-
-    `name` is canonical (`chat`, `embeddings`), `relay` its name on the client's wire (`openai.chat`), `endpoint` the
-    path that metrics show. `parse` reads a decoded body into the canonical request, for providers that do not speak
-    the client's wire, and `renderer` says their answers in it; both are absent where only the wire's own providers can
-    answer. `vocabulary` is how the wire names things. `generates` is whether tokens come out, so that a cap on them
-    bounds what a request may cost. `estimate` answers on the gateway's own where a provider cannot, for what is an
-    estimate anyhow. `is_media` is whether the answer is something else than tokens as they come, such as a picture: it
-    has the media type that the provider gave it, and may be long in coming. `keeps` is whether an answer may name state
-    that later requests refer to; `stores` is the operation by which a provider gives an answer back, if the answer
-    itself is such state. `unseals` is whether a body with signatures that the gateway sealed is said anew: a provider
-    would take them for forged. `say_break` ends a relayed stream that breaks, where the words for that depend on what
-    it has said already. `reader` reads relayed answers, where others than their client may have them too. `has_choices`
-    is whether one answer may hold several, `has_candidates` whether it shows the others beside it. `echoes` is
-    whether an answer tells of its own request, such as who asked: then it is said anew for everybody.
-    """
-
-    name: str
-    relay: str
-    endpoint: str
-    parse: "Parse | None" = None
-    renderer: "Renderer | None" = None
-    vocabulary: Vocabulary = CHAT
-    generates: bool = True
-    estimate: "Callable[[Mapping[str, Any]], bytes] | None" = None
-    is_media: bool = False
-    keeps: bool = False
-    stores: str | None = None
-    unseals: bool = False
-    say_break: "Callable[[Exchange, GatewayError, Passed], bytes] | None" = None
-    reader: "Reader | None" = None
-    has_choices: bool = False
-    has_candidates: bool = False
-    echoes: bool = False
-
-    @property
-    def dialect(self) -> str:
-        """The client's dialect, such as `openai`."""
-        return self.relay.partition(".")[0]
-
-
-class Reader(msgspec.Struct, frozen=True, kw_only=True):
-    """Reads answers on one wire. `decoder` returns a fresh one for a stream of the given framing."""
-
-    whole: Callable[[bytes], Completion]
-    decoder: Callable[[str], ChatDecoder]
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a body and its path ask for: which model, and in which form the answer is to come.
-
-    `keep_usage` is whether the client wants the usage that a stream reports at its end; `framing` is how a stream's
-    events are told apart; `raw` has none. `named_in` is where the model is named.
-    """
-
-    model: str
-    stream: bool = False
-    keep_usage: bool = False
-    framing: Literal["sse", "array", "raw"] = "sse"
-    named_in: str = "model"
-
-
-class Parse(Protocol):
-    """Reads a decoded body into the canonical request."""
-
-    def __call__(self, document: Mapping[str, Any], asked: Asked) -> ChatRequest | EmbeddingRequest:
-        """Return the request; raises `RequestRefused` for what only the client's own dialect can say."""
-        ...
-
-
-class Passed(NamedTuple):
-    """What a client has had of a relayed stream: the ids that it made known, and its last bytes."""
-
-    ids: Sequence[str]
-    last: bytes
-
-
-class Progress(Protocol):
-    """How far a streamed answer has come."""
-
-    @property
-    def tokens_seen(self) -> int:
-        """Roughly how many output tokens were delivered."""
-        ...
-
-    @property
-    def is_owed(self) -> bool:
-        """Whether the provider bills what is still to come, whoever reads it."""
-        ...
+from providers.types import ChatRequest
 
 
 class Rest(Protocol):
@@ -597,95 +345,9 @@ class Exchange:
     @property
     def cost_nusd(self) -> int | None:
         """What all attempts cost so far; absent if one that was charged has no price."""
-        costs = [attempt.cost_nusd for attempt in self.attempts]
-        known = [cost for cost in costs if cost is not None]
-        return sum(known) if len(known) == len(costs) else None
-
-
-class LiveBody(Protocol):
-    """The body of a streamed answer, in the client's dialect.
-
-    `is_finished` after a `read` means that its bytes are the last, terminator included.
-    """
-
-    is_finished: bool
-
-    async def read(self) -> bytes:
-        """Return the next bytes; `b""` at the end. Raises `ProviderError` if the answer breaks."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the upstream call; idempotent."""
-        ...
-
-
-class Answer:
-    """What a layer answers: a whole `body`, or a `live` one. Either way it is in the client's dialect.
-
-    `replayed` are the headers that say who served, of an answer that another request was given too.
-    """
-
-    __slots__ = ("body", "content_type", "live", "replayed")
-
-    def __init__(
-        self, *, body: bytes | None = None, live: LiveBody | None = None, content_type: bytes = b"application/json"
-    ) -> None:
-        self.body = body
-        self.live = live
-        self.content_type = content_type
-        self.replayed: tuple[tuple[bytes, bytes], ...] | None = None
-
-
-class Renderer(Protocol):
-    """How canonical answers are said in the client's dialect."""
-
-    def whole(self, exchange: Exchange, answer: Any) -> bytes:
-        """Return the body for a `Completion` or `Embeddings`."""
-        ...
-
-    def stream(self, exchange: Exchange) -> "StreamRenderer":
-        """Return a renderer for one streamed answer."""
-        ...
-
-
-class StreamRenderer(Protocol):
-    """Says canonical events in the client's dialect."""
-
-    def feed(self, event: Any) -> bytes:
-        """Return the bytes that say `event`: perhaps none."""
-        ...
-
-    def finish(self) -> bytes:
-        """Return the bytes that end a complete answer, terminator included."""
-        ...
-
-
-class Next(Protocol):
-    """The floors below a layer."""
-
-    async def __call__(self, exchange: Exchange) -> Answer:
-        """Answer the exchange."""
-        ...
-
-
-class Layer(Protocol):
-    """One floor of the ring."""
-
-    async def __call__(self, exchange: Exchange, following: Next) -> Answer:
-        """Answer the exchange, with or without the floors below."""
-        ...
-
-
-def compose(layers: list[Layer], innermost: Next) -> Next:
-    """Return one call through all layers, the first outermost."""
-    call = innermost
-    for layer in reversed(layers):
-        call = _bind(layer, call)
-    return call
-
-
-def _bind(layer: Layer, following: Next) -> Next:
-    def bound(exchange: Exchange) -> Any:
-        return layer(exchange, following)
-
-    return bound
+        total_nusd = 0
+        for attempt in self.attempts:
+            if attempt.cost_nusd is None:
+                return None
+            total_nusd += attempt.cost_nusd
+        return total_nusd

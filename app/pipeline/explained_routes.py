@@ -65,13 +65,18 @@ class ExplainedRoutes:
         self._prices = prices
         self._ready: dict[str, tuple[Route, Source, RouteRecord]] = {}
 
+    def ready(self, route: Route, source: Source) -> RouteRecord | None:
+        """Return what is kept of a route, if it has been described for this source and is the same for all."""
+        known = self._ready.get(route.name)
+        return known[2] if known is not None and known[0] is route and known[1] == source else None
+
     def record(self, route: Route, asking: Asking) -> RouteRecord:
         """Return what is kept of a route whose targets were tried in the order that they always are."""
         if route.fallbacks is not NO_FALLBACKS:
             return RouteRecord(_encode(self.described(only_order(route), asking)))
-        known = self._ready.get(route.name)
-        if known is not None and known[0] is route and known[1] == asking.source:
-            return known[2]
+        ready = self.ready(route, asking.source)
+        if ready is not None:
+            return ready
         if len(self._ready) >= _MOST_ROUTES:
             self._ready.clear()
         made = RouteRecord(_encode(self.described(only_order(route), asking)))

@@ -208,6 +208,7 @@ class ExplainedLayer(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     at_ms: Annotated[float, Meta(description="After the request's begin.")]
     took_ms: float
+    error_code: Annotated[str | None, Meta(description="Why it let the request go no further.")] = None
 
 
 class ExplainedTime(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,11 +33,13 @@ from app.kernel.errors import (
     UpstreamTimedOut,
 )
 from app.observability.tracing.record import LegRecord
+from app.pipeline.answer import Answer
 from app.pipeline.bodies import UNREADABLE
 from app.pipeline.drains import cut_all
-from app.pipeline.exchange import Answer, Candidate, Exchange, LegReport, Next
-from app.pipeline.fanout import Fanout
+from app.pipeline.exchange import Exchange
+from app.pipeline.fanout import Candidate, Fanout, LegReport
 from app.pipeline.hits import say
+from app.pipeline.ring import Next
 from app.routing.health import Health
 from app.routing.table import Route
 from app.routing.transform import apply_edits

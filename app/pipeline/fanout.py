@@ -1,11 +1,12 @@
-"""What a request asks of several models together."""
+"""What a request asks of several models together, and what its client is told of each."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from app.fanout.spec import FanoutSpec
 from app.routing.table import Route
+from providers.types import Completion
 
 MOST_SHOWN_BYTES = 16_384
 """How much of each answer a judge or a fuser is shown, where nothing bounds it more."""
@@ -36,3 +37,19 @@ class Fanout(msgspec.Struct, frozen=True, kw_only=True):
     def routes(self) -> tuple[Route, ...]:
         """All that may be asked: the legs, and who is asked last."""
         return self.legs if self.last is None else (*self.legs, self.last)
+
+
+class Candidate(NamedTuple):
+    """One answer of several, and how it was judged, from 0 to 1."""
+
+    model: str
+    completion: Completion
+    score: float | None = None
+
+
+class LegReport(NamedTuple):
+    """What has become of one model of several, the first being number 0."""
+
+    number: int
+    model: str
+    outcome: str

@@ -7,9 +7,11 @@ import asyncio
 from collections.abc import Sequence
 
 from app.kernel.clock import Clock
+from app.pipeline.answer import Answer
+from app.pipeline.attempt import Attempt
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.drains import cut_all
-from app.pipeline.exchange import Answer, Attempt, Exchange
+from app.pipeline.exchange import Exchange
 from app.pipeline.lanes import Lanes, Step
 from app.routing.rolling import Rolling
 from app.routing.table import RouteTarget

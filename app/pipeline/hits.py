@@ -6,8 +6,10 @@ import msgspec
 
 from app.cache.answers import Answered
 from app.cache.replaying import in_pieces
-from app.pipeline.exchange import Answer, Exchange, Hit, StreamRenderer
+from app.pipeline.answer import Answer, Hit
+from app.pipeline.exchange import Exchange
 from app.pipeline.flights import Flight, LeaderFailed
+from app.pipeline.operation import StreamRenderer
 from providers.types import ChatEvent, Completion, Started, UsageReported
 
 STREAM_TYPES = {

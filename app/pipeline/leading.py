@@ -13,8 +13,9 @@ from app.cache.answers import Answered, is_safe
 from app.cache.likes import Likes
 from app.cache.shelf import Found, Shelf, Spot
 from app.cache.wishes import Wish
+from app.pipeline.answer import Answer
 from app.pipeline.bodies import UNREADABLE
-from app.pipeline.exchange import Answer, Exchange
+from app.pipeline.exchange import Exchange
 from app.pipeline.flights import Flight, Flights, LeaderFailed, Server
 from app.pipeline.led import Led
 from app.pipeline.notes import Unstored

@@ -10,8 +10,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from app.cache.answers import MAX_BYTES
+from app.pipeline.answer import LiveBody
+from app.pipeline.attempt import Progress
 from app.pipeline.bodies import UNREADABLE
-from app.pipeline.exchange import LiveBody, Progress
 from app.pipeline.flights import Flight, LeaderFailed
 from app.pipeline.routed import client_error
 from providers.errors import ProviderError, StreamInterrupted

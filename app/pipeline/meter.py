@@ -17,11 +17,13 @@ from app.kernel.money import format_usd
 from app.limits.accounts import NOTHING, Accounts, Grant
 from app.limits.estimate import Estimator
 from app.limits.holds import Holds
+from app.pipeline.answer import Answer, LiveBody
 from app.pipeline.drains import Drains, RestOfBody, cut_all
 from app.pipeline.events import amounts_of, corrections, events_of
-from app.pipeline.exchange import Answer, Exchange, LiveBody, Next
+from app.pipeline.exchange import Exchange
 from app.pipeline.lines import Lines
 from app.pipeline.notes import LayerStep
+from app.pipeline.ring import Next
 from providers.errors import ProviderError
 from providers.framing import sse
 from providers.framing.members import DuplicateMember, splice

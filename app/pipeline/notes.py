@@ -6,10 +6,13 @@ What can be read off the exchange at its end is not noted.
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from app.cache.likes import Look
 from app.cache.shelf import Found, Spot
 from app.cache.wishes import Unkept, Wish
 from app.domain.keys.principal import Principal
+from app.kernel.errors import GatewayError
 from app.limits.plan import Plan
 from app.routing.candidates import Candidate, Ranked
 from app.routing.table import Route
@@ -23,13 +26,24 @@ Unstored = Literal["not_asked", "another_model", "not_safe", "not_taken"]
 others; or it is too long, or the store did not take it."""
 
 
-class LayerStep(NamedTuple):
-    """A layer's verdict, and when it began and ended (monotonic nanoseconds)."""
+class LayerStep(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A layer's verdict, and when it began and ended (monotonic nanoseconds).
+
+    `error_code` is why it let nobody pass: our own code, else the class of what stopped it.
+    """
 
     layer: LayerName
     verdict: Verdict
     began_ns: int
     ended_ns: int
+    error_code: str | None = None
+
+
+def stopped(layer: LayerName, error: BaseException, *, began_ns: int, ended_ns: int) -> LayerStep:
+    """Return the step of a layer that refused, or that was left while it worked."""
+    if isinstance(error, GatewayError):
+        return LayerStep(layer, "refused", began_ns, ended_ns, error.code)
+    return LayerStep(layer, "failed", began_ns, ended_ns, type(error).__name__)
 
 
 class Order(NamedTuple):

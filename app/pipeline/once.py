@@ -15,9 +15,11 @@ from app.domain.answers.service import MAX_BYTES, too_large_to_keep
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, InternalError, Unavailable, UpstreamTimedOut
 from app.kernel.ids import uuid7
-from app.pipeline.exchange import Answer, Exchange, LiveBody, Next
+from app.pipeline.answer import Answer, LiveBody
+from app.pipeline.exchange import Exchange
 from app.pipeline.meter import Supervisor
 from app.pipeline.recording import Head, Recording
+from app.pipeline.ring import Next
 from app.pipeline.routed import client_error
 from providers.errors import ProviderError
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from app.domain.answers.schemas import Headers
 from app.kernel.errors import GatewayError
-from app.pipeline.exchange import Answer
+from app.pipeline.answer import Answer
 
 _PART_BYTES = 1 << 16
 """About how much a follower who is behind gets at once."""

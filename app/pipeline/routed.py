@@ -17,8 +17,9 @@ from app.kernel.errors import (
     UpstreamRefused,
     UpstreamTimedOut,
 )
+from app.pipeline.answer import Answer
 from app.pipeline.dispatch import Dispatch
-from app.pipeline.exchange import Answer, Exchange
+from app.pipeline.exchange import Exchange
 from app.pipeline.hedging import Hedging
 from app.pipeline.lanes import Lanes, Step, has_one_order
 from app.pipeline.notes import LayerStep, Skipped, Verdict

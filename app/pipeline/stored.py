@@ -13,8 +13,10 @@ import msgspec
 
 from app.domain.responses.schemas import Issued, KeptResponse
 from app.kernel.errors import GatewayError, InvalidRequest, NotFound
-from app.pipeline.exchange import Answer, Exchange, LiveBody, Next
+from app.pipeline.answer import Answer, LiveBody
+from app.pipeline.exchange import Exchange
 from app.pipeline.references import ITEM, ITEM_REFERENCE, Reference
+from app.pipeline.ring import Next
 from app.routing.table import NO_ROUTES, RouteTarget
 
 _LOG = logging.getLogger("gateway.stored")

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from app.kernel.clock import Clock
-from app.pipeline.exchange import Attempt
+from app.pipeline.attempt import Attempt
 from app.routing.health import Health, Lane
 from providers.errors import CredentialRefused, ProviderError, ProviderRateLimited, RequestRefused
 

@@ -44,7 +44,7 @@ _NS_PER_S = 1_000_000_000
 _STDERR = 2
 _SWITCH_S = 0.0005
 """How long a thread that computes may keep the event loop waiting; five milliseconds if nobody says otherwise."""
-_GC_THRESHOLDS = (20_000, 20, 50)
+GC_THRESHOLDS = (20_000, 20, 50)
 """The interpreter's own (700, 10, 10) look at every request in flight again and again: 5 % of the CPU under load."""
 
 
@@ -274,7 +274,7 @@ class Worker(Generic[S]):
 
 def run_worker(worker: Callable[[], Worker[S]]) -> int:
     """Run a worker on a loop of its own; `worker` is called inside that loop. Returns the exit code."""
-    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.set_threshold(*GC_THRESHOLDS)
     sys.setswitchinterval(_SWITCH_S)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_run(worker))

@@ -38,7 +38,8 @@ class MemoryTraceStore:
             self._kept[each.id] = (ends_ns, each)
             self._size_bytes += _size_of(each)
         while self._kept and (len(self._kept) > bounds.most or self._size_bytes > bounds.most_bytes):
-            self._forget(next(iter(self._kept)))
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._size_bytes -= _size_of(gone)
         self.sweep()
 
     async def find(self, request_id: str) -> KeptTrace | None:

@@ -25,8 +25,9 @@ from app.domain.keys.principal import Principal
 from app.domain.prices import PriceBook
 from app.kernel.clock import SystemClock
 from app.kernel.ids import uuid7_text
+from app.pipeline.answer import Answer
 from app.pipeline.dispatch import Dispatch
-from app.pipeline.exchange import Answer, Exchange
+from app.pipeline.exchange import Exchange
 from app.pipeline.verdicts import Verdicts
 from app.routing.health import Health
 from app.routing.table import Route, RouteTarget

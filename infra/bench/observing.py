@@ -1,62 +1,48 @@
-"""What counting and logging a request costs in CPU, in one process.
+"""What counting, logging and telling of a request cost in CPU, in one process, with tracing off.
 
     .venv/bin/python infra/bench/observing.py [--requests 2000] [--rounds 9] [--gate]
 
-The tally, the mapped files and the log's encoder are the worker's own; lines go to /dev/null. Batches are as large as a
-busy worker's (80 ms at 1,000 requests a second). `nothing` is the same loop without them, and is taken off. Absolute
-figures belong to one machine, so each round also decodes the request's body of 2 KB with the standard library, and the
-ratio to that travels. `--gate` exits with 1 if a request costs more than 15 µs of CPU for both.
+The tally, the mapped files, the log's encoder, the recorder of decision traces and its store are the worker's own;
+lines go to /dev/null, and the collector runs as often as a worker's. Batches are as large as a busy worker's (80 ms at
+1,000 requests a second). The columns add up: each has all that those before it have. The last holds what the layers
+note on a request's way, too. The same loop without any of it is taken off. Absolute figures belong to one machine, so
+each round also decodes the request's body of 2 KB with the standard library, and the ratio to that travels. `--gate`
+exits with 1 if a request costs more than 15 µs of CPU for all of it.
 """
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import NamedTuple
-from uuid import UUID
+from typing import Any
 
-import msgspec
+from observed import BODY, CASES, CLOCK, PRICES, Case, finished, note
 
-from app.api.openai.paths import CHAT_WIRE
-from app.domain.keys.principal import Principal
+from app.gateway.caching import Wishes
+from app.gateway.recorder import Recorder
+from app.gateway.recording import Recording
 from app.gateway.tally import Finished, Tally
-from app.kernel.ids import uuid7_text
 from app.observability.logs import RequestLog
 from app.observability.metrics import Metrics
-from app.pipeline.exchange import Asked, Attempt, Exchange
-from app.routing.table import Route, RouteTarget
-from providers.registry import Registry
-from providers.testing.sender import ScriptedAnswer, ScriptedSender
-from providers.types import Target, Usage
+from app.pipeline.explained_routes import ExplainedRoutes
+from app.pipeline.foresight import Hindsight
+from app.server.worker import GC_THRESHOLDS
+from app.settings import Settings
+from app.settings.policy import RequestTraceSettings
+from app.stores.memory_traces import MemoryTraceStore
 
 MOST_US = 15.0
 _BATCH = 80
 _NS_PER_US = 1_000
-_MODELS = 20
-_BODY = msgspec.json.encode({"model": "m", "messages": [{"role": "user", "content": "word " * 400}], "stream": True})
-
-
-class Case(NamedTuple):
-    """A kind of request."""
-
-    name: str
-    status: int
-    stream: bool
-    attempts: int
-
-
-CASES = (
-    Case("refused before it is read", 401, stream=False, attempts=0),
-    Case("unary, one attempt", 200, stream=False, attempts=1),
-    Case("stream, one attempt", 200, stream=True, attempts=1),
-    Case("stream, retried once", 200, stream=True, attempts=2),
-)
+_STAGES = ("metrics", "with logs", "with traces")
+_ALL = len(_STAGES) - 1
 
 
 def main() -> int:
@@ -66,102 +52,111 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--gate", action="store_true", help=f"exit 1 over {MOST_US:g} µs a request")
     asked = parser.parse_args()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     worst = asyncio.run(_measured(asked.requests, asked.rounds))
     return int(asked.gate and worst > MOST_US)
 
 
 async def _measured(requests: int, rounds: int) -> float:
     worst = 0.0
-    print(f"{'':28}{'metrics':>10}{'with logs':>11}   µs CPU a request (least … most); both by a decoded body")
+    print(f"{'':28}{''.join(f'{name:>12}' for name in _STAGES)}   µs CPU a request, all: (least … most), by a body")
     with tempfile.TemporaryDirectory(dir=_place()) as folder:
-        metrics = Metrics(Path(folder), name="bench")
+        observer = Observer(Metrics(Path(folder), name="bench"))
         for case in CASES:
-            counted, logged, ratios = [], [], []
+            costs: list[list[float]] = [[] for _ in _STAGES]
+            ratios = []
             for _ in range(rounds):
-                nothing = _cpu_us(case, requests, lambda _: None)
-                counted.append(_tallied(case, requests, metrics, is_logged=False) - nothing)
-                logged.append(_tallied(case, requests, metrics, is_logged=True) - nothing)
-                ratios.append(logged[-1] / _decode_us(requests))
-            both = statistics.median(logged)
-            worst = max(worst, both)
-            span = f"({min(logged):.1f} … {max(logged):.1f})"
-            print(f"{case.name:28}{statistics.median(counted):10.1f}{both:11.1f}   {span:18}"
+                nothing = await _cpu_us(case, requests, lambda _: None)
+                for stage, found in enumerate(costs):
+                    found.append(await observer.cpu_us(case, requests, stage=stage) - nothing)
+                ratios.append(costs[_ALL][-1] / _decode_us(requests))
+            medians = [statistics.median(found) for found in costs]
+            worst = max(worst, medians[_ALL])
+            span = f"({min(costs[_ALL]):.1f} … {max(costs[_ALL]):.1f})"
+            print(f"{case.name:28}{''.join(f'{each:12.1f}' for each in medians)}   {span:18}"
                   f"{statistics.median(ratios):.2f}")  # fmt: skip
-        metrics.close()
+        observer.close()
     return worst
 
 
-def _tallied(case: Case, requests: int, metrics: Metrics, *, is_logged: bool) -> float:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    log = RequestLog(descriptor=nowhere, enabled=is_logged)
-    tally = Tally(metrics, log)
-    waiting = 0
+class Observer:
+    """A worker's own parts; what is observed once is observed as in a worker that has run for long."""
 
-    def take(finished: Finished) -> None:
-        nonlocal waiting
-        tally.add(finished)
-        waiting += 1
-        if waiting % _BATCH == 0:
-            tally.flush()
-            log.flush()
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._store = MemoryTraceStore(clock=CLOCK)
+        self._recording = Recording(ExplainedRoutes(PRICES), hindsight=Hindsight(Wishes(Settings())))
+        self._nowhere = os.open(os.devnull, os.O_WRONLY)
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    try:
-        return _cpu_us(case, requests, take)
-    finally:
+    async def cpu_us(self, case: Case, requests: int, *, stage: int) -> float:
+        """Return what a request costs with all up to one stage."""
+        log = RequestLog(descriptor=self._nowhere, enabled=stage > 0)
+        tally, recorder = Tally(self._metrics, log), self._recorder()
+        if stage == _ALL:
+            tally.recorded = recorder.add
+        waiting = 0
+
+        def take(done: Finished) -> None:
+            nonlocal waiting
+            if stage == _ALL:
+                note(done)
+            tally.add(done)
+            waiting += 1
+            if waiting % _BATCH == 0:
+                tally.flush()
+                log.flush()
+
+        cost = await _cpu_us(case, requests, take)
         tally.flush()
         log.flush()
-        os.close(nowhere)
+        await recorder.flush()
+        recorder.close()
+        if stage == _ALL and case.attempts and not len(self._store):
+            raise RuntimeError("nothing was recorded, so that nothing was measured")
+        return cost
+
+    def close(self) -> None:
+        """Let go of the files."""
+        os.close(self._nowhere)
+        self._metrics.close()
+
+    def _recorder(self) -> Recorder:
+        return Recorder(
+            self._store,
+            RequestTraceSettings(),
+            record=self._recording,
+            degraded=list,
+            clock=CLOCK,
+            spawn=self._spawn,
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-def _cpu_us(case: Case, requests: int, take: Callable[[Finished], None]) -> float:
-    """Return the CPU time of one request; what it hands over is made beforehand."""
-    made = [_finished(case, number) for number in range(requests)]
-    began = time.process_time_ns()
-    for finished in made:
-        take(finished)
-    return (time.process_time_ns() - began) / requests / _NS_PER_US
+async def _cpu_us(case: Case, requests: int, take: Callable[[Finished], None]) -> float:
+    """Return the CPU time of one request; a batch is made before it is taken, and then tasks have their turn."""
+    spent_ns = 0
+    for first in range(0, requests, _BATCH):
+        made = [finished(case, number) for number in range(first, first + _BATCH)]
+        began_ns = time.process_time_ns()
+        for done in made:
+            take(done)
+        await asyncio.sleep(0)
+        spent_ns += time.process_time_ns() - began_ns
+    return spent_ns / (-(-requests // _BATCH) * _BATCH) / _NS_PER_US
 
 
 def _decode_us(times: int) -> float:
-    text = _BODY.decode()
+    text = BODY.decode()
     began = time.process_time_ns()
     for _ in range(times):
         json.loads(text)
     return (time.process_time_ns() - began) / times / _NS_PER_US
-
-
-def _finished(case: Case, number: int) -> Finished:
-    exchange = _exchange(case, f"model-{number % _MODELS}") if case.attempts else None
-    now_ns = 1_800_000_000_000_000_000 + number
-    return Finished(now_ns, uuid7_text(), "/v1/chat/completions", exchange, case.status, None, 900_000_000)
-
-
-_PLUGIN = Registry().find("openai")
-_ADAPTER = _PLUGIN.open(ScriptedSender(ScriptedAnswer()), _PLUGIN.options())
-
-
-def _exchange(case: Case, model: str) -> Exchange:
-    target = Target(provider="openai", model=model, base_url="https://api.example/v1")
-    choice = RouteTarget(provider="openai", adapter=_ADAPTER, target=target, whole_target=target, adapter_name="openai")
-    exchange = Exchange(
-        request_id=uuid7_text(),
-        principal=Principal(key_id=UUID(int=7), organization_id=UUID(int=2)),
-        operation=CHAT_WIRE.operation,
-        route=Route(name=model, label=model, targets=(choice,), owned_by="openai"),
-        body=_BODY,
-        document={"model": model},
-        started_ns=0,
-        asked=Asked(model=model, stream=case.stream),
-    )
-    for number in range(1, case.attempts + 1):
-        is_last = number == case.attempts
-        attempt = Attempt(number, route=exchange.route, choice=choice, price=None, started_ns=1_000_000 * number)
-        attempt.ended_ns, attempt.outcome = 800_000_000, "ok" if is_last else "error"
-        if is_last:
-            attempt.first_ns, attempt.cost_nusd, attempt.usage_source = 300_000_000, 150_000, "provider"
-            attempt.usage, exchange.served = Usage(input_tokens=400, output_tokens=60), attempt
-        exchange.attempts.append(attempt)
-    return exchange
 
 
 def _place() -> str | None:

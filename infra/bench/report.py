@@ -26,6 +26,7 @@ from record import (
 
 EMBEDDED: Final = "embedded"
 SCALED: Final = "scaled"
+BESIDE: Final = "beside"
 _CPU_GATES: Final = {EMBEDDED: 10.0, SCALED: 13.0}
 _LIMIT_GATES_US: Final = {EMBEDDED: 20.0, SCALED: 60.0}
 """How much limits, a budget and their reservations may add to a request, in microseconds of CPU."""
@@ -114,6 +115,8 @@ def _cost_rows(record: Record) -> Iterator[Row]:
         yield _row(record, f"CPU us/request, {scenario.name}", cpu_us, scenario.name, has_ratio=True)
     for scenario in STREAMS:
         yield _row(record, f"CPU us/50-chunk {scenario.name}", cpu_us, scenario.name, has_ratio=True)
+    if BESIDE in record.contenders:
+        yield from _beside_rows(record)
     if SCALED in record.contenders:
         row = _row(record, "CPU us/request of the stores, c=32", store_cpu_us, UNARY[1].name)
         shown = [name for name in (SCALED, limited(SCALED)) if name in row.cells]
@@ -122,6 +125,13 @@ def _cost_rows(record: Record) -> Iterator[Row]:
         yield _row(record, f"requests/s, {scenario.name}", per_second, scenario.name)
     for scenario in STREAMS:
         yield _row(record, f"chunks/s, {scenario.name}", chunks_per_second, scenario.name)
+
+
+def _beside_rows(record: Record) -> Iterator[Row]:
+    """Yield what the gateway beside takes, as a share of what the embedded one takes in the same round."""
+    for scenario in (*UNARY, *STREAMS):
+        plain, other = (record.series(cpu_us, contender=name, scenario=scenario.name) for name in (EMBEDDED, BESIDE))
+        yield Row(label=f"CPU, x embedded, {scenario.name}", cells={BESIDE: other.over(plain)})
 
 
 def _latency_rows(record: Record) -> Iterator[Row]:

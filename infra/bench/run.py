@@ -26,7 +26,7 @@ from contenders import Contender, Direct, Gateway, Nginx, Running, environment, 
 from driver import Measured, Order
 from processes import BenchError
 from record import SCENARIOS, Load, Record, Sample, Scenario, Start, cpu_us, per_second
-from report import EMBEDDED, SCALED, gates, limited, lines
+from report import BESIDE, EMBEDDED, SCALED, gates, limited, lines
 from stores import started_stores
 
 _MODES: Final = (EMBEDDED, SCALED)
@@ -47,6 +47,7 @@ class Options:
     window_s: float
     modes: tuple[str, ...]
     command: tuple[str, ...]
+    beside: tuple[str, ...]
     seed: int
     json: Path | None
     is_gate: bool
@@ -78,6 +79,7 @@ def parsed(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything that was measured")
     parser.add_argument("--seed", type=int, help="repeat the order of an earlier run")
     parser.add_argument("--gateway-command", help="what to call instead of this installation's llm-gateway")
+    parser.add_argument("--beside", metavar="CMD", help="another gateway, embedded, in the same rounds")
     asked = parser.parse_args(arguments)
     modes = tuple(filter(None, asked.modes.split(",")))
     if unknown := set(modes) - set(_MODES):
@@ -90,6 +92,7 @@ def parsed(arguments: Sequence[str] | None) -> Options:
         window_s=1.0 if asked.quick else 2.5,
         modes=modes,
         command=tuple(shlex.split(asked.gateway_command)) if asked.gateway_command else gateway_command(),
+        beside=tuple(shlex.split(asked.beside or "")),
         seed=secrets.randbits(32) if asked.seed is None else asked.seed,
         json=asked.json,
         is_gate=asked.gate,
@@ -127,6 +130,8 @@ def contenders(options: Options, bench: "Bench") -> Iterator[Contender]:
     if EMBEDDED in options.modes:
         yield Gateway(name=EMBEDDED, command=options.command, upstream_port=port)
         yield Gateway(name=limited(EMBEDDED), command=options.command, upstream_port=port, is_limited=True)
+    if options.beside:
+        yield Gateway(name=BESIDE, command=options.beside, upstream_port=port)
     if SCALED in options.modes:
         stores = bench.stack.enter_context(started_stores())
         yield Gateway(name=SCALED, command=options.command, upstream_port=port, stores=stores)

@@ -15,6 +15,7 @@ import pytest
 from outside.caller import CHAT, Caller
 from servers import configs
 from servers.gateway import GatewayProcess
+from servers.otlp import Receiver, receiving
 from servers.process import wait_until
 
 from providers.testing import FakeProvider, Script
@@ -24,20 +25,27 @@ ADMIN = "canary-admin-0123456789abcdef0123456789abcdef"
 PROVIDER = "sk-canary-provider-0123456789"
 STORED = "sk-canary-stored-0123456789"
 WRONG_KEY = "sk-gw-canarywron-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"
-PROMPT, ANSWER, COOKIE, HEADER, QUERY, SYSTEM, FIELD, TOOL, IDEMPOTENCY = (
+PROMPT, ANSWER, COOKIE, HEADER, QUERY, SYSTEM, FIELD, TOOL, MODEL, IDEMPOTENCY = (
     f"canary-{name}-7f3a91" for name in
-    ("prompt", "answer", "cookie", "header", "query", "system", "field", "tool", "idempotency")
+    ("prompt", "answer", "cookie", "header", "query", "system", "field", "tool", "model", "idempotency")
 )  # fmt: skip
-CALLERS = (PROMPT, ANSWER, COOKIE, HEADER, QUERY, SYSTEM, FIELD, TOOL, IDEMPOTENCY)
+CALLERS = (PROMPT, ANSWER, COOKIE, HEADER, QUERY, SYSTEM, FIELD, TOOL, MODEL, IDEMPOTENCY)
 SECRETS = (MASTER, ADMIN, PROVIDER, STORED, WRONG_KEY)
 BROKEN = ("fake-400", "fake-401", "fake-500", "fake-cut", "fake-bad-json", "fake-refused", "fake-html")
 METRICS_PLACE = Path("/dev/shm")
 
 
 @pytest.fixture(scope="module")
-def talkative(session_provider: FakeProvider) -> Iterator[GatewayProcess]:
-    """A gateway that logs all that it ever logs."""
+def receiver() -> Iterator[Receiver]:
+    with receiving() as taking:
+        yield taking
+
+
+@pytest.fixture(scope="module")
+def talkative(session_provider: FakeProvider, receiver: Receiver) -> Iterator[GatewayProcess]:
+    """A gateway that logs, traces and keeps all that it ever does."""
     tree = configs.config(fake_url=session_provider.url)
+    tree |= {"tracing": {"endpoint": receiver.url}}
     tree |= {"log_level": "debug", "cache": {"mode": "exact"}, "network": {"allowed_private_cidrs": ["127.0.0.0/8"]}}
     environ = {"GATEWAY_ADMIN_KEY": ADMIN, "GATEWAY_MASTER_SECRET": MASTER, configs.FAKE_KEY_NAME: PROVIDER}
     with closing(GatewayProcess.launch(tree, environ=environ)) as running:
@@ -67,7 +75,7 @@ def ask_everything(gateway: GatewayProcess, caller: Caller, provider: FakeProvid
     answers += [caller.http.post(CHAT, json=body("echo"), headers=headers) for _ in range(2)]
     answers.append(caller.http.post(f"{CHAT}?key={QUERY}&api_key={QUERY}", json=body("echo"), headers=HEADERS))
     answers.append(caller.http.get(f"/v1/{QUERY}?q={QUERY}", headers=HEADERS))
-    answers.append(caller.http.post(CHAT, json=body(f"no-such-{FIELD}"), headers=HEADERS))
+    answers.append(caller.http.post(CHAT, json=body(f"no-such-{MODEL}"), headers=HEADERS))
     answers.append(caller.http.post(CHAT, content=f'{{"model": "echo", "{FIELD}'.encode(), headers=HEADERS))
     for name in ("authorization", "x-api-key", "x-goog-api-key"):
         value = f"Bearer {WRONG_KEY}" if name == "authorization" else WRONG_KEY
@@ -88,7 +96,7 @@ def written(gateway: GatewayProcess) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in [*files, *counted]}
 
 
-def test_no_secret_is_written_down_anywhere(talkative: GatewayProcess, fake_provider: FakeProvider):
+def test_no_secret_is_written_down_anywhere(talkative: GatewayProcess, fake_provider: FakeProvider, receiver: Receiver):
     stored = {"name": "stored", "adapter": "openai", "base_url": fake_provider.url, "api_keys": [STORED]}
     made = talkative.admin("POST", "/providers", json=stored)
     assert STORED not in json.dumps(made)
@@ -110,6 +118,18 @@ def test_no_secret_is_written_down_anywhere(talkative: GatewayProcess, fake_prov
         places[path] = json.dumps(talkative.admin("GET", path)).encode()
     for url in (talkative.base_url, talkative.admin_url):
         places[f"{url}/metrics"] = httpx.get(f"{url}/metrics").content
+    listed = talkative.admin("GET", "/requests?limit=200")["items"]
+    assert {"answered", "failed", "refused"} <= {each["outcome"] for each in listed}
+    places["decision traces"] = json.dumps(listed).encode()
+    served = {
+        answer.headers["x-request-id"] for answer in answers if answer.status_code == 200 and CHAT in str(answer.url)
+    }
+
+    def are_traced() -> bool:
+        return served <= {str(span.attributes.get("gateway.request_id")) for span in receiver.spans}
+
+    assert wait_until(are_traced, within_s=10)
+    places["spans"] = b"".join(receiver.bodies)
     files = written(talkative)
     assert any(name.endswith("gateway.log") for name in files)
     assert any(name.endswith(".names") for name in files)
@@ -124,8 +144,12 @@ def test_no_secret_is_written_down_anywhere(talkative: GatewayProcess, fake_prov
 
 
 def _is_kept(name: str, text: str) -> bool:
-    """Tell whether the database has it on purpose: the name by which a client asks for the same answer again."""
-    return text == IDEMPOTENCY and ".db" in name
+    """Tell whether it is there on purpose.
+
+    In the database the name by which a client asks for the same answer again, in decision traces the model that it
+    asked for: to tell why there is none of that name.
+    """
+    return (text == IDEMPOTENCY and ".db" in name) or (text == MODEL and name == "decision traces")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])

@@ -1,6 +1,7 @@
 """Attempts for tests that only want to say which provider had one."""
 
-from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.attempt import Attempt
+from app.pipeline.exchange import Exchange
 from app.routing.table import RouteTarget
 from providers.echo.adapter import EchoAdapter
 from providers.types import Target

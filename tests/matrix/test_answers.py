@@ -18,7 +18,8 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from app.domain.keys.principal import Principal
-from app.pipeline.exchange import Asked, Exchange
+from app.pipeline.exchange import Exchange
+from app.pipeline.operation import Asked
 from app.routing.table import Route
 from matrix.cells import CLIENTS, Client
 from matrix.sse import events_of

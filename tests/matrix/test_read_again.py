@@ -14,7 +14,8 @@ from app.api.wires import WIRES
 from app.cache.answers import is_safe
 from app.cache.replaying import in_pieces
 from app.domain.keys.principal import Principal
-from app.pipeline.exchange import Asked, Exchange, Operation
+from app.pipeline.exchange import Exchange
+from app.pipeline.operation import Asked, Operation
 from app.routing.table import Route
 from matrix.test_answers import DOCUMENTS
 from providers.errors import ProviderError

@@ -14,7 +14,7 @@ from app.api.admin.writing import read_response
 from app.domain.audit.principal import Role
 from app.gateway.trace_desk import TraceDesk, TraceFilters
 from app.guards.admin import requires_role
-from app.pipeline.exchange import CacheStatus
+from app.pipeline.answer import CacheStatus
 from app.pipeline.explanation import Explanation
 
 From = Annotated[

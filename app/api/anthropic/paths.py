@@ -9,7 +9,8 @@ from app.api.anthropic.shapes import check_messages
 from app.api.errors import status_of
 from app.api.understanding import Call, Wire
 from app.kernel.errors import GatewayError
-from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
+from app.pipeline.exchange import Exchange
+from app.pipeline.operation import Asked, Operation, Reader, StreamRenderer
 from app.routing.vocabulary import Vocabulary, prefix_text
 from providers.anthropic.answers import read_message
 from providers.anthropic.downstream import parse_messages

@@ -10,7 +10,8 @@ from app.api.errors import status_of
 from app.api.gemini.shapes import check_generate
 from app.api.understanding import Call, Wire
 from app.kernel.errors import GatewayError, NotFound
-from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
+from app.pipeline.exchange import Exchange
+from app.pipeline.operation import Asked, Operation, Reader, StreamRenderer
 from app.routing.vocabulary import Vocabulary
 from providers.framing import sse
 from providers.gemini.downstream import parse_generate

@@ -13,7 +13,9 @@ from app.api.openai.shapes import check_chat, check_common
 from app.api.understanding import Call, Wire
 from app.kernel.errors import GatewayError, InvalidRequest
 from app.kernel.money import format_usd
-from app.pipeline.exchange import Asked, Attempt, Exchange, Operation, StreamRenderer
+from app.pipeline.attempt import Attempt
+from app.pipeline.exchange import Exchange
+from app.pipeline.operation import Asked, Operation, StreamRenderer
 from app.pipeline.options import Options
 from providers.framing import sse
 from providers.openai import downstream

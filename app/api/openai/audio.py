@@ -11,7 +11,7 @@ from app.api.openai.relayed import check_needed, relayed_operation
 from app.api.openai.shapes import NUMBER, TEXT, Rule, check_common, wrong
 from app.api.understanding import Call, Wire
 from app.kernel.errors import InvalidRequest
-from app.pipeline.exchange import Asked
+from app.pipeline.operation import Asked
 from providers.openai.wire import SPEECH, TRANSCRIPTIONS, TRANSLATIONS
 
 _SPEECH_RULES: dict[str, Rule] = {

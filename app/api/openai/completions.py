@@ -21,7 +21,8 @@ from app.api.openai.shapes import (
     check_fields,
 )
 from app.api.understanding import Call, Wire
-from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
+from app.pipeline.exchange import Exchange
+from app.pipeline.operation import Asked, Operation, Reader, StreamRenderer
 from app.routing.vocabulary import Vocabulary
 from providers.openai import completions, render
 from providers.openai.text_answers import TextDecoder, read_text_completion

@@ -8,7 +8,7 @@ from app.api.openai.paths import late_error
 from app.api.openai.relayed import check_needed, relayed_operation
 from app.api.openai.shapes import FLAG, TEXT, WHOLE, Rule, check_common
 from app.api.understanding import Call, Wire
-from app.pipeline.exchange import Asked
+from app.pipeline.operation import Asked
 from providers.openai.wire import IMAGES
 
 _RULES: dict[str, Rule] = {

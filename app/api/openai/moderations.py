@@ -8,7 +8,7 @@ from app.api.openai.paths import late_error
 from app.api.openai.relayed import relayed_operation
 from app.api.openai.shapes import check_common, check_part, wrong
 from app.api.understanding import Call, Wire
-from app.pipeline.exchange import Asked
+from app.pipeline.operation import Asked
 from providers.openai.wire import MODERATIONS
 
 DEFAULT_MODEL = "omni-moderation-latest"

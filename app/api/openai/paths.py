@@ -9,7 +9,8 @@ from app.api.errors import openai_body
 from app.api.openai.shapes import check_chat, check_common, check_embeddings
 from app.api.understanding import Call, Wire
 from app.kernel.errors import GatewayError
-from app.pipeline.exchange import Asked, Exchange, Operation, Reader, StreamRenderer
+from app.pipeline.exchange import Exchange
+from app.pipeline.operation import Asked, Operation, Reader, StreamRenderer
 from providers.framing import sse
 from providers.openai import downstream, render
 from providers.openai.chunks import ChunkDecoder

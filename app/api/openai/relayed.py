@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.api.openai.shapes import Rule, check_fields, wrong
-from app.pipeline.exchange import Operation
+from app.pipeline.operation import Operation
 from app.routing.vocabulary import Vocabulary
 
 

@@ -11,7 +11,8 @@ from app.api.openai.shapes import check_common
 from app.api.understanding import Call, Wire
 from app.domain.responses.schemas import KeptResponse
 from app.kernel.errors import GatewayError
-from app.pipeline.exchange import Asked, Exchange, Operation, Passed, Reader, StreamRenderer
+from app.pipeline.exchange import Exchange
+from app.pipeline.operation import Asked, Operation, Passed, Reader, StreamRenderer
 from app.routing.vocabulary import Vocabulary, prefix_text
 from providers.openai.responses.decoder import EventDecoder
 from providers.openai.responses.downstream import input_items, parse_response_request

@@ -1,31 +1,14 @@
-"""What is noted of a request on its way, for the spans that are made of it at its end.
+"""Where a request belongs in its trace, and what is noted for its spans that nothing else needs to know.
 
-Law: times and ids only, and nothing at all of a request that is not sampled.
+Law: ids, times and names, and no content but of those whose operator has asked for it.
 """
 
-from collections.abc import Awaitable
 from random import getrandbits
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from app.kernel.clock import Clock
-from app.kernel.errors import GatewayError
 from app.observability.tracing.context import Parent, headers_under
 
-T = TypeVar("T")
 _SPAN_BITS, _TRACE_BITS = 64, 128
-_MOST_MARKS = 64
-
-
-class Mark:
-    """How long one layer took for itself. Times are monotonic nanoseconds; `error` is why it let nobody pass."""
-
-    __slots__ = ("began_ns", "ended_ns", "error", "name")
-
-    def __init__(self, name: str, began_ns: int) -> None:
-        self.name = name
-        self.began_ns = began_ns
-        self.ended_ns: int | None = None
-        self.error: str | None = None
 
 
 class LegRecord(NamedTuple):
@@ -46,20 +29,16 @@ class RequestTrace:
     `started_ns` is monotonic.
     """
 
-    __slots__ = ("_clock", "content", "is_sampled", "legs", "marks", "parent", "span_id", "started_ns", "trace_id")
+    __slots__ = ("content", "is_sampled", "legs", "parent", "span_id", "started_ns", "trace_id")
 
-    def __init__(
-        self, parent: Parent | None, *, trace_id: int, is_sampled: bool, started_ns: int, clock: Clock
-    ) -> None:
+    def __init__(self, parent: Parent | None, *, trace_id: int, is_sampled: bool, started_ns: int) -> None:
         self.started_ns = started_ns
         self.parent = parent
         self.trace_id = trace_id
         self.span_id = new_span_id()
         self.is_sampled = is_sampled
-        self.marks: list[Mark] = []
         self.legs: list[LegRecord] = []
         self.content: Content | None = None
-        self._clock = clock
 
     @property
     def state(self) -> str:
@@ -69,32 +48,6 @@ class RequestTrace:
     def headers_under(self, span_id: int) -> tuple[tuple[str, str], ...]:
         """Return the headers of a call whose span is this one."""
         return headers_under(self.trace_id, span_id, is_sampled=self.is_sampled, state=self.state)
-
-    def begin(self, name: str) -> Mark:
-        """Note that a layer begins; of one that is asked again and again only the first times are kept."""
-        mark = Mark(name, self._clock.monotonic_ns())
-        if len(self.marks) < _MOST_MARKS:
-            self.marks.append(mark)
-        return mark
-
-    def end(self, mark: Mark, error: BaseException | None = None) -> None:
-        """Note that a layer has done its part; the first time counts."""
-        if mark.ended_ns is None:
-            mark.ended_ns = self._clock.monotonic_ns()
-            mark.error = None if error is None else code_of(error)
-
-    async def timed(self, name: str, work: Awaitable[T]) -> T:
-        """Await `work` as the whole of a layer."""
-        if not self.is_sampled:
-            return await work
-        mark = self.begin(name)
-        try:
-            done = await work
-        except BaseException as error:
-            self.end(mark, error)
-            raise
-        self.end(mark)
-        return done
 
 
 class Content:
@@ -112,11 +65,6 @@ class Content:
         room = self._most_bytes - len(self.answer)
         self.is_cut = self.is_cut or len(data) > room
         self.answer += data[: max(room, 0)]
-
-
-def code_of(error: BaseException) -> str:
-    """Return the word for an error: our own code, else its class."""
-    return error.code if isinstance(error, GatewayError) else type(error).__name__
 
 
 def new_trace_id() -> int:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from app.kernel.clock import Clock
 from app.observability.metrics import SPANS, Metrics
 from app.observability.tracing.batch import Batch, Receiver
 from app.observability.tracing.context import read_parent
@@ -44,8 +43,7 @@ class Caller(Protocol):
 class Tracer:
     """Begins traces, or goes on with those of callers."""
 
-    def __init__(self, settings: TracingSettings, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, settings: TracingSettings) -> None:
         self._bound = int(settings.sample * (_LOW_BITS + 1))
         self._content = frozenset(text.lower() for text in settings.content)
 
@@ -54,7 +52,7 @@ class Tracer:
         parent = read_parent(headers)
         trace_id = new_trace_id() if parent is None else parent.trace_id
         is_sampled = trace_id & _LOW_BITS < self._bound if parent is None else parent.is_sampled
-        return RequestTrace(parent, trace_id=trace_id, is_sampled=is_sampled, started_ns=started_ns, clock=self._clock)
+        return RequestTrace(parent, trace_id=trace_id, is_sampled=is_sampled, started_ns=started_ns)
 
     def wants_content(self, caller: Caller) -> bool:
         """Whether what a caller says, and is answered, is to be recorded."""
@@ -67,10 +65,9 @@ class Tracer:
 class Tracing:
     """All of tracing in one process. `tracer` is absent while it is off."""
 
-    def __init__(self, *, metrics: Metrics, clock: Clock, version: str, opens: Open | None = None) -> None:
+    def __init__(self, *, metrics: Metrics, version: str, opens: Open | None = None) -> None:
         self.tracer: Tracer | None = None
         self._metrics = metrics
-        self._clock = clock
         self._version = version
         self._open: Open = opens or self._open_otlp
         self._settings: TracingSettings | None = None
@@ -91,7 +88,7 @@ class Tracing:
             return
         batch = None if settings is None else Batch(self._open(settings))
         before, self._batch, self._settings = self._batch, batch, settings
-        self.tracer = None if settings is None else Tracer(settings, self._clock)
+        self.tracer = None if settings is None else Tracer(settings)
         if before is not None:
             task = asyncio.get_running_loop().create_task(self._retire(before))
             self._closing.add(task)

@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -246,6 +247,55 @@ def test_a_refusal_by_a_limit_is_that_layers(scene: Scene):
     root = root_of(spans)
     assert root.attributes["error.type"] == "rate_limit_exceeded"
     assert not root.failed, "what a client does wrong is no fault of the server"
+
+
+def test_a_request_that_may_cost_too_much_is_refused_by_the_limits(scene: Scene):
+    answer, trace = scene.ask("x", "a", headers={"x-gateway-max-cost": "0.000000001"})
+    assert answer.status_code == 400
+    spans = scene.receiver.trace(trace, count=3)
+    assert root_of(spans)
+    assert named(spans, "limits").attributes["error.type"] == "max_cost_exceeded"
+    assert named(spans, "limits").failed
+
+
+def test_who_is_given_anothers_answer_shows_how_long_it_waited(scene: Scene):
+    name = scene.tell(a=Script(text="ok", head_delay_ms=1_500))
+    headers = {"x-gateway-cache": "exact"}
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(scene.ask, name, "kept", headers=headers)]
+        time.sleep(0.5)
+        asked.append(threads.submit(scene.ask, name, "kept", headers=headers))
+        (_, trace) = [each.result() for each in asked][1]
+    spans = scene.receiver.wait(lambda: [span for span in scene.receiver.spans if span.trace == trace], 3, within_s=10)
+    cache = max((span for span in spans if span.name == "cache"), key=lambda span: span.end_ns - span.start_ns)
+    assert 0.5 < (cache.end_ns - cache.start_ns) / 1e9 < 1.5
+    assert cache.attributes["gateway.cache.status"] == "coalesced"
+    assert not [span for span in spans if span.kind == "client"]
+
+
+def test_an_answer_that_is_replayed_is_that_layers(scene: Scene):
+    name = scene.tell(a=Script(text="ok"))
+    headers = {"idempotency-key": name}
+    scene.ask(name, "a", headers=headers)
+    _, trace = scene.ask(name, "a", headers=headers)
+    spans = scene.receiver.trace(trace, count=3)
+    assert [span.name for span in spans[1:]] == ["authentication", "idempotency"]
+
+
+def test_who_waits_for_a_place_shows_it():
+    with (
+        receiving() as receiver,
+        staged({"a": model("a", retries=0)}, tracing={"endpoint": receiver.url}, inflight=1, queue_s=5) as stage,
+        Caller(stage.gateway) as caller,
+    ):
+        scene = Scene(receiver, stage, caller)
+        name = scene.tell(a=Script(text="ok", head_delay_ms=600))
+        with ThreadPoolExecutor(2) as threads:
+            traces = [trace for _, trace in threads.map(lambda _: scene.ask(name, "a"), range(2))]
+        spans = receiver.wait(lambda: [span for span in receiver.spans if span.trace in traces], 7, within_s=10)
+    (waited,) = [span for span in spans if span.name == "admission"]
+    assert 0.2 < (waited.end_ns - waited.start_ns) / 1e9 < 3
+    assert not waited.failed
 
 
 def test_who_is_not_known_has_a_trace_that_says_so(scene: Scene):

@@ -38,7 +38,9 @@ async def test_one_is_read_by_who_may_see_it(world, some):
         body = found.json()
         assert (body["id"], body["dry_run"], body["outcome"]) == (some[0].id, False, "answered")
         assert body["key"]["id"] == world.ours["keys"]["id"]
-        assert body["layers"] == [{"layer": "authentication", "verdict": "passed", "at_ms": 0.0, "took_ms": 0.001}]
+        assert body["layers"] == [
+            {"layer": "authentication", "verdict": "passed", "at_ms": 0.0, "took_ms": 0.001, "error_code": None}
+        ]
     assert (await world.callers["ours viewer"].get(f"/requests/{some[-1].id}")).status_code == 404
     assert (await world.callers["installation viewer"].get(f"/requests/{some[-1].id}")).status_code == 200
 

@@ -10,7 +10,7 @@ from app.api.errors import TABLE, status_of
 from app.api.gemini.paths import GENERATE_WIRE
 from app.api.understanding import Call
 from app.kernel.errors import InvalidRequest, NotFound, RateLimited, Unavailable
-from app.pipeline.exchange import Asked
+from app.pipeline.operation import Asked
 from app.routing.transform import apply_edits, transform_edits
 from app.settings.model import Transform
 from providers.framing import sse

@@ -16,7 +16,7 @@ from app.kernel.clock import ManualClock
 from app.kernel.errors import MethodNotAllowed, RateLimited, Unauthenticated
 from app.middleware.context import RequestContext
 from app.observability.metrics import Metrics
-from app.pipeline.exchange import Answer
+from app.pipeline.answer import Answer
 from app.pipeline.gate import Gate
 from app.routing.table import Route, RouteTable, RouteTarget
 from providers.echo.adapter import EchoAdapter
@@ -59,6 +59,7 @@ class FakeGateway:
         self.clock = ManualClock()
         self.tokens = None
         self.body_limit_bytes = 10_000
+        self.fanout_width = 8
         self.directory = self
         self.tally = self
         self.gate = Gate(cap=10, queue_s=0, metrics=Metrics(), clock=self.clock)

@@ -10,7 +10,7 @@ from app.api.openai.moderations import DEFAULT_MODEL, MODERATIONS_WIRE
 from app.api.openai.rerank import RERANK_WIRE
 from app.api.understanding import Call, narrowed
 from app.kernel.errors import InvalidRequest
-from app.pipeline.exchange import Asked
+from app.pipeline.operation import Asked
 from app.routing.table import Route, RouteTarget
 from app.routing.transform import apply_edits, transform_edits
 from app.settings.model import Transform

@@ -8,7 +8,7 @@ import pytest
 from app.api.openai.responses import RESPONSES_WIRE
 from app.api.understanding import Call
 from app.kernel.errors import InvalidRequest, UpstreamFailed
-from app.pipeline.exchange import Asked, Passed
+from app.pipeline.operation import Asked, Passed
 from providers.framing import sse
 from providers.openai.render import DONE
 from providers.stream import replay

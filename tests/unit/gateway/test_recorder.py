@@ -16,10 +16,11 @@ from app.gateway.retelling import retold
 from app.gateway.tally import Finished
 from app.kernel.clock import ManualClock
 from app.kernel.ids import uuid7_text
-from app.pipeline.exchange import Asked, Exchange
+from app.pipeline.exchange import Exchange
 from app.pipeline.explained_routes import ExplainedRoutes
 from app.pipeline.foresight import Hindsight
 from app.pipeline.notes import LayerStep, Skipped
+from app.pipeline.operation import Asked
 from app.routing.table import Route
 from app.settings import Settings
 from app.settings.policy import RequestTraceSettings
@@ -71,7 +72,7 @@ def finished(*, is_settled=True) -> Finished:
     attempt.outcome, attempt.usage, attempt.cost_nusd = "ok", Usage(input_tokens=3, output_tokens=5), 7
     made.notes.steps.append(LayerStep("body", "passed", 1, 2))
     made.notes.settled_ns = 5 if is_settled else 0
-    return Finished(1, made.request_id, "/v1/chat/completions", made, 200, None, 30_000_000, made.notes)
+    return Finished(1, made.request_id, "/v1/chat/completions", made, 200, None, 30_000_000, notes=made.notes)
 
 
 async def test_a_request_is_kept_when_it_is_settled_and_not_before():

@@ -11,7 +11,8 @@ from app.gateway import tally as tally_module
 from app.gateway.tally import Finished, Tally, line_of
 from app.observability.logs import RequestLog
 from app.observability.metrics import Metrics
-from app.pipeline.exchange import Asked, Exchange
+from app.pipeline.exchange import Exchange
+from app.pipeline.operation import Asked
 from app.routing.table import Route
 from providers.types import Usage
 

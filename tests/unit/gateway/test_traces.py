@@ -10,8 +10,12 @@ from app.gateway.spans import asked_of, short, spans_of
 from app.gateway.tally import Finished
 from app.gateway.traces import Traces
 from app.kernel.clock import SystemClock
+from app.kernel.errors import RateLimited
 from app.observability.tracing import LegRecord, RequestTrace
-from app.pipeline.exchange import Asked, Attempt, Exchange, Operation
+from app.pipeline.attempt import Attempt
+from app.pipeline.exchange import Exchange
+from app.pipeline.notes import LayerStep, Notes, stopped
+from app.pipeline.operation import Asked, Operation
 from app.routing.table import Route
 from providers.types import Usage
 
@@ -20,7 +24,7 @@ OPERATION = Operation(name="completions", relay="openai.completions", endpoint="
 
 
 def traced():
-    return RequestTrace(None, trace_id=7, is_sampled=True, started_ns=STARTED_NS, clock=SystemClock())
+    return RequestTrace(None, trace_id=7, is_sampled=True, started_ns=STARTED_NS)
 
 
 def begin(made, *, at_ns):
@@ -46,8 +50,14 @@ def exchange(trace, *, attempts=1):
     return made
 
 
-def finished(made, *, status=200, code=None):
-    return Finished(END_NS, "id", "/v1/completions", made, status, code, TOOK_NS)
+def finished(made, *, status=200, code=None, notes=None):
+    return Finished(END_NS, "id", "/v1/completions", made, status, code, TOOK_NS, notes=notes)
+
+
+def noted(*steps):
+    notes = Notes()
+    notes.steps += steps
+    return notes
 
 
 class Kept:
@@ -93,6 +103,37 @@ def test_only_what_the_server_does_wrong_is_an_error(status, failed):
     (root,) = spans_of(finished(None, status=status, code="c"), traced(), asked={}, now_ns=0)
     assert root.failed is failed
     assert root.attributes["error.type"] == "c"
+
+
+def test_layers_are_told_from_the_steps_that_were_noted():
+    notes = noted(
+        LayerStep("authentication", "passed", STARTED_NS, STARTED_NS + 10),
+        LayerStep("body", "passed", STARTED_NS + 10, STARTED_NS + 20),
+        LayerStep("gate", "waited", STARTED_NS + 20, STARTED_NS + 30),
+        LayerStep("cache", "passed", STARTED_NS + 30, STARTED_NS + 40),
+        stopped("limits", RateLimited("no"), began_ns=STARTED_NS + 40, ended_ns=STARTED_NS + 50),
+        LayerStep("settlement", "passed", STARTED_NS + 60, STARTED_NS + 70),
+    )
+    made = exchange(traced(), attempts=0)
+    made.cache_status = "miss"
+    root, *layers = spans_of(finished(made, status=429, notes=notes), traced(), asked={}, now_ns=0)
+    assert [span.name for span in layers] == ["authentication", "admission", "cache", "limits"]
+    assert [span.start_ns - root.start_ns for span in layers] == [0, 20, 30, 40]
+    assert {span.end_ns - span.start_ns for span in layers} == {10}
+    assert [span.failed for span in layers] == [False, False, False, True]
+    assert layers[2].attributes == {"gateway.cache.status": "miss"}
+    assert layers[3].attributes == {"error.type": RateLimited.code}
+    assert {span.parent_id for span in layers} == {root.span_id}
+
+
+def test_a_layer_that_begins_again_and_again_has_no_more_spans_than_are_read():
+    notes = noted(*[LayerStep("cache", "waited", STARTED_NS, STARTED_NS + 1)] * 1_000)
+    assert len(spans_of(finished(None, notes=notes), traced(), asked={}, now_ns=0)) == 1 + 64
+
+
+def test_a_layer_that_is_left_says_by_what():
+    step = stopped("gate", asyncio.CancelledError(), began_ns=1, ended_ns=2)
+    assert step == LayerStep("gate", "failed", 1, 2, "CancelledError")
 
 
 def test_words_of_others_are_bounded_and_printable():

@@ -24,14 +24,17 @@ from app.limits.policy import BudgetRule, Policy, Rule
 from app.limits.store_time import StoreTime
 from app.observability.metrics import Metrics
 from app.pipeline.admit import Admit
+from app.pipeline.demand import Demands
 from app.pipeline.dispatch import Dispatch
 from app.pipeline.drains import Drains
-from app.pipeline.exchange import Asked, Exchange, compose
+from app.pipeline.exchange import Exchange
 from app.pipeline.gate import Gate
 from app.pipeline.lanes import Lanes
 from app.pipeline.lines import Lines
 from app.pipeline.meter import Meter
+from app.pipeline.operation import Asked
 from app.pipeline.options import Options
+from app.pipeline.ring import compose
 from app.pipeline.routed import Routed
 from app.pipeline.verdicts import Verdicts
 from app.routing.health import Health
@@ -273,11 +276,10 @@ class Pipeline:
         )
         self.admit = Admit(
             self.accounts,
-            prices,
+            Demands(prices, estimator=estimator),
             policies=self.policies,
             lines=self.lines,
             holds=self.holds,
-            estimator=estimator,
             clock=self.clock,
         )
         self.health = Health()

@@ -24,16 +24,16 @@ from app.api.llm.chat import LLM_CHAT_WIRE
 from app.api.openai.completions import COMPLETIONS_WIRE
 from app.api.openai.paths import CHAT_WIRE, EMBEDDINGS_WIRE
 from app.domain.prices import bound, cost
-from app.kernel.errors import InvalidRequest, ModelNotPriced
+from app.kernel.errors import GatewayError, InvalidRequest, ModelNotPriced
 from app.kernel.ids import attempt_id
 from app.kernel.money import format_usd
 from app.limits.accounts import Amounts
 from app.limits.estimate import Prompt, guess_tokens
 from app.limits.policy import Policy
 from app.pipeline.demand import DEFAULT_OUTPUT_CAP, MIN_OUTPUT_TOKENS, Demands
-from app.pipeline.exchange import compose
 from app.pipeline.meter import add_note, add_note_to_element
 from app.pipeline.references import Reference
+from app.pipeline.ring import compose
 from app.settings.model import Hedge
 from app.stores.accounts import Money, money_of
 from providers.errors import StreamInterrupted
@@ -346,3 +346,21 @@ def test_the_cap_that_a_client_asks_for(document, cap):
 )
 def test_the_last_element_of_an_array_takes_the_note(elements, wanted):
     assert add_note_to_element(elements, b'{"c":2}') == wanted
+
+
+@pytest.mark.parametrize(
+    ("fields", "policy", "code"),
+    [
+        ({"max_cost_nusd": 1}, Policy(partition=0), "max_cost_exceeded"),
+        ({"max_cost_nusd": 1, "price": None}, Policy(partition=0), ModelNotPriced.code),
+        ({"document": {"max_tokens": 0}}, BUDGETED, InvalidRequest.code),
+    ],
+)
+async def test_what_is_refused_before_the_store_is_asked_is_noted_too(pipeline, fields, policy, code):
+    pipeline.policies.policy = policy
+    exchange = pipeline.exchange(CHAT, relaying([WHOLE]), **fields)
+    with pytest.raises(GatewayError):
+        await pipeline.call(exchange)
+    (step,) = exchange.notes.steps
+    assert (step.layer, step.verdict, step.error_code) == ("limits", "refused", code)
+    assert pipeline.accounts.demands == []

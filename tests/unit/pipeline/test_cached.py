@@ -28,8 +28,8 @@ from app.cache.wishes import CacheControl, Wish
 from app.kernel.errors import GatewayError, NotCached, UpstreamFailed, UpstreamRefused
 from app.limits.policy import Rule
 from app.pipeline.cached import Cached
-from app.pipeline.exchange import compose
 from app.pipeline.flights import Flights
+from app.pipeline.ring import compose
 from app.stores.errors import StoreUnavailable
 from app.stores.memory_cache import MemoryCacheStore
 from providers.errors import BadAnswer, ProviderOverloaded, RequestRefused, StreamInterrupted
@@ -121,6 +121,51 @@ async def test_a_miss_is_kept_and_a_hit_is_admitted_free(caching):
     assert (first.cache_status, again.cache_status, again.hit.saved_nusd) == ("miss", "exact", first.cost_nusd)
     assert len(caching.accounts.demands) == 1
     assert [event.cache_status for event in await caching.settled()] == ["miss", "exact"]
+    await caching.nothing_is_left()
+
+
+def steps(exchange):
+    return [(step.layer, step.verdict, step.error_code) for step in exchange.notes.steps if step.layer == "cache"]
+
+
+async def test_the_time_of_the_cache_is_noted_however_it_ends(caching):
+    gate = asyncio.Event()
+    adapter = FakeAdapter(Held(gate, [STOPPED]), relays=RELAYED)
+    leader, follower, hit, only, nothing = [caching.exchange(CHAT, adapter) for _ in range(5)]
+    both = [asyncio.ensure_future(ask(caching, exchange)) for exchange in (leader, follower)]
+    await rest()
+    caching.clock.advance(3)
+    gate.set()
+    await asyncio.gather(*both)
+    await caching.settled()
+    await ask(caching, hit)
+    caching.wish = Wish(only_if_cached=True)
+    await ask(caching, only)
+    caching.wish, nothing.options = (
+        None,
+        structs.replace(nothing.options, cache_control=CacheControl(only_if_cached=True)),
+    )
+    with pytest.raises(NotCached):
+        await ask(caching, nothing)
+    assert steps(leader) == [("cache", "passed", None)]
+    assert steps(follower) == [("cache", "waited", None)]
+    assert steps(hit) == steps(only) == [("cache", "answered", None)]
+    assert steps(nothing) == [("cache", "refused", "not_cached")]
+    (waited,) = [step for step in follower.notes.steps if step.layer == "cache"]
+    assert waited.ended_ns - waited.began_ns == follower.upstream_ns == 3_000_000_000
+    await caching.nothing_is_left()
+
+
+async def test_who_waited_for_a_call_that_failed_has_its_error(caching):
+    gate = asyncio.Event()
+    adapter = FakeAdapter(Held(gate, RequestRefused("no", status=400)), relays=RELAYED)
+    leader, follower = (caching.exchange(CHAT, adapter, retries=0) for _ in range(2))
+    both = [asyncio.ensure_future(ask(caching, exchange)) for exchange in (leader, follower)]
+    await rest()
+    gate.set()
+    errors = await asyncio.gather(*both, return_exceptions=True)
+    assert [type(error) for error in errors] == [UpstreamRefused, UpstreamRefused]
+    assert steps(follower) == [("cache", "refused", errors[1].code)]
     await caching.nothing_is_left()
 
 

@@ -5,8 +5,9 @@ from scripted_pipeline import FakeAdapter
 
 from app.api.openai.paths import CHAT_WIRE
 from app.fanout.spec import FanoutSpec
+from app.pipeline.attempt import Attempt
 from app.pipeline.events import events_of, so_far
-from app.pipeline.exchange import Attempt, Exchange
+from app.pipeline.exchange import Exchange
 from app.pipeline.fanout import Fanout
 
 AT_MS = 1_700_000_000_000

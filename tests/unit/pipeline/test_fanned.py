@@ -11,9 +11,9 @@ from app.api.llm.chat import LLM_CHAT_WIRE
 from app.api.openai.paths import CHAT_WIRE
 from app.fanout.spec import read_fanout
 from app.kernel.errors import GatewayError
-from app.pipeline.exchange import compose
 from app.pipeline.fanned import Fanned
 from app.pipeline.fanout import Fanout
+from app.pipeline.ring import compose
 from app.routing.table import Route
 from providers.errors import ProviderOverloaded, StreamInterrupted
 from providers.http.adapter import HttpRelay

@@ -24,9 +24,10 @@ from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import ManualClock
 from app.kernel.ids import uuid7_text
 from app.pipeline.asking import Asking
-from app.pipeline.exchange import Asked, Exchange
+from app.pipeline.exchange import Exchange
 from app.pipeline.foresight import SENTENCES, Foresight, Sight
 from app.pipeline.mentions import find_mentions
+from app.pipeline.operation import Asked
 from app.pipeline.options import read_options
 from app.pipeline.references import find_references
 from app.routing.table import Route, RouteTarget

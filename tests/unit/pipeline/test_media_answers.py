@@ -11,7 +11,7 @@ from app.api.openai.audio import SPEECH_WIRE, TRANSCRIPTIONS_WIRE
 from app.api.openai.images import IMAGES_WIRE
 from app.api.openai.rerank import RERANK_WIRE
 from app.kernel.errors import InvalidRequest
-from app.pipeline.exchange import Asked
+from app.pipeline.operation import Asked
 from providers.errors import ProviderTimedOut, StreamInterrupted
 from providers.http.adapter import HttpRelay
 from providers.openai.inspect_media import media_inspector

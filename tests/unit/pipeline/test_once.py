@@ -12,7 +12,7 @@ from app.gateway.tasks import TaskSupervisor
 from app.kernel.clock import ManualClock
 from app.kernel.errors import Conflict, InternalError, RateLimited, Unavailable, UpstreamFailed, UpstreamTimedOut
 from app.pipeline import once as once_module
-from app.pipeline.exchange import Answer
+from app.pipeline.answer import Answer
 from app.pipeline.once import Once, Repeatable
 from providers.errors import StreamInterrupted
 

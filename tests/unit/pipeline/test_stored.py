@@ -11,9 +11,10 @@ from scripted_pipeline import ANSWER, FakeAdapter
 from app.api.openai.paths import CHAT_WIRE
 from app.domain.responses.schemas import Issued, KeptResponse
 from app.kernel.errors import InvalidRequest, NotFound, Unavailable
+from app.pipeline.answer import Answer
 from app.pipeline.dispatch import _is_relayed
-from app.pipeline.exchange import Answer, Operation
 from app.pipeline.mentions import find_mentions
+from app.pipeline.operation import Operation
 from app.pipeline.references import find_references
 from app.pipeline.stored import Stored
 from providers.signatures import seal, sign

@@ -6,6 +6,7 @@ from app.commands.reloading import NEEDS_RESTART, adopt, loader
 from app.commands.sources import Sources
 from app.server.contract import SettingsRefused
 from app.settings.model import AdminPlane, CacheSettings, GatewayPlane, Settings
+from app.settings.planes import AdminJwt, GatewayJwt
 from app.settings.store_url import StoreUrl
 from providers.types import Secret
 
@@ -25,8 +26,22 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named():
     loaded = Settings(
         database=StoreUrl("postgresql+asyncpg://db/gateway"),
         state=StoreUrl("redis://h:6379/0"),
-        gateway=GatewayPlane(host="0.0.0.0", port=1, workers=4, metrics=False, allowed_hosts=("a",)),
-        admin=AdminPlane(host="0.0.0.0", port=2, metrics=False, allowed_hosts=("b",)),
+        gateway=GatewayPlane(
+            host="0.0.0.0",
+            port=1,
+            workers=4,
+            metrics=False,
+            allowed_hosts=("a",),
+            jwt=GatewayJwt(issuer="https://issuer.example", audience="gateway", key_claim="key"),
+        ),
+        admin=AdminPlane(
+            host="0.0.0.0",
+            port=2,
+            metrics=False,
+            allowed_hosts=("b",),
+            url="https://admin.example",
+            jwt=AdminJwt(issuer="https://issuer.example", audience="admin", role_claim="roles"),
+        ),
         cache=CacheSettings(url=StoreUrl("redis://h:6379/1")),
         spool="elsewhere",
         memory_limit_mb=512,

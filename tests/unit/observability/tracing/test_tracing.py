@@ -5,8 +5,6 @@ from uuid import UUID
 import pytest
 
 from app.domain.keys.principal import Principal
-from app.kernel.clock import SystemClock
-from app.kernel.errors import Unauthenticated
 from app.observability.metrics import SPANS, Metrics
 from app.observability.tracing import Span, Tracer, Tracing
 from app.observability.tracing.otlp import url_of
@@ -30,7 +28,7 @@ class Taken:
 
 
 def tracer(**fields):
-    return Tracer(TracingSettings(**fields), SystemClock())
+    return Tracer(TracingSettings(**fields))
 
 
 def begin(made, **headers):
@@ -66,29 +64,6 @@ def test_content_is_for_those_who_asked():
         assert tracer(content=(chosen,)).wants_content(caller)
 
 
-async def test_a_layer_that_refuses_says_why():
-    made = begin(tracer())
-
-    async def refuse():
-        raise Unauthenticated
-
-    with pytest.raises(Unauthenticated):
-        await made.timed("authentication", refuse())
-    (mark,) = made.marks
-    assert (mark.name, mark.error) == ("authentication", Unauthenticated.code)
-    assert mark.ended_ns >= mark.began_ns
-
-
-async def test_of_what_is_not_sampled_nothing_is_noted():
-    made = begin(tracer(sample=0))
-
-    async def pass_on():
-        return 7
-
-    assert await made.timed("authentication", pass_on()) == 7
-    assert made.marks == []
-
-
 async def test_settings_turn_it_on_and_off_and_numbers_never_go_back():
     receivers = []
 
@@ -97,7 +72,7 @@ async def test_settings_turn_it_on_and_off_and_numbers_never_go_back():
         return receivers[-1]
 
     metrics = Metrics()
-    tracing = Tracing(metrics=metrics, clock=SystemClock(), version="1", opens=opens)
+    tracing = Tracing(metrics=metrics, version="1", opens=opens)
     tracing.replace(None)
     assert tracing.tracer is None
     tracing.replace(TracingSettings(endpoint="http://a"))
@@ -115,7 +90,7 @@ async def test_settings_turn_it_on_and_off_and_numbers_never_go_back():
 
 async def test_numbers_that_are_shown_again_and_again_are_counted_once():
     taken, metrics = Taken(), Metrics()
-    tracing = Tracing(metrics=metrics, clock=SystemClock(), version="1", opens=lambda _: taken)
+    tracing = Tracing(metrics=metrics, version="1", opens=lambda _: taken)
     tracing.replace(TracingSettings())
     tracing.add([SPAN])
     deadline = time.monotonic() + 5
