@@ -119,6 +119,19 @@ def adapter(*, name: str, config: Path | None, host: str, port: int) -> None:
     sys.exit(command.run(name, config, host=host, port=port, say=_say))
 
 
+@cli.command(epilog=_examples("llm-gateway health", "llm-gateway health http://127.0.0.1:3040/readyz"))
+@click.argument("url", default="http://127.0.0.1:3020/readyz")
+def health(*, url: str) -> None:
+    """Ask a running gateway, admin plane or adapter whether it is ready.
+
+    URL is that of a probe, `/readyz` or `/healthz`; by default the gateway's of this machine. The exit code is 1 unless
+    it answers, with 200, within three seconds.
+    """
+    from app.commands import health as command  # noqa: PLC0415 - only this command needs it
+
+    _say(command.run(url))
+
+
 @cli.command(
     epilog=_examples("llm-gateway check --config gateway.yaml", "llm-gateway check --schema > gateway.schema.json")
 )

@@ -83,11 +83,10 @@ def session_provider() -> Iterator[FakeProvider]:
 
 
 @pytest.fixture
-def fake_provider(session_provider: FakeProvider) -> Iterator[FakeProvider]:
-    """The session's fake provider, with no scripts and an empty journal; it forgets again what the test told it."""
+def fake_provider(session_provider: FakeProvider) -> FakeProvider:
+    """The session's fake provider, with no scripts and an empty journal."""
     session_provider.reset()
-    yield session_provider
-    session_provider.reset()
+    return session_provider
 
 
 @pytest.fixture

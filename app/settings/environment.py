@@ -22,7 +22,13 @@ MASTER_SECRET = "GATEWAY_MASTER_SECRET"  # noqa: S105 - the name of a variable
 ADMIN_KEY = "GATEWAY_ADMIN_KEY"
 ADAPTER_TOKEN = "GATEWAY_ADAPTER_TOKEN"  # noqa: S105 - the name of a variable
 OLD_MASTER_SECRET = "GATEWAY_OLD_MASTER_SECRET"  # noqa: S105 - the name of a variable
-NO_SETTINGS = frozenset({MASTER_SECRET, OLD_MASTER_SECRET, ADMIN_KEY, ADAPTER_TOKEN, "GATEWAY_CONFIG", "GATEWAY_DEBUG"})
+OWN_SECRETS = (MASTER_SECRET, OLD_MASTER_SECRET, ADMIN_KEY, ADAPTER_TOKEN)
+"""The gateway's own secrets. They are in no file of settings."""
+FILE_SUFFIX = "_FILE"
+"""A variable with this end names a file that holds the secret, as containers mount them."""
+NO_SETTINGS = frozenset(
+    {*OWN_SECRETS, *(f"{name}{FILE_SUFFIX}" for name in OWN_SECRETS), "GATEWAY_CONFIG", "GATEWAY_DEBUG"}
+)
 """Variables of the gateway that are no keys of the file."""
 
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?$")

@@ -13,8 +13,10 @@ from app.settings.effective import leaf_paths
 from app.settings.environment import (
     ADAPTER_TOKEN,
     ADMIN_KEY,
+    FILE_SUFFIX,
     MASTER_SECRET,
     OLD_MASTER_SECRET,
+    OWN_SECRETS,
     PREFIX,
     lay_text,
     overlay,
@@ -22,7 +24,7 @@ from app.settings.environment import (
 from app.settings.faults import Fault, SettingsError
 from app.settings.model import ProviderSettings, Settings
 from app.settings.reading import Reader, struct_info
-from app.settings.references import referenced_variable
+from app.settings.references import BadReference, referenced_variable, resolve
 from app.settings.scalars import leaves
 from providers.types import Secret
 
@@ -142,11 +144,8 @@ def _names(root: Node, section: str) -> list[str]:
 
 def _with_environment_secrets(settings: Settings, reader: Reader, *, environ: Mapping[str, str]) -> Settings:
     """Add the gateway's own secrets, which are variables only; an empty one counts as unset."""
-    master, admin, token = (environ.get(name) or None for name in (MASTER_SECRET, ADMIN_KEY, ADAPTER_TOKEN))
-    old = environ.get(OLD_MASTER_SECRET) or None
-    for name, value in ((MASTER_SECRET, master), (OLD_MASTER_SECRET, old), (ADMIN_KEY, admin), (ADAPTER_TOKEN, token)):
-        if value is not None and not is_clean(value):
-            reader.fault(name, "is not UTF-8 text")
+    secrets = {name: _own_secret(name, reader, environ=environ) for name in OWN_SECRETS}
+    master, old, admin, token = (secrets[name] for name in (MASTER_SECRET, OLD_MASTER_SECRET, ADMIN_KEY, ADAPTER_TOKEN))
     if master is not None and len(master.encode("utf-8", "replace")) < MIN_MASTER_SECRET_BYTES:
         reader.fault(
             MASTER_SECRET,
@@ -166,6 +165,22 @@ def _with_environment_secrets(settings: Settings, reader: Reader, *, environ: Ma
         admin_key=None if admin is None else Secret(admin),
         adapter_token=None if token is None else Secret(token),
     )
+
+
+def _own_secret(name: str, reader: Reader, *, environ: Mapping[str, str]) -> str | None:
+    """Return the secret of a variable, or of the file that the variable with `_FILE` at its end names."""
+    value, in_file = environ.get(name) or None, f"{name}{FILE_SUFFIX}"
+    path = environ.get(in_file)
+    if path and value is not None:
+        reader.fault(in_file, f"is set, and {name} is too", suggestion="keep one")
+    elif path:
+        try:
+            return resolve(f"file:{path}", environ=environ)
+        except BadReference as error:
+            reader.fault(in_file, error.message, suggestion=error.suggestion)
+    elif value is not None and not is_clean(value):
+        reader.fault(name, "is not UTF-8 text")
+    return value
 
 
 def _with_gateway_url(settings: Settings, reader: Reader) -> Settings:

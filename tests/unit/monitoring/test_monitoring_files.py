@@ -29,7 +29,7 @@ def alerts():
 
 
 def panels():
-    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    dashboard = json.loads((MONITORING / "grafana/llm-gateway.json").read_text())
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
@@ -106,7 +106,7 @@ def test_every_metric_is_on_the_dashboard():
 
 
 def test_the_dashboard_is_whole():
-    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    dashboard = json.loads((MONITORING / "grafana/llm-gateway.json").read_text())
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids))
     assert all(panel["title"] and panel["targets"] for panel in panels())

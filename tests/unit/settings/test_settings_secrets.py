@@ -104,6 +104,28 @@ def test_the_gateways_own_secrets_come_from_the_environment_only(load_text, faul
     assert faults.keys() >= {"GATEWAY_MASTER_SECRET", "GATEWAY_ADMIN_KEY", "master_secret", "admin_key", "origins"}
 
 
+def test_the_gateways_own_secrets_may_be_in_files_that_variables_name(load_text, faults_of, tmp_path):
+    file = tmp_path / "admin"
+    file.write_text("a" * 32 + "\n")
+    settings = load_text(None, {"GATEWAY_ADMIN_KEY_FILE": str(file), "GATEWAY_MASTER_SECRET_FILE": ""})
+    assert settings.admin_key == Secret("a" * 32)
+    assert settings.master_secret is None
+    faults = faults_of(
+        None,
+        {
+            "GATEWAY_ADMIN_KEY": "b" * 32,
+            "GATEWAY_ADMIN_KEY_FILE": str(file),
+            "GATEWAY_ADAPTER_TOKEN_FILE": "token",
+            "GATEWAY_MASTER_SECRET_FILE": str(tmp_path / "absent"),
+        },
+    )
+    assert faults["GATEWAY_ADMIN_KEY_FILE"].suggestion == "keep one"
+    assert "absolute" in faults["GATEWAY_ADAPTER_TOKEN_FILE"].message
+    assert "No such file" in faults["GATEWAY_MASTER_SECRET_FILE"].message
+    file.write_text("short")
+    assert faults_of(None, {"GATEWAY_ADMIN_KEY_FILE": str(file)}).keys() == {"GATEWAY_ADMIN_KEY"}
+
+
 def test_no_secret_shows_in_any_print_of_the_tree(load_text, tmp_path):
     file = tmp_path / "db"
     file.write_text("postgresql+asyncpg://user:canary-db@h/d?password=canary-query")
