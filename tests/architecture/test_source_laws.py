@@ -35,7 +35,7 @@ DOORS = {
     "cryptography": ("app/domain/", "app/cache/answers.py"),
     "click": ("app/cli.py", "app/commands/"),
     "rich_click": ("app/cli.py", "app/commands/"),
-    "yaml": ("app/settings/",),
+    "yaml": ("app/settings/", "app/commands/litellm/reading.py", "app/commands/litellm/writing.py"),
     "numpy": ("app/cache/embedding/onnx.py",),
     "onnxruntime": ("app/cache/embedding/onnx.py",),
     "requests": (),

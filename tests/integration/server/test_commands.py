@@ -74,6 +74,8 @@ def test_help_teaches_every_command(run):
         ["audit", "verify"],
         ["openapi"],
         ["adapter"],
+        ["import"],
+        ["import", "litellm"],
     ):
         text = run(*words, "--help").stdout
         assert "Usage: llm-gateway" in text
