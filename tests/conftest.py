@@ -83,10 +83,11 @@ def session_provider() -> Iterator[FakeProvider]:
 
 
 @pytest.fixture
-def fake_provider(session_provider: FakeProvider) -> FakeProvider:
-    """The session's fake provider, with no scripts and an empty journal."""
+def fake_provider(session_provider: FakeProvider) -> Iterator[FakeProvider]:
+    """The session's fake provider, with no scripts and an empty journal; it forgets again what the test told it."""
     session_provider.reset()
-    return session_provider
+    yield session_provider
+    session_provider.reset()
 
 
 @pytest.fixture

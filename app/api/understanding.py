@@ -15,6 +15,7 @@ from app.fanout.spec import read_fanout, spec_of
 from app.guards.fanout import requires_fanout, width_of
 from app.guards.inference import requires_model, within_fallbacks
 from app.kernel.errors import GatewayError, InvalidRequest
+from app.pipeline.demand import asked_cap
 from app.pipeline.exchange import Exchange
 from app.pipeline.mentions import find_mentions
 from app.pipeline.notes import Notes
@@ -128,6 +129,7 @@ class Understanding:
             asked=asked,
         )
         exchange.notes, exchange.options = notes, options
+        notes.asked_cap = asked_cap(exchange)
         if said.form_type is not None:
             exchange.content_type = said.form_type
             exchange.text_bytes = len(msgspec.json.encode(document))

@@ -68,7 +68,7 @@ class Recording:
             operation.dialect,
             text_bytes,
             text_bytes if prompt is None else prompt.text_bytes,
-            exchange.output_cap,
+            _least(notes.asked_cap, exchange.output_cap),
             exchange.asked.stream,
             finished.status,
             finished.error_code,
@@ -183,6 +183,13 @@ class Recording:
         encoded = _encode_price(price)
         self._prices[price.version] = (price, encoded)
         return encoded
+
+
+def _least(asked: int | None, allowed: int | None) -> int | None:
+    """Return what bounds an output: what was asked for, or what the gateway has allowed of it."""
+    if asked is None or allowed is None:
+        return allowed if asked is None else asked
+    return min(asked, allowed)
 
 
 def _grant(grant: Grant) -> GrantRecord:

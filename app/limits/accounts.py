@@ -15,6 +15,7 @@ import msgspec
 
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, ModelNotPriced, Unavailable
+from app.kernel.waiting import outcome_of
 from app.limits.allowance import Allowances
 from app.limits.denials import LimitReached, refusal_of, scope_of
 from app.limits.estimate import Demand
@@ -287,7 +288,7 @@ class Accounts:
                 pending.add_done_callback(functools.partial(self._opened, account.key))
             try:
                 async with asyncio.timeout(_OPEN_S):
-                    await asyncio.shield(pending)
+                    await outcome_of(pending)
             except (TimeoutError, GatewayError) as error:
                 raise _uncountable() from error
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from app.kernel.waiting import outcome_of
 from app.pipeline.answer import Answer, LiveBody
 from app.pipeline.attempt import Attempt
 from app.pipeline.exchange import Exchange, Rest
@@ -170,7 +171,7 @@ async def unbroken(call: Coroutine[Any, Any, Answer], exchange: Exchange) -> Ans
     """
     task = asyncio.ensure_future(call)
     try:
-        return await asyncio.shield(task)
+        return await outcome_of(task)
     except asyncio.CancelledError:
         exchange.unheard.append(RestOfCall(task))
         raise

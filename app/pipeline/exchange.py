@@ -56,24 +56,23 @@ class Exchange:
     `body` is what the client sent, of the type `content_type`, `document` the same decoded, and `text_bytes` how much
     of it a model may read as text, media included; `prompt` tells these apart, once somebody had to know. `grant` is
     what was reserved for it, `given_back` how many grants it gave back before, and `limit_headers` what its client is
-    told of its limits. `route` is that of the model
-    that is being tried, `alternatives` are those that it may fall back to, by name. `edits` are the operator's changes
-    to the body, and ours. `passed_headers` are the client's that go on to a provider of its own dialect. `served` is
-    the attempt whose answer the client gets. `dropped` names, in the client's words, what the provider that served was
-    not told. `issued` are ids of what that provider now keeps. `references` are those that the body makes, less what
-    the gateway has written out itself. `is_kept` is whether the client may come back to the answer; what the gateway
-    keeps of it is `produced`, and it goes on from `previous_id` with `new_input`, where that was written out.
-    `say_failure` ends a stream that breaks, where the words for that depend on what it has said already. `call` is what
-    answers it if that does not end with its client. `unheard` are upstream calls that go on although nobody waits for
-    them. `visit` is its stay behind the worker's gate. `cache_status` is what the cache had to do with it, `hit` how it
-    was answered if no provider was asked for it; `is_recorded` is whether others may have its answer too. `fanout` is
-    there if several models answer it: each is asked by an exchange of its own, whose attempts are `own_attempts`
-    and `part_of` the fan-out's name; `winner` is the one whose answer the client gets. `is_translated` is whether that
-    must not be relayed, and `canonical` what it asks instead of what the body says. `candidates` are the answers that
-    the client is shown beside the one and `leg_reports` what became of each model, both shared by all of them;
-    `notes` are what its layers alone know of it.
-    `fan_reason` says why it is that answer where it is not the one that was wanted, and `progress` what to tell a
-    client who waits. `trace` is where its spans belong, if tracing is on, and `span_id` its own if it is a part.
+    told of its limits. `route` is that of the model that is being tried, `alternatives` are those that it may fall back
+    to, by name. `edits` are the operator's changes to the body, and ours. `passed_headers` are the client's that go on
+    to a provider of its own dialect. `served` is the attempt whose answer the client gets. `dropped` names, in the
+    client's words, what the provider that served was not told. `issued` are ids of what that provider now keeps.
+    `references` are those that the body makes, less what the gateway has written out itself. `is_kept` is whether the
+    client may come back to the answer; what the gateway keeps of it is `produced`, and it goes on from `previous_id`
+    with `new_input`, where that was written out. `say_failure` ends a stream that breaks, where the words for that
+    depend on what it has said already. `call` is what answers it if that does not end with its client. `unheard` are
+    upstream calls that go on although nobody waits for them. `visit` is its stay behind the worker's gate.
+    `cache_status` is what the cache had to do with it, `hit` how it was answered if no provider was asked for it;
+    `is_recorded` is whether others may have its answer too. `fanout` is there if several models answer it: each is
+    asked by an exchange of its own, whose attempts are `own_attempts` and `part_of` the fan-out's name; `winner` is the
+    one whose answer the client gets. `is_translated` is whether that must not be relayed, and `canonical` what it asks
+    instead of what the body says. `candidates` are the answers that the client is shown beside the one and
+    `leg_reports` what became of each model, both shared by all of them; `fan_reason` says why it is that answer where
+    it is not the one that was wanted, and `progress` what to tell a client who waits. `trace` is where its spans
+    belong, if tracing is on, and `span_id` its own if it is a part. `notes` are what its layers alone know of it.
     """
 
     __slots__ = (

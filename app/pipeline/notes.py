@@ -92,14 +92,16 @@ class CacheNote:
 class Notes:
     """The notes of one request; the legs of a fan-out share them.
 
-    `principal` and `model` are known before it has been understood. `settled_ns` is when all was settled, 0 before.
+    `principal` and `model` are known before it has been understood. `asked_cap` is the most output that the client asks
+    for, in tokens. `settled_ns` is when all was settled, 0 before.
     """
 
-    __slots__ = ("cache", "model", "orders", "principal", "refusal", "settled_ns", "skipped", "steps")
+    __slots__ = ("asked_cap", "cache", "model", "orders", "principal", "refusal", "settled_ns", "skipped", "steps")
 
     def __init__(self) -> None:
         self.principal: Principal | None = None
         self.model: str | None = None
+        self.asked_cap: int | None = None
         self.steps: list[LayerStep] = []
         self.orders: list[Order] = []
         self.skipped: list[Skipped] = []

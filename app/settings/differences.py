@@ -32,7 +32,6 @@ NEEDS_RESTART = (
     "admin.allowed_hosts",
     "cache.url",
     "spool",
-    "memory_limit_mb",
     "gateway.jwt",
     "admin.jwt",
     "admin.url",

@@ -10,7 +10,14 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from app.settings.environment import ADAPTER_TOKEN, ADMIN_KEY, MASTER_SECRET, OLD_MASTER_SECRET
+from app.settings.environment import (
+    ADAPTER_TOKEN,
+    ADMIN_KEY,
+    FILE_SUFFIX,
+    MASTER_SECRET,
+    OLD_MASTER_SECRET,
+    OWN_SECRETS,
+)
 from app.settings.model import ProviderSettings, Settings
 from app.settings.reading import bare, file_fields, struct_info
 from app.settings.schema import json_schema
@@ -51,6 +58,9 @@ def _lines(options: Mapping[str, type[msgspec.Struct]]) -> Iterator[str]:
     yield from _adapters(options)
     yield "\n## Variables that are no keys\n\n| variable | meaning |\n|---|---|"
     yield from (f"| `{name}` | {meaning} |" for name, meaning in _SECRETS.items())
+    yield from (
+        f"| `{name}{FILE_SUFFIX}` | A file that holds `{name}`, as containers mount it. |" for name in OWN_SECRETS
+    )
 
 
 def _objects(info: inspect.StructType, *, at: str) -> Iterator[tuple[str, inspect.StructType]]:

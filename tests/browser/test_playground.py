@@ -35,7 +35,7 @@ def test_a_streamed_answer_and_its_trace(visit, secret):
 
 
 def test_an_answer_is_shown_while_it_is_made(visit, secret):
-    words = " ".join(f"word{number}" for number in range(4000))
+    words = " ".join(f"word{number}" for number in range(12))
     visit.open("/playground")
     visit.page.evaluate(
         "window.sizes = []; new MutationObserver(() => "
@@ -43,6 +43,7 @@ def test_an_answer_is_shown_while_it_is_made(visit, secret):
         ".observe(document.getElementById('answer'), {childList: true})"
     )
     visit.page.fill("input[name=key]", secret)
+    visit.page.select_option("select[name=model]", "fake-slow-chunks")
     visit.page.fill("textarea[name=message]", words)
     visit.page.click("button:has-text('Send')")
     visit.page.wait_for_selector("#facts a")

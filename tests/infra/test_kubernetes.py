@@ -1,6 +1,8 @@
 """The manifests, as kustomize builds them, agree with the code: ports, paths, commands, names, time to drain."""
 
+import os
 import re
+import subprocess
 import tomllib
 
 import pytest
@@ -247,6 +249,41 @@ def test_both_planes_are_scraped():
     ports = {port["name"] for each in services for port in each["spec"]["ports"]}
     assert {each["port"] for each in monitor["spec"]["endpoints"]} == ports == {"gateway", "admin"}
     assert {each["path"] for each in monitor["spec"]["endpoints"]} == {"/metrics"}
+
+
+def test_the_alerts_find_what_is_scraped():
+    """An alert that asks for a job must find it, whoever scrapes: here the job is a label of the service."""
+    (monitor,) = of_kind("scaled", "ServiceMonitor")
+    label = monitor["spec"]["jobLabel"]
+    given = {each["metadata"]["name"]: each["metadata"]["labels"][label] for each in of_kind("scaled", "Service")}
+    files = [ROOT / "infra/monitoring/prometheus.yml", ROOT / "infra/compose/prometheus.yml"]
+    named = {job["job_name"] for file in files for job in yaml.safe_load(file.read_text())["scrape_configs"]}
+    rules = "".join(path.read_text() for path in (ROOT / "infra/monitoring/rules").glob("*.yml"))
+    asked = re.findall(r'job=~"([^"]+)"', rules)
+    assert asked
+    for job in {given["gateway"], given["admin"], *named}:
+        assert all(re.fullmatch(pattern, job) for pattern in asked), job
+
+
+def test_the_documents_command_gives_the_operator_every_rule(tmp_path):
+    text = (ROOT / "infra/kubernetes/README.md").read_text()
+    (command,) = re.findall(r"^```sh\n# alerts\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "kubectl").write_text("#!/bin/sh\nexec cat\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        check=True,
+    )
+    objects = [each for each in yaml.safe_load_all(done.stdout) if each is not None]
+    files = {path.stem: path for path in (ROOT / "infra/monitoring/rules").glob("*.yml")}
+    assert {each["metadata"]["name"].removeprefix("llm-gateway-") for each in objects} == files.keys()
+    for each in objects:
+        assert each["kind"] == "PrometheusRule"
+        assert each["spec"] == yaml.safe_load(files[each["metadata"]["name"].removeprefix("llm-gateway-")].read_text())
 
 
 def test_the_documents_arithmetic_is_that_of_the_code():

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 
 import pytest
 from packaging.requirements import Requirement
@@ -51,12 +52,44 @@ def test_everything_is_pinned_with_hashes_and_names_no_place(name):
     assert "://" not in (ROOT / "infra/lock" / name).read_text()
 
 
+def asked_of_the_image():
+    """What the image is to have: the dependencies, and the extra that sends traces."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [Requirement(each) for each in (*project["dependencies"], *project["optional-dependencies"]["otel"])]
+
+
+def needs_of(pin, extras):
+    """Return what a pinned distribution asks for, by its own word if that very version is installed, else nothing."""
+    try:
+        found = metadata.distribution(pin.name)
+    except metadata.PackageNotFoundError:
+        return []
+    if found.version != version_of(pin):
+        return []
+    needs = [Requirement(each) for each in found.requires or []]
+    return [
+        need for need in needs if need.marker is None or any(need.marker.evaluate({"extra": each}) for each in extras)
+    ]
+
+
 def test_the_lock_has_what_the_package_asks_for():
-    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     pins = locked("requirements.txt")
-    for requirement in map(Requirement, asked):
+    for requirement in asked_of_the_image():
         pin, _ = pins[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version_of(pin)), f"{requirement} is not {pin}"
+
+
+def test_the_lock_has_what_that_asks_for_in_turn():
+    pins = locked("requirements.txt")
+    extras = {canonicalize_name(each.name): each.extras for each in asked_of_the_image()}
+    needs = {name: needs_of(pin, extras.get(name) or {""}) for name, (pin, _) in pins.items()}
+    missing = {
+        f"{name} asks for {need.name}"
+        for name, given in needs.items()
+        for need in given
+        if canonicalize_name(need.name) not in pins.keys() | LEFT_OUT
+    }
+    assert missing == set()
 
 
 def test_the_lock_of_the_build_has_what_the_build_asks_for():

@@ -52,7 +52,10 @@ def checkouts(job):
 
 def test_ci_is_the_same_command_as_on_a_laptop():
     job = yaml.safe_load((ROOT / ".github/workflows/ci.yaml").read_text())["jobs"]["run"]
-    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    programs, command = [step["run"] for step in job["steps"] if "run" in step]
+    assert command == ".ci/run"
+    for program in ("promtool", "google-chrome", "kubectl", "docker compose", "node"):
+        assert re.search(rf"\b{program} (--)?version\b", programs), f"{program} may be missing unnoticed"
     classifiers = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
     assert job["strategy"]["matrix"]["python"] == classifiers
 

@@ -12,16 +12,14 @@ from litestar.handlers import HTTPRouteHandler
 
 from app.api.admin.app import admin_openapi
 from app.api.admin.bodies import JsonBody
-
-_PLACE = "#/components/schemas/{name}"
+from app.api.docs.schemas.references import schemas_of
 
 
 def admin_document(router: Router, *, version: str) -> dict[str, Any]:
     """Return the document of an admin plane that has this router; `version` is the release's."""
     described = Litestar([router], openapi_config=admin_openapi(version))
     document: dict[str, Any] = described.openapi_schema.to_schema()
-    _, exact = msgspec.json.schema_components(_bodies_of(described), ref_template=_PLACE)
-    document["components"]["schemas"] |= exact
+    document["components"]["schemas"] |= schemas_of(_bodies_of(described))
     for response in _responses_of(document, status="204"):
         response.pop("content", None)
     return document

@@ -96,6 +96,7 @@ def dashboard_router(
         "pages": Provide(provide_pages, sync_to_thread=False),
         "services": always(services),
         "cache_desk": always(desks.cache),
+        "trace_desk": always(desks.traces),
         "examine": always(desks.examine),
         "try_provider": always(desks.try_provider),
         "config_desk": always(desks.config),

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Response
 
@@ -25,6 +26,7 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
 }
 _CENTS = 2
+_MANY_MS = 100
 
 
 class Templates:
@@ -39,7 +41,13 @@ class Templates:
             lstrip_blocks=True,
         )
         self._templates.filters.update(
-            usd=say_usd, moment=say_moment, number=say_number, percent=say_percent, from_nusd=from_nusd
+            usd=say_usd,
+            moment=say_moment,
+            number=say_number,
+            percent=say_percent,
+            milliseconds=say_milliseconds,
+            from_nusd=from_nusd,
+            quoted=say_quoted,
         )
         self._templates.globals.update(asset=asset_paths())
 
@@ -103,6 +111,11 @@ def from_nusd(nusd: int | None) -> str | None:
     return None if nusd is None else format_usd(nusd)
 
 
+def say_quoted(text: str) -> str:
+    """Return a text as a JSON string that stands in an argument of a shell between single quotes."""
+    return msgspec.json.encode(text).decode().replace("'", "'\\''")
+
+
 def say_usd(amount: str | None) -> str:
     """Return a decimal amount of USD as people write it: at least cents, and no zeros behind them."""
     if amount is None:
@@ -120,6 +133,13 @@ def say_moment(moment: datetime | None) -> str:
 def say_number(number: float | None) -> str:
     """Return a number with its thousands apart."""
     return "unknown" if number is None else f"{number:,}"
+
+
+def say_milliseconds(number: float | None) -> str:
+    """Return a length of time: whole milliseconds, or parts of them where there are few; `none` where there is none."""
+    if number is None:
+        return "none"
+    return f"{number:,.0f} ms" if number >= _MANY_MS else f"{number:,.3g} ms"
 
 
 def say_percent(part: float | str, whole: float | str) -> str:

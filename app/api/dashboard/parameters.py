@@ -18,6 +18,7 @@ from app.domain.services import AdminServices
 from app.domain.usage.schemas import UsageEvent
 from app.gateway.cache_desk import CacheDesk
 from app.gateway.config_desk import ConfigDesk
+from app.gateway.trace_desk import TraceDesk
 from app.settings.model import Settings
 
 
@@ -35,6 +36,7 @@ Visitor = NamedDependency[Principal]
 Changer = NamedDependency[Change]
 Renderer = NamedDependency[Pages]
 Desk = NamedDependency[CacheDesk]
+Traces = NamedDependency[TraceDesk]
 Configuration = NamedDependency[ConfigDesk]
 Trier = NamedDependency[TryProvider]
 PriceNow = NamedDependency[TellPrice]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 from litestar import Controller, Response, get, post
 
@@ -48,9 +49,25 @@ async def _choices(
 ) -> dict[str, list[str]]:
     """Return the names that can be asked for, by where they come from."""
     ensembles = (await services.ensembles.page(visitor, limit=_CHOICES, cursor=None)).items
+    names = served_to(visitor.organization_id, served())
     found = {
-        "Models of the file": list(settings.models),
-        "Models made here": [name for name in served().models if name not in settings.models],
+        "Models of the file": [name for name in names if name in settings.models],
+        "Models made here": [name for name in names if name not in settings.models],
         "Ensembles": [each.name for each in ensembles],
     }
     return {label: names for label, names in found.items() if names} or {"Built in": ["echo"]}
+
+
+def served_to(organization_id: UUID | None, served: Settings) -> list[str]:
+    """Return the models that an organization may use: none whose providers are all dedicated to others."""
+    kept_apart = {
+        name
+        for name, provider in served.providers.items()
+        if organization_id is not None
+        and (provider.dedicated_to or str(organization_id)).lower() != str(organization_id)
+    }
+    return [
+        name
+        for name, model in served.models.items()
+        if not model.targets or any(target.provider not in kept_apart for target in model.targets)
+    ]

@@ -77,6 +77,8 @@ _PERSONS: Final = (("my", "your"), ("he", "she"))
 
 
 def _entity(one: Features, other: Features) -> bool:
+    if (one.names, one.plain) == (other.names, other.plain):
+        return False  # "US us" says both, and so does the other
     return not one.names.isdisjoint(other.plain) or not other.names.isdisjoint(one.plain)
 
 

@@ -19,6 +19,7 @@ from app.domain.keys.schemas import KeyRecord
 from app.domain.keys.secrets import Pepper, key_mac, parse_key
 from app.kernel.clock import Clock
 from app.kernel.errors import Forbidden, GatewayError, Unauthenticated, Unavailable
+from app.kernel.waiting import outcome_of
 
 _LOG = logging.getLogger("gateway.keys")
 _NS = 1_000_000_000
@@ -165,7 +166,7 @@ class KeyDirectory:
             pending = asyncio.ensure_future(self._load(public_id))
             self._loading[public_id] = pending
             pending.add_done_callback(lambda done: self._loaded(public_id, done))
-        return await asyncio.shield(pending)
+        return await outcome_of(pending)
 
     def _loaded(self, public_id: str, done: "asyncio.Future[KeyRecord | None]") -> None:
         """Forget a load that is over; its failure is no secret even if whoever asked has left."""

@@ -17,6 +17,7 @@ from joserfc.jwk import JWKRegistry, Key
 
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, Unavailable
+from app.kernel.waiting import outcome_of
 from app.settings.planes import AdminJwt, GatewayJwt
 from providers.errors import ProviderError
 
@@ -95,7 +96,7 @@ class SigningKeys:
         if self._pending is None:
             self._pending = asyncio.ensure_future(self._load())
             self._pending.add_done_callback(self._end_refresh)
-        await asyncio.shield(self._pending)
+        await outcome_of(self._pending)
 
     def _end_refresh(self, _: asyncio.Future[None]) -> None:
         self._pending = None

@@ -190,7 +190,7 @@ def test_a_store_of_its_own_is_purged_too(apart: GatewayProcess, fake_provider: 
         assert status == "exact"
         words = ("explain", "--json", "--model", MODEL, "--key", caller.key_id, "--prompt", "apart")
         told = json.loads(apart.run(*words).stdout)["cache"]
-        assert (told["would_be"], told["entry_id"], told["set_by"]) == ("exact", entry_id, "config")
+        assert (told["status"], told["entry_id"], told["set_by"]) == ("exact", entry_id, "config")
         assert purge(apart, organization, scope="organization") == 1
         assert json.loads(apart.run(*words).stdout)["cache"]["reason"] == "nothing_kept"
         assert ask(caller, "apart")[0] == "miss"

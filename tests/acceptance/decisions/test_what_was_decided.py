@@ -57,6 +57,7 @@ def test_a_limit_that_refuses_says_how_close_it_was(gateway: GatewayProcess):
         limits = {limit["dimension"]: limit for limit in granted["limits"]}
         assert (limits["requests"]["limit"], limits["requests"]["used"], limits["requests"]["remaining"]) == (2, 0, 1)
         assert limits["requests"]["share"] == 0.5
+        assert granted["request"]["output_tokens"] == 20, "as its client asked"
         assert limits["tokens"]["asked"] > 0
         assert 0 < limits["tokens"]["resets_in_s"] <= 61
         caller.chat("fake-model", max_tokens=20)

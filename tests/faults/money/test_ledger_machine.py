@@ -546,15 +546,17 @@ class LedgerMachine(RuleBasedStateMachine):
         actor = self.world.workers[worker]
         if actor.cable.is_cut or self.world.database.is_down or not self._tell_everything():
             return
-        found = self.world.do(actor.store.expired(limit=200))
+        found, looked_ms = self.world.do(actor.store.expired(limit=200)), self.world.now_ms
         self.beat(1 - worker, tokens)
         self.beat(worker, tokens)
         for expired in found:
             self.world.do(actor.sweeper._charge(expired))
-        self._charge_lapsed()
+        self._charge_lapsed(by_ms=looked_ms)
 
-    def _charge_lapsed(self) -> list[Hold]:
-        lapsed = [hold for hold in self.books.of("live", "dead") if hold.leased_until_ms <= self.world.now_ms]
+    def _charge_lapsed(self, *, by_ms: int | None = None) -> list[Hold]:
+        """Note that what had lapsed by a moment, by default now, and has not been renewed since, is charged."""
+        until_ms = self.world.now_ms if by_ms is None else by_ms
+        lapsed = [hold for hold in self.books.of("live", "dead") if hold.leased_until_ms <= until_ms]
         for hold in lapsed:
             self.books.add(hold.checkpoint)
             hold.status = "orphaned" if hold.status == "live" else "ended"

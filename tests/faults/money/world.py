@@ -7,6 +7,7 @@ which messages are lost and processes die.
 import asyncio
 import hashlib
 import re
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -59,6 +60,7 @@ Loss = Literal["request", "reply", "cancel"]
 Crash = Literal["before the accounts", "after the accounts", "before the commit", "before the acknowledgement"]
 
 _PATIENT_S = 30.0
+_PAUSE_S = 0.05
 _LOSABLE = frozenset({"reserve", "charge", "credit"})
 _TIME = re.compile(rb"(redis\.)?call\('TIME'\)")
 _MANUAL_TIME = b"redis.call('MGET', 'clock:s', 'clock:us')"
@@ -109,7 +111,15 @@ class LossyConnection(HotConnection):
         if args[0] == "TIME":
             micros = self._clock.now_ns() // 1_000
             return [b"%d" % (micros // 1_000_000), b"%d" % (micros % 1_000_000)]
-        return await super().call(*args)
+        ends_s = time.monotonic() + _PATIENT_S
+        while True:
+            try:
+                return await super().call(*args)
+            except StoreUnavailable as error:
+                if error.may_have_run or time.monotonic() > ends_s:
+                    raise
+            # The loop stands still between steps, so that an attempt to connect may seem to have taken too long.
+            await asyncio.sleep(_PAUSE_S)
 
     async def script(self, script: Script, keys: Any, args: Any) -> object:
         work = super().script(self._with_time(script), keys, args)

@@ -21,6 +21,7 @@ from servers import postgres
 
 from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
 from app.api.admin.desks import Desks
+from app.api.dashboard import dashboard_router
 from app.db import schema
 from app.db.columns import metadata
 from app.db.engine import Database
@@ -30,8 +31,11 @@ from app.domain.access.code_flow import Issuer as IssuerCalls
 from app.domain.audit.principal import Principal
 from app.domain.keys.secrets import derive
 from app.domain.keys.signed_tokens import SignedTokens
+from app.domain.prices import PriceBook
+from app.domain.prices.overlay import PriceOverlay
 from app.domain.services import AdminServices, Host
 from app.domain.upstream.overlay import StoredUpstream
+from app.gateway.billing import Billing
 from app.gateway.cache_desk import CacheDesk
 from app.gateway.calibration import Calibration
 from app.gateway.config_desk import ConfigDesk
@@ -48,6 +52,7 @@ from app.settings.model import AdminJwt, AdminPlane, ProviderSettings, Settings
 from app.stores.cache import CacheStore
 from app.stores.memory_cache import MemoryCacheStore
 from app.stores.memory_traces import MemoryTraceStore
+from providers.registry import Registry
 from providers.types import Secret
 
 MASTER = Secret("a master secret of at least 32 bytes")
@@ -245,6 +250,39 @@ def app(current: Current) -> Litestar:
         openapi_config=admin_openapi("1.0"),
         logging_config=None,
     )
+
+
+@pytest.fixture(scope="session")
+def pages_app(current: Current) -> Litestar:
+    """The admin API, for signing in, and the dashboard beside it, over the services of the running test."""
+    desks = Desks(
+        examine=current.examine,
+        cache=current.cache_desk,
+        traces=current.trace_desk,
+        config=current.config_desk,
+        try_provider=current.try_provider,
+        door=current.door,
+    )
+    registry, clock = Registry(), ManualClock()
+    settings = Settings(providers={"echo": ProviderSettings(adapter="echo")})
+    billing = Billing(
+        registry,
+        book=PriceBook(registry.catalog, clock=clock),
+        overlay=PriceOverlay,
+        settings=lambda: settings,
+    )
+    dashboard = dashboard_router(
+        current.services,
+        authenticate=current.identify,
+        site=Site(),
+        desks=desks,
+        billing=billing,
+        settings=lambda: settings,
+        served=lambda: settings,
+        clock=clock,
+    )
+    api = admin_router(current.services, authenticate=current.identify, desks=desks, site=Site())
+    return Litestar([api, dashboard], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None)
 
 
 async def ask_nobody() -> list[ConfigWorker]:

@@ -76,6 +76,8 @@ OUTCOMES: dict[str, dict[str, Any]] = {
 GROUPS = ("model", "provider", "key", "team", "organization", "tag:project", "model,tag:project")
 SEVERAL = {"since": "2026-11-01T10:30:00Z", "until": "2026-11-20T20:10:00Z"}
 """A range whose ends are no whole hours."""
+TWO_DAYS = {"since": "2026-11-24T23:30:00Z", "until": "2026-11-26T23:30:00Z"}
+"""The days around a request that has just been made."""
 
 
 def _events(fields: dict[str, Any]) -> Ask:
@@ -95,7 +97,14 @@ def _fanouts(fields: dict[str, Any], *, group_by: str | None = None) -> Ask:
 
 def _of_requests() -> dict[str, Ask]:
     asked = FILTERS | OUTCOMES | {"a range": SEVERAL, "a rare model in a range": SEVERAL | {"model": "rare model"}}
-    return {f"requests of {name}": _events(fields) for name, fields in asked.items()}
+    found = {f"requests of {name}": _events(fields) for name, fields in asked.items()}
+    return found | {"one request": _one_request, "one that is not there": _events(TWO_DAYS | {"request_id": KEY})}
+
+
+async def _one_request(reports: UsageReports, who: Principal) -> None:
+    """Ask for the newest one as its page does: by its id, around the day that it came."""
+    newest = (await reports.events(who, UsageQuery(**TWO_DAYS), limit=1)).items[0].request_id
+    assert (await reports.events(who, UsageQuery(**TWO_DAYS, request_id=newest), limit=200)).items
 
 
 def _of_usage() -> dict[str, Ask]:

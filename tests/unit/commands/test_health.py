@@ -2,7 +2,9 @@ import http.server
 import threading
 
 import pytest
+from click.testing import CliRunner
 
+from app.cli import cli
 from app.commands.failure import CommandFailed
 from app.commands.health import run
 
@@ -49,3 +51,9 @@ def test_silence_is_a_failure_that_names_the_address():
 def test_only_an_address_of_this_kind_is_asked(url):
     with pytest.raises(CommandFailed, match=r"is not a URL to ask|does not answer|port"):
         run(url)
+
+
+def test_what_is_asked_by_default_is_where_a_container_is_told_to_listen(address, monkeypatch):
+    monkeypatch.setenv("GATEWAY_GATEWAY__PORT", address.rpartition(":")[2])
+    result = CliRunner().invoke(cli, ["health"])
+    assert (result.exit_code, result.output) == (0, '{"status":"ready"}\n')

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.fanout.extensions import SCORERS, Extensions
-from app.fanout.moves import Give, Wait
+from app.cli import cli
+from app.fanout.extensions import SCORERS, STRATEGIES, Extensions
+from app.fanout.moves import Fail, Give, Wait
 from app.fanout.spec import read_fanout
 from app.fanout.states import LegState
 from app.fanout.strategies import strategy_of
@@ -74,6 +75,18 @@ def test_every_metric_that_a_runbook_names_is_measured():
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in named} <= known
 
 
+def test_every_command_has_its_line_in_the_readme():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Commands\n")[2].partition("\n## ")[0]
+    told = set(re.findall(r"^\| `llm-gateway ([a-z-]+)", table, re.MULTILINE))
+    assert told == set(cli.commands)
+
+
+def test_the_changelog_tells_of_this_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    told = re.findall(r"^## \[(.+?)\]", (DOCS / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert version in told[:2]
+
+
 def test_every_floor_of_the_code_is_in_the_architecture():
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
     floors = re.findall(r"app\.\w+", " ".join(contract["layers"]))
@@ -132,6 +145,9 @@ def test_the_strategy_of_the_guide_decides(acme):
     assert strategy.next([done(0, "short"), done(1, "rather long"), running], now_ns=0, is_overdue=False) == Give(
         index=1
     )
+    failed = [LegState(index=at, model="m", status="failed", error="x") for at in range(3)]
+    assert isinstance(strategy.next(failed, now_ns=0, is_overdue=False), Fail)
+    assert acme.names(STRATEGIES) == ["longest"]
 
 
 def test_the_scorer_of_the_guide_scores(acme):

@@ -51,7 +51,7 @@ def test_a_frame_of_the_bound_passes_and_a_larger_one_is_refused(size):
 def test_small_pieces_of_a_large_frame_cost_no_more():
     frame = b"data: " + b"x" * (16 << 20) + b"\n\n"
     splitter = sse.LongFrameSplitter(32 << 20)
-    began = time.perf_counter()
+    began = time.process_time()
     passed = [splitter.take(frame[at : at + 4096]) for at in range(0, len(frame), 4096)]
     assert passed[-1] == frame
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

@@ -207,9 +207,9 @@ def test_garbage_is_refused_or_read_but_never_breaks(garbage, place):
 
 def test_a_large_form_is_read_quickly():
     body = _write([("model", b"m", None), ("file", b"\r\n--xYzZ" * 3_000_000, "x.wav")])
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(parse(body, TYPE).files) == 1
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 # --- Changing

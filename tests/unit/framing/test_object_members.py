@@ -220,9 +220,9 @@ def test_a_body_of_thirty_kilobytes_is_spliced_quickly():
     assert len(body) > 30_000
     times = []
     for _ in range(50):
-        started = time.perf_counter_ns()
+        started = time.process_time_ns()
         splice(body, put={"model": b'"b"', "stream_options": b'{"include_usage":true}'})
-        times.append(time.perf_counter_ns() - started)
+        times.append(time.process_time_ns() - started)
     assert min(times) < 1_000_000
 
 

@@ -127,6 +127,7 @@ async def test_from_the_first_follower_on_it_is_read_at_its_own():
     assert shared.inner.reads == 7
     # Its own client, who has not read meanwhile, has missed nothing.
     assert await read_out(shared.led) == b"010203040506"
+    await rest()
     assert (len(shared.tasks), len(shared.ended)) == (0, 1)
 
 

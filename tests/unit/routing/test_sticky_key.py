@@ -228,8 +228,8 @@ def nested(depth):
 )
 def test_a_key_costs_next_to_nothing_whatever_is_sent(document):
     def took_s():
-        began = time.perf_counter()
+        began = time.process_time()
         key(document)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     assert min(took_s() for _ in range(20)) < 0.001

@@ -5,8 +5,8 @@ from app.commands.failure import CommandFailed
 from app.commands.reloading import NEEDS_RESTART, adopt, loader
 from app.commands.sources import Sources
 from app.server.contract import SettingsRefused
-from app.settings.model import AdminPlane, CacheSettings, GatewayPlane, Settings
-from app.settings.planes import AdminJwt, GatewayJwt
+from app.settings.model import CacheSettings, Settings
+from app.settings.planes import AdminJwt, AdminPlane, GatewayJwt, GatewayPlane
 from app.settings.store_url import StoreUrl
 from providers.types import Secret
 
@@ -23,6 +23,7 @@ def test_equal_settings_change_nothing():
 
 
 def test_what_needs_a_restart_keeps_its_value_and_is_named():
+    token = {"issuer": "https://id.example", "audience": "llm"}
     loaded = Settings(
         database=StoreUrl("postgresql+asyncpg://db/gateway"),
         state=StoreUrl("redis://h:6379/0"),
@@ -32,15 +33,15 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named():
             workers=4,
             metrics=False,
             allowed_hosts=("a",),
-            jwt=GatewayJwt(issuer="https://issuer.example", audience="gateway", key_claim="key"),
+            jwt=GatewayJwt(**token, key_claim="key"),
         ),
         admin=AdminPlane(
             host="0.0.0.0",
             port=2,
             metrics=False,
             allowed_hosts=("b",),
+            jwt=AdminJwt(**token, role_claim="roles"),
             url="https://admin.example",
-            jwt=AdminJwt(issuer="https://issuer.example", audience="admin", role_claim="roles"),
         ),
         cache=CacheSettings(url=StoreUrl("redis://h:6379/1")),
         spool="elsewhere",
@@ -55,6 +56,7 @@ def test_what_needs_a_restart_keeps_its_value_and_is_named():
     assert adopted == Settings(
         gateway=GatewayPlane(metrics=False),
         admin=AdminPlane(metrics=False),
+        memory_limit_mb=512,
         log_level="debug",
         master_secret=Secret("m" * 40),
     )

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import msgspec
-
 from app.api.docs.schemas import (
     anthropic,
     anthropic_blocks,
@@ -26,7 +24,7 @@ from app.api.docs.schemas import (
     speech,
     transcripts,
 )
-from app.api.docs.schemas.references import TEMPLATE
+from app.api.docs.schemas.references import schemas_of
 from app.api.docs.schemas.unions import unions
 
 _MODELS = (
@@ -55,8 +53,8 @@ _MODELS = (
 
 def schemas() -> dict[str, Any]:
     """Return the schemas of all shapes."""
-    _, found = msgspec.json.schema_components(_MODELS, ref_template=TEMPLATE)
-    return {name: _without_null_defaults(schema) for name, schema in sorted(found.items())} | unions()
+    found = sorted(schemas_of(_MODELS).items())
+    return {name: _without_null_defaults(schema) for name, schema in found} | unions()
 
 
 def _without_null_defaults(schema: Any) -> Any:

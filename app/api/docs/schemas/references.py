@@ -1,8 +1,10 @@
 """How one shape refers to others where a type of Python cannot say it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from inspect import cleandoc
 from typing import Any
 
+import msgspec
 from msgspec import Meta
 
 TEMPLATE = "#/components/schemas/{name}"
@@ -16,6 +18,18 @@ TEXT_OR_TOKENS: list[dict[str, Any]] = [
     {"type": "array", "items": _TOKENS, "minItems": 1, "maxItems": MAX_INPUTS},
 ]
 """What a model reads without a conversation: a text, several, or token ids in their place."""
+
+
+def schemas_of(shapes: Iterable[Any]) -> dict[str, Any]:
+    """Return the schemas of structs, and of those that they hold, by name.
+
+    Their docstrings are taken without their indentation, which only Pythons before 3.13 keep: one document for all.
+    """
+    _, found = msgspec.json.schema_components(shapes, ref_template=TEMPLATE)
+    for schema in found.values():
+        if "description" in schema:
+            schema["description"] = cleandoc(schema["description"])
+    return found
 
 
 def reference(name: str) -> dict[str, Any]:

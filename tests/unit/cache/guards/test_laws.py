@@ -4,7 +4,7 @@ import time
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.cache.guards import differ
@@ -33,6 +33,7 @@ def test_no_text_makes_it_raise(a, b):
 
 
 @given(PROMPTS)
+@example("US us")
 @settings(max_examples=100, deadline=None)
 def test_a_text_differs_from_itself_only_in_what_no_answer_may_be_kept_for(text):
     assert differ(text, text) in {None, "language", "time"}
@@ -47,9 +48,9 @@ def test_a_text_differs_from_itself_only_in_what_no_answer_may_be_kept_for(text)
     ],
 )  # fmt: skip
 def test_hostile_text_takes_bounded_time(text):
-    started_ns = time.perf_counter_ns()
+    started_ns = time.process_time_ns()
     differ(text[:2000], text[1:2000] + "b")
-    assert time.perf_counter_ns() - started_ns < BOUND_NS
+    assert time.process_time_ns() - started_ns < BOUND_NS
 
 
 @pytest.mark.parametrize(
