@@ -7,8 +7,8 @@ import httpx
 import pytest
 from servers.gateway import GatewayProcess
 
-HOSTILE = '<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>\'"{{7*7}}'
-HOSTILE_PROVIDER = "\"'><svg&onload=window.harmed=1>{{7*7}}"
+HOSTILE = '<img src=x onerror="window.harmed=1"><script>window.harmed=1</script>\'"{{7777*7777}}'
+HOSTILE_PROVIDER = "\"'><svg&onload=window.harmed=1>{{7777*7777}}"
 HOSTILE_MODEL = "race-<img src=x onerror=window.harmed=1>"
 SECRET = "sk-that-nobody-may-see-again"
 STOPS = "main :is(a[href], button, input, select, textarea, summary, [tabindex='0']):not([type=hidden], :disabled)"
@@ -135,7 +135,7 @@ def test_everybody_can_read_a_page(visit, things, axe, path):
         told = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found["violations"]]
         assert told == [], scheme
     assert visit.page.evaluate("window.harmed") is None
-    assert "49" not in visit.page.inner_text("h1")
+    assert "60481729" not in visit.page.content(), "a name was run as a template"
     assert SECRET not in visit.page.content()
 
 
