@@ -74,7 +74,7 @@ class _Readable:
     def __init__(self, version: str) -> None:
         from opentelemetry.sdk import resources, trace  # noqa: PLC0415 - an extra
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415 - an extra
-        from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState  # noqa: PLC0415
+        from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState  # noqa: PLC0415 - an extra
 
         self._span = trace.ReadableSpan
         self._context = SpanContext

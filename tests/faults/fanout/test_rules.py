@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from faults.fanout.panel import LAST, LEGS, VERDICT, Panel, Told, panel
 from faults.routing.stage import model
 from outside.caller import CHAT, Caller, user
@@ -377,8 +378,6 @@ async def test_a_member_that_is_gone_takes_its_ensemble_along():
 
 
 def _tree_of(made: Panel) -> Any:
-    import yaml  # noqa: PLC0415
-
     assert made.gateway.config is not None
     return yaml.safe_load(made.gateway.config.read_text())
 

@@ -21,7 +21,7 @@ async def healthy() -> InstallationHealth:
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
     desks = Desks(examine=healthy, cache=None, traces=None, config=None, try_provider=None, door=None)  # type: ignore[arg-type] # nothing is called
-    router = admin_router(None, authenticate=nobody, desks=desks, site=None)  # type: ignore[arg-type]
+    router = admin_router(None, authenticate=nobody, desks=desks, site=None)  # type: ignore[arg-type] # as above
     return admin_document(router, version="1.0")
 
 

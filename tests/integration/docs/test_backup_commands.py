@@ -49,7 +49,7 @@ def shell(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    type_in.home = home  # type: ignore[attr-defined]
+    type_in.home = home  # type: ignore[attr-defined] # a function may have any
     return type_in
 
 

@@ -70,7 +70,7 @@ class Stand:
             compared=lambda _: pytest.fail("a dry run compares nothing"),
             clock=self.clock,
             spawn=spawn,
-            draw=lambda: pytest.fail("a dry run draws no lots"),  # type: ignore[arg-type, return-value]
+            draw=lambda: pytest.fail("a dry run draws no lots"),  # type: ignore[arg-type, return-value] # it never returns
         )
         self.wishes = Wishes(Settings(cache=CacheSettings(mode=mode, **cache)))  # type: ignore[arg-type] # a mode
         self.foresee = Foresight(self.wishes, sight=Sight(self.shelf, self.likes))
@@ -157,7 +157,7 @@ def test_every_reason_is_a_word_with_a_sentence() -> None:
 )
 async def test_why_it_would_not_be_answered_from_the_cache(exchange: Exchange, would_be: str, reason: str) -> None:
     told = await Stand().foresee(exchange)
-    assert (told.status, told.reason, told.why) == (would_be, reason, SENTENCES[reason])  # type: ignore[index]
+    assert (told.status, told.reason, told.why) == (would_be, reason, SENTENCES[reason])  # type: ignore[index] # a word of the table
     assert (told.entry_id, told.age_s, told.similarity, told.guard) == (None, None, None, None)
 
 

@@ -84,8 +84,7 @@ _MaybeModel = Annotated[
 class LlmChatRequest(ChatFields, kw_only=True):
     """A conversation to continue, with one model or several."""
 
-    # Other dialects demand it always.
-    model: _MaybeModel = UNSET  # type: ignore[assignment]
+    model: _MaybeModel = UNSET  # type: ignore[assignment] # other dialects demand it always
     fanout: Annotated[LlmFanout | None, Meta(description="Several models in place of the one.")] = None
 
 
