@@ -6,6 +6,7 @@ task, and everybody follows it. An answer is kept before its last bytes are give
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -29,6 +30,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _PAUSE_GROWTH = 0.05, 0.5, 1.5
 RENEW_S = 10.0
 """How often a claim is renewed: well within its lease, so that one missed renewal loses nothing."""
 _KEEP_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+_FREED_WITHIN_S = 0.25
+"""How long a failure waits at most for its key to be free."""
 """How long to wait before an answer is offered again to a store that did not take it: in all, less than a lease."""
 
 
@@ -251,6 +254,9 @@ class _Call:
             self._is_whole = True
             await self._keep(last)
             await self.recording.write(last)
+        except (GatewayError, ProviderError):
+            await self._give_back()
+            raise
         except BaseException:
             self._once.supervisor.spawn(self._release())
             raise
@@ -318,6 +324,19 @@ class _Call:
             await asyncio.sleep(pause_s)
             if await self._is_kept(answer):
                 return
+
+    async def _give_back(self) -> None:
+        """Give the claim back before anybody hears of the failure: what is sent under the key then may differ."""
+        is_free = asyncio.Event()
+
+        async def release() -> None:
+            await self._release()
+            is_free.set()
+
+        self._once.supervisor.spawn(release())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FREED_WITHIN_S):
+                await is_free.wait()
 
     async def _release(self) -> None:
         """Give the claim back; if that fails, its lease ends by itself."""
