@@ -24,8 +24,11 @@ _SPOKEN = {
     "responses": (tongues.OPENAI,),
 }
 """The wires that each client's answers come from: its own, where a provider takes its bytes unchanged, and another."""
-_CALM = {"connect_s": 8, "first_token_s": 12, "idle_s": 12, "total_s": 60}
-_QUICK = {"connect_s": 1.5, "first_token_s": 1.5, "idle_s": 1.5, "total_s": 60}
+_CALM: dict[str, float] = {"connect_s": 8, "first_token_s": 12, "idle_s": 12, "total_s": 60}
+_QUICK = {"connect_s": 2.5, "first_token_s": 2.5, "idle_s": 2.5, "total_s": 60}
+"""Of a model whose provider hangs: whoever is well behind the same model has to answer within them too."""
+_QUICK_LATE = {**_CALM, "idle_s": 2.5}
+"""Of one that hangs after content: that has to come first, however busy the machine is."""
 _FALLBACKS = {"any": ["spare"], "context_length": ["spare-long"], "content_policy": ["spare-lax"]}
 _BY_KIND = {Kind.TOO_LONG: "spare-long", Kind.BLOCKED: "spare-lax"}
 
@@ -103,6 +106,12 @@ def _provider(tongue: Tongue, origin: str, *, key: str) -> dict[str, Any]:
     return {**tongue.settings, "base_url": origin + tongue.settings["base_url"], "api_key": f"env:{key}"}
 
 
+def _timeouts(point: Point) -> dict[str, float]:
+    if not point.hangs:
+        return _CALM
+    return _QUICK_LATE if point.kind is Kind.LATE else _QUICK
+
+
 def _model(cell: Cell) -> dict[str, Any]:
     tongue, point = cell.tongue, cell.point
     others = [f"well-{tongue.name}"] if cell.has_other else []
@@ -111,7 +120,7 @@ def _model(cell: Cell) -> dict[str, Any]:
         "balance": "priority",
         "retries": point.retries,
         "price": dict(PRICE),
-        "timeouts": _QUICK if point.hangs else _CALM,
+        "timeouts": _timeouts(point),
     }
     if cell.has_fallback:
         model["fallbacks"] = {why: [f"{name}-{tongue.name}" for name in names] for why, names in _FALLBACKS.items()}
