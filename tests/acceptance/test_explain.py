@@ -149,7 +149,7 @@ def wait_for_hit(caller: Caller, question: str) -> str:
         found[:] = [answer.headers.get("x-gateway-cache-id", "")]
         return bool(found[0])
 
-    assert wait_until(look, within_s=5)
+    assert wait_until(look, within_s=20)
     return found[0]
 
 

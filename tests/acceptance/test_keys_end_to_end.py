@@ -119,18 +119,18 @@ def test_rotating_at_once(gateway: GatewayProcess, caller: Caller):
 
 def test_rotating_with_grace(gateway: GatewayProcess, caller: Caller):
     rotated_at = time.monotonic()
-    fresh = gateway.admin("POST", f"/keys/{caller.key_id}/rotate", json={"grace_s": 3})["secret"]
+    fresh = gateway.admin("POST", f"/keys/{caller.key_id}/rotate", json={"grace_s": 6})["secret"]
     for key in (caller.key, fresh):
         assert {reply.status for reply in ask(gateway, key)} == {200}
-    assert time.monotonic() - rotated_at < 3, "the machine is too slow for this test to say anything"
-    time.sleep(max(0.0, rotated_at + 3.2 - time.monotonic()))
+    assert time.monotonic() - rotated_at < 6, "the machine is too slow for this test to say anything"
+    time.sleep(max(0.0, rotated_at + 6.2 - time.monotonic()))
     assert {reply.status for reply in ask(gateway, caller.key)} == {401}
     assert {reply.status for reply in ask(gateway, fresh)} == {200}
 
 
 def test_expiring(gateway: GatewayProcess):
     """50: a warm key ends at its time, without anyone saying so."""
-    ends = datetime.now(UTC) + timedelta(seconds=2)
+    ends = datetime.now(UTC) + timedelta(seconds=4)
     with Caller(gateway, expires_at=ends.isoformat()) as caller:
         assert {reply.status for reply in ask(gateway, caller.key)} == {200}
         time.sleep(max(0.0, (ends - datetime.now(UTC)).total_seconds()) + 0.05)

@@ -236,7 +236,7 @@ def assert_closed(fake_provider: FakeProvider, text: str, left_at: float) -> Ent
     def find(journal: Journal) -> Entry | None:
         return next((entry for entry in journal.entries if quoted in entry.body and entry.peer_closed_after_ms), None)
 
-    assert fake_provider.journal.wait_for(lambda journal: find(journal) is not None, within_s=5)
+    assert fake_provider.journal.wait_for(lambda journal: find(journal) is not None, within_s=20)
     entry = find(fake_provider.journal)
     assert entry is not None
     assert entry.peer_closed_after_ms is not None

@@ -90,7 +90,7 @@ def test_everything_that_was_promised_is_counted(gateway: GatewayProcess):
         return [name for name in CONTRACT if not re.search(rf"^{name}(_count)?(\{{| )", text, flags=re.MULTILINE)]
 
     # Breakers are shown of targets that were called since the last look.
-    assert wait_until(lambda: not missing(), within_s=5), missing()
+    assert wait_until(lambda: not missing(), within_s=20), missing()
 
 
 @pytest.mark.timeout(400)

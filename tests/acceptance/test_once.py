@@ -228,7 +228,7 @@ def test_many_at_once_are_one_call(  # noqa: PLR0917 - three of them are fixture
 
 def test_who_joins_gets_the_parts_as_they_come(embedded_gateway: GatewayProcess, fake_provider: FakeProvider):
     """In the process that makes the call, that is; in another it gets the whole at its end."""
-    body = {"model": "fake-slow-chunks", "messages": user("word " * 40), "stream": True}
+    body = {"model": "fake-slow-chunks", "messages": user("word " * 90), "stream": True}
     headers = {"idempotency-key": "k"}
     with Caller(embedded_gateway) as caller, caller.http.stream("POST", CHAT, json=body, headers=headers) as first:
         next(first.iter_bytes())
@@ -238,9 +238,9 @@ def test_who_joins_gets_the_parts_as_they_come(embedded_gateway: GatewayProcess,
             came = [(time.monotonic() - began, part) for part in second.iter_bytes()]
         assert second.headers[REPLAYED] == "true"
     # Neither all at the end, nor only what came after it had joined.
-    assert came[0][0] < 0.9 < came[-1][0]
+    assert came[0][0] < 1.5 < came[-1][0]
     assert len(came) > 3
-    assert len(data_frames(b"".join(part for _, part in came).decode())) > 40
+    assert len(data_frames(b"".join(part for _, part in came).decode())) > 90
     assert calls(fake_provider) == 1
 
 
@@ -250,22 +250,22 @@ def test_a_client_that_leaves_finds_the_whole_answer_when_it_comes_back(  # noqa
     caller: Caller, ledger: Ledger, fake_provider: FakeProvider, kept: KeptAnswers, stream: bool, by_reset: bool
 ):
     model = "fake-slow-chunks" if stream else "fake-slow-head"
-    body = {"model": model, "messages": user("word " * 30), "stream": stream}
-    came, _ = caller.leave(body, after_s=0.5, by_reset=by_reset, idempotency_key="k")
+    body = {"model": model, "messages": user("word " * 50), "stream": stream}
+    came, _ = caller.leave(body, after_s=1, by_reset=by_reset, idempotency_key="k")
     assert (b"200 OK" in came) is stream
     assert b"[DONE]" not in came
     assert wait_until(lambda: [row["status"] for row in kept.rows(caller.key_id)] == [200], within_s=10)
     entry = fake_provider.journal.last
-    assert entry.tokens_served == 30
+    assert entry.tokens_served == 50
     assert entry.peer_closed_after_ms is None
     again = caller.post(body, idempotency_key="k")
     assert again.headers[REPLAYED] == "true"
     assert is_done(again.text) is stream
-    assert again.text.count("word") == 30
+    assert again.text.count("word") == 50
     assert calls(fake_provider) == 1
     events = ledger.wait(2, key_id=caller.key_id, within_s=1)
     assert [event["outcome"] for event in events] == ["ok"]
-    assert events[0]["output_tokens"] == 30
+    assert events[0]["output_tokens"] == 50
     assert events[0]["usage_source"] == "provider"
 
 
@@ -277,7 +277,7 @@ def test_the_request_of_a_client_that_left_is_logged_with_what_it_cost(caller: C
     def lines() -> list[dict[str, Any]]:
         return [line for line in caller.gateway.log_records() if line.get("key_id") == caller.key_id]
 
-    assert wait_until(lambda: len(lines()) == 1, within_s=3)
+    assert wait_until(lambda: len(lines()) == 1, within_s=15)
     line = lines()[0]
     assert (line["status"], line["attempts"], line["output_tokens"]) == (499, 1, 20)
     assert line["cost_nusd"] > 0

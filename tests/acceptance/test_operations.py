@@ -110,7 +110,7 @@ def test_metrics_cover_every_worker(operated: GatewayProcess, caller: Caller):
     labels = {"route": CHAT, "model": "fake-model", "provider": "fake", "status": "200"}
     before = answered(scrape(operated), **labels)
     assert set(scatter(operated, caller.key, 32, model="fake-model")) == {200}
-    assert wait_until(lambda: answered(scrape(operated), **labels) == before + 32, within_s=3)
+    assert wait_until(lambda: answered(scrape(operated), **labels) == before + 32, within_s=15)
     assert {answered(scrape(operated), **labels) for _ in range(12)} == {before + 32}
     samples = scrape(operated)
     assert samples['gateway_tokens_total{kind="output",model="fake-model"}'] >= 32
@@ -139,7 +139,7 @@ def test_a_killed_worker_is_replaced_and_its_numbers_stay(operated: GatewayProce
     victim = psutil.Process(operated.pids()[0])
     began = time.monotonic()
     victim.send_signal(signal.SIGKILL)
-    assert wait_until(lambda: not victim.is_running() or victim.status() == "zombie", within_s=5)
+    assert wait_until(lambda: not victim.is_running() or victim.status() == "zombie", within_s=20)
     statuses = [caller.http.get("/v1/models", headers={"connection": "close"}).status_code for _ in range(10)]
     assert set(statuses) == {200}, "the other worker serves"
     lowest = before
@@ -150,7 +150,7 @@ def test_a_killed_worker_is_replaced_and_its_numbers_stay(operated: GatewayProce
         lowest = now
     now = counters(scrape(operated))
     assert [name for name, value in lowest.items() if now.get(name, 0) < value] == []
-    assert wait_until(operated.is_ready, within_s=5)
+    assert wait_until(operated.is_ready, within_s=20)
     assert set(scatter(operated, caller.key, 16)) == {200}
 
 
@@ -247,7 +247,7 @@ def test_a_reload_serves_new_models_and_keeps_streams(operated: GatewayProcess, 
         operated.write_config({**tree, "models": added})
         operated.reload()
         assert wait_until(
-            lambda: all("new-model" in found for found in models_of_all(operated, caller.key)), within_s=5
+            lambda: all("new-model" in found for found in models_of_all(operated, caller.key)), within_s=20
         )
         assert not texts, "the stream was to outlast the reload"
     assert texts[0].count("word ") == 40

@@ -114,6 +114,8 @@ class Terminal:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             os.chdir("/")
+            # Whoever runs the tests in the background ignores interrupts, and that is inherited.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execve(words[0], words, {**ENVIRON, **environ})
         self.text = ""
 

@@ -42,7 +42,7 @@ async def test_whoever_takes_over_from_a_leader_is_admitted_and_counted_once(
         told = await asyncio.gather(*(follower.listen() for follower in followers))
         assert {one.said.status for one in told} == {200}, [one.text for one in told]
         assert {each.form.read(one.text).text for each, one in zip(followers, told, strict=True)} == {SAID}
-        rows = Ledger(gateway).wait(len(followers), within_s=5, key_id=own.key_id)
+        rows = Ledger(gateway).wait(len(followers), within_s=20, key_id=own.key_id)
         paid = sum(row["cost_nusd"] for row in rows)
         (use,) = gateway.admin("GET", f"/budgets/key/{own.key_id}")["use"]
         assert (use["held"], use["used"]) == ("0.000000000", f"0.{paid:09d}")

@@ -52,7 +52,7 @@ def purge(gateway: GatewayProcess, organization: str, **named: Any) -> int:
 
 def is_kept(gateway: GatewayProcess, organization: str, entries: int) -> None:
     """Wait until so many are kept: a worker keeps an answer behind its last byte."""
-    assert wait_until(lambda: view(gateway, organization)["kept"]["entries"] == entries, within_s=5)
+    assert wait_until(lambda: view(gateway, organization)["kept"]["entries"] == entries, within_s=20)
 
 
 def test_what_is_kept_and_saved_is_told(

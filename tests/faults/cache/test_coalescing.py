@@ -49,7 +49,7 @@ def caller(stand: Stand) -> Iterator[Caller]:
 
 def settled(stand: Stand, caller: Caller, count: int) -> list[dict[str, Any]]:
     """Return the key's rows when there are so many; nothing is held by then, and nobody is in flight."""
-    rows = Ledger(stand.gateway).wait(count, within_s=5, key_id=caller.key_id)
+    rows = Ledger(stand.gateway).wait(count, within_s=20, key_id=caller.key_id)
     assert len(rows) == count, [(row["outcome"], row["cache_status"]) for row in rows]
     deadline = time.monotonic() + 5
     while not is_at_rest(stand, caller):
@@ -343,12 +343,12 @@ async def test_a_slow_leader_slows_nobody(stand: Stand, caller: Caller) -> None:
 
 @pytest.mark.parametrize("form", [CHAT, CHAT_STREAM], ids=str)
 async def test_a_follower_has_its_own_deadline(stand: Stand, caller: Caller, form: Any) -> None:
-    prompt = prompt_of(stand, Script(output_tokens=WORDS, head_delay_ms=600))
+    prompt = prompt_of(stand, Script(output_tokens=WORDS, head_delay_ms=3_000))
     leader = await Client(caller, CHAT_STREAM, prompt).send()
     await called(stand, prompt)
     began_s = time.monotonic()
     told = await ask(caller, form, prompt, headers=[("x-gateway-timeout-s", "0.2")])
-    assert (told.said.status, told.last_s - began_s < 0.5) == (504, True)
+    assert (told.said.status, told.last_s - began_s < 2) == (504, True)
     assert CHAT_STREAM.read((await leader.listen()).text).text == SAID
     assert len(settled(stand, caller, 1)) == 1
 

@@ -98,7 +98,7 @@ def leader_of(stage: Stage, provider: str) -> int:
                 return pid
         return None
 
-    assert wait_until(lambda: found() is not None, within_s=5)
+    assert wait_until(lambda: found() is not None, within_s=20)
     pid = found()
     assert pid is not None
     return pid

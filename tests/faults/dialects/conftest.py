@@ -15,7 +15,7 @@ from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
 from providers.testing import FakeProvider
 
 _KEY_NAME = "CANARY_API_KEY"
-_QUICK = {"connect_s": 1, "first_token_s": 0.5, "idle_s": 0.5, "total_s": 20}
+_QUICK = {"connect_s": 3, "first_token_s": 1.5, "idle_s": 1.5, "total_s": 20}
 
 
 def _config(origin: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Hall(NamedTuple):
 
     def events(self, count: int) -> dict[str, dict[str, Any]]:
         """Return the test's usage events by request; there are `count`, one for each."""
-        events = self.ledger.wait(count, key_id=self.caller.key_id, within_s=5)
+        events = self.ledger.wait(count, key_id=self.caller.key_id, within_s=20)
         found = {str(event["request_id"]): event for event in events}
         assert len(events) == len(found) == count
         return found

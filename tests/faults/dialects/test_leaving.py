@@ -14,8 +14,8 @@ from faults.dialects.hall import Hall, check_broken, check_refused
 from providers.testing import Script
 
 TIMED_OUT = Failure(504, "upstream_timeout")
-DEADLINE_S = 0.6
-QUICK_S = 0.5
+DEADLINE_S = 1.5
+QUICK_S = 1.5
 """The clocks of the quick models."""
 SLACK_S = 5.0
 """What a loaded machine may take longer; all other clocks are far from it."""

@@ -184,7 +184,7 @@ class Panel(NamedTuple):
 
     def rows(self, told: Told, count: int) -> dict[str, list[dict[str, Any]]]:
         """Return the ledger's rows of a request by model: so many, of which one is final; their sum is the cost."""
-        rows = Ledger(self.gateway).wait(count, within_s=5, request_id=told.said.request_id)
+        rows = Ledger(self.gateway).wait(count, within_s=20, request_id=told.said.request_id)
         assert len(rows) == count, [(row["model"], row["outcome"]) for row in rows]
         assert sum(bool(row["is_final"]) for row in rows) == 1
         assert {row["attempt"] for row in rows} == set(range(1, count + 1))

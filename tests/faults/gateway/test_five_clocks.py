@@ -18,8 +18,8 @@ from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
 
 from providers.testing import FakeProvider, Script
 
-CLOCK_S = 0.6
-SLACK_S = 3.0
+CLOCK_S = 1.2
+SLACK_S = 8.0
 """What a loaded machine may take longer; all other clocks are far from it."""
 EARLY_S = 0.02
 CLOSED_WITHIN_MS = 1_000
@@ -106,7 +106,7 @@ def clocked(session_provider: FakeProvider, silence: int) -> Iterator[GatewayPro
         target = {"provider": provider, "model": clock}
         models[clock] = {"targets": [target], "timeouts": timeouts, "retries": 0, "breaker": False}
         models[clock]["price"] = dict(PRICE)
-    quick = {**FAR, "first_token_s": 0.25}
+    quick = {**FAR, "first_token_s": CLOCK_S * 0.4}
     models["again"] = {**models["deadline"], "timeouts": quick, "retries": 10}
     models["elsewhere"] = {**models["again"], "retries": 0, "fallbacks": ["again"]}
     tree = {
@@ -141,7 +141,7 @@ def ask(gateway: GatewayProcess, name: str) -> Told:
         began_s = time.monotonic()
         answer = caller.post(body, **headers)
         ended_s = time.monotonic()
-        [event] = Ledger(gateway).wait(1, key_id=caller.key_id, within_s=5)
+        [event] = Ledger(gateway).wait(1, key_id=caller.key_id, within_s=20)
         return Told(answer.status_code, answer.text, began_s, ended_s, event)
 
 
@@ -176,7 +176,7 @@ def check(name: str, told: Told, provider: FakeProvider) -> None:
         assert event["cost_nusd"] == 0
         return
     entry = provider.journal.for_script(name)[-1]
-    assert provider.journal.wait_for(lambda _: entry.peer_closed_after_ms is not None, within_s=2), row
+    assert provider.journal.wait_for(lambda _: entry.peer_closed_after_ms is not None, within_s=15), row
     closed_s = entry.received_ns / 1e9 + (entry.peer_closed_after_ms or 0) / 1e3
     assert closed_s - told.ended_s < CLOSED_WITHIN_MS / 1_000, row
 
@@ -194,7 +194,7 @@ def test_the_callers_deadline_bounds_all_tries_together(
         assert answer.status_code == 504
         assert answer.json()["error"]["code"] == "upstream_timeout"
         assert took_s < CLOCK_S + SLACK_S
-        events = Ledger(clocked).wait(1, key_id=caller.key_id, within_s=5)
+        events = Ledger(clocked).wait(1, key_id=caller.key_id, within_s=20)
         assert events[-1]["outcome"] == "timeout"
         entries = len(fake_provider.journal.entries)
         assert len(events) == entries <= 3

@@ -146,7 +146,7 @@ def test_a_new_parent_begins_at_zero(mortal: GatewayProcess):
     """A restart is a reset, as with every program that Prometheus scrapes; `rate` and `increase` know it."""
     with Caller(mortal) as caller:
         assert caller.chat("echo").status_code == 200
-        assert wait_until(lambda: answered(counters(mortal)) > 0, within_s=5)
+        assert wait_until(lambda: answered(counters(mortal)) > 0, within_s=20)
     mortal.stop()
     mortal.start()
     assert answered(counters(mortal)) == 0

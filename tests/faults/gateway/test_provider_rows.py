@@ -253,7 +253,7 @@ def test_what_cannot_be_reached_is_passed_by(
         answer = caller.chat(f"before {name}", stream=stream)
         assert answer.status_code == 200
         assert answer.headers["x-gateway-provider"] == "fake"
-        first, second = Ledger(rows).wait(2, key_id=caller.key_id, within_s=5)
+        first, second = Ledger(rows).wait(2, key_id=caller.key_id, within_s=20)
     assert (first["provider"], first["outcome"], first["cost_nusd"]) == (name, "error", 0)
     assert (second["provider"], second["outcome"]) == ("fake", "ok")
     assert len(fake_provider.journal.entries) == 1
@@ -271,7 +271,7 @@ def test_what_is_too_large_is_not_kept_in_memory(rows: GatewayProcess, fake_prov
         # The allocator may take a moment to give back what one answer had, but not what four had.
         kept = []
         assert wait_until(
-            lambda: kept.append(process.memory_info().rss - before_bytes) or kept[-1] < 10 * MIB, within_s=3
+            lambda: kept.append(process.memory_info().rss - before_bytes) or kept[-1] < 10 * MIB, within_s=15
         ), kept[::20]
 
 

@@ -41,7 +41,7 @@ def all_refused(stand: Stand, caller: Caller) -> list[Told] | None:
 
 def check_refused(stand: Stand, caller: Caller) -> None:
     """Nothing new is begun that could not be written down, and that is said at once."""
-    eventually(lambda: all_refused(stand, caller) is not None, within_s=3)
+    eventually(lambda: all_refused(stand, caller) is not None, within_s=6)
     told = [each for _ in range(20) for each in stand.crowd.ask(Question(caller.key, new_tag()))]
     for each in told:
         assert each.reply is not None

@@ -87,10 +87,10 @@ def test_a_reply_that_is_lost_is_no_second_hold_and_no_second_event(stand: Stand
             told.extend(answers)
             return all(each.is_whole for each in answers)
 
-        eventually(is_well, within_s=5)
+        eventually(is_well, within_s=20)
         # While the provider thinks, the way back from Redis is cut: it is the settlement whose reply is lost.
         asking = stand.crowd.begin(stand.crowd.ask_all([Question(caller.key, new_tag(), model="late", max_tokens=3)]))
-        eventually(lambda: (found := stand.account(caller).balance()) is not None and found.held > 0, within_s=5)
+        eventually(lambda: (found := stand.account(caller).balance()) is not None and found.held > 0, within_s=20)
         stand.redis_proxy.down = Faults(drop_after_bytes=at_bytes)
         settled = asking.result(timeout=60)
         stand.redis_proxy.heal()

@@ -115,7 +115,7 @@ async def test_a_second_call_waits_as_long_as_it_is_told(stage: Stage):
     assert (told.provider, told.attempts) == ("other", 2)
     ((first,), (other,)) = stage.calls("first"), stage.calls("other")
     assert (other.received_ns - first.received_ns) / 1e9 >= AFTER_S - 0.05
-    assert await asyncio.to_thread(wait_until, lambda: first.peer_closed_after_ms is not None, within_s=2)
+    assert await asyncio.to_thread(wait_until, lambda: first.peer_closed_after_ms is not None, within_s=15)
 
 
 async def test_an_error_never_wins(stage: Stage):

@@ -105,7 +105,7 @@ def test_tracing_begins_and_ends_with_a_reload():
         before.write_text(text)
         stage.gateway.reload()
         assert _until(lambda: not _is_traced(stage, caller))
-        assert receiver.wait(lambda: list(receiver.spans), 3, within_s=5)
+        assert receiver.wait(lambda: list(receiver.spans), 3, within_s=20)
 
 
 def test_a_share_of_the_traces_that_begin_here():
@@ -131,9 +131,9 @@ def test_who_waits_for_a_place_sees_it():
         stage.providers["a"].script(Script(text="ok", head_delay_ms=300))
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(lambda _: caller.chat("a"), range(2)))
-        waits = receiver.wait(lambda: [s for s in receiver.spans if s.name == "admission"], 1, within_s=5)
+        waits = receiver.wait(lambda: [s for s in receiver.spans if s.name == "admission"], 1, within_s=20)
         (waited,) = waits
-        assert 0.1 < (waited.end_ns - waited.start_ns) / 1e9 < 1
+        assert 0.1 < (waited.end_ns - waited.start_ns) / 1e9 < 10
 
 
 def test_without_the_extra_nothing_starts_and_it_says_what_to_install():

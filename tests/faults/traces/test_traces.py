@@ -124,13 +124,13 @@ def test_a_request_its_layers_and_its_attempt_are_one_trace(scene: Scene):
 
 
 def test_a_stream_is_one_attempt_that_ends_with_it(scene: Scene):
-    name = scene.tell(a=Script(output_tokens=20, chunk_delay_ms=10))
+    name = scene.tell(a=Script(output_tokens=20, chunk_delay_ms=50))
     _, trace = scene.ask(name, "a", stream=True)
     spans = scene.receiver.trace(trace, count=3)
     root, attempt = root_of(spans), named(spans, "chat up")
-    assert attempt.end_ns - attempt.start_ns > 150_000_000
+    assert attempt.end_ns - attempt.start_ns > 900_000_000
     assert root.end_ns >= attempt.end_ns
-    assert 0 < attempt.attributes["gen_ai.response.time_to_first_chunk"] < 0.15
+    assert 0 < attempt.attributes["gen_ai.response.time_to_first_chunk"] < 0.8
     assert root.attributes["gen_ai.request.stream"] is True
     assert root.attributes["gateway.cost_nusd"] > 0
 
@@ -259,7 +259,7 @@ def test_a_request_that_may_cost_too_much_is_refused_by_the_limits(scene: Scene)
 
 
 def test_who_is_given_anothers_answer_shows_how_long_it_waited(scene: Scene):
-    name = scene.tell(a=Script(text="ok", head_delay_ms=1_500))
+    name = scene.tell(a=Script(text="ok", head_delay_ms=2_500))
     headers = {"x-gateway-cache": "exact"}
     with ThreadPoolExecutor(2) as threads:
         asked = [threads.submit(scene.ask, name, "kept", headers=headers)]
@@ -268,7 +268,7 @@ def test_who_is_given_anothers_answer_shows_how_long_it_waited(scene: Scene):
         (_, trace) = [each.result() for each in asked][1]
     spans = scene.receiver.wait(lambda: [span for span in scene.receiver.spans if span.trace == trace], 3, within_s=10)
     cache = max((span for span in spans if span.name == "cache"), key=lambda span: span.end_ns - span.start_ns)
-    assert 0.5 < (cache.end_ns - cache.start_ns) / 1e9 < 1.5
+    assert 1 < (cache.end_ns - cache.start_ns) / 1e9 < 2.4
     assert cache.attributes["gateway.cache.status"] == "coalesced"
     assert not [span for span in spans if span.kind == "client"]
 
@@ -294,7 +294,7 @@ def test_who_waits_for_a_place_shows_it():
             traces = [trace for _, trace in threads.map(lambda _: scene.ask(name, "a"), range(2))]
         spans = receiver.wait(lambda: [span for span in receiver.spans if span.trace in traces], 7, within_s=10)
     (waited,) = [span for span in spans if span.name == "admission"]
-    assert 0.2 < (waited.end_ns - waited.start_ns) / 1e9 < 3
+    assert 0.2 < (waited.end_ns - waited.start_ns) / 1e9 < 5
     assert not waited.failed
 
 
