@@ -20,10 +20,17 @@ from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
 from servers.proxy import TcpProxy, proxy_in_thread
 
 # A loaded machine makes examples slowly; that is no defect of what they test.
-hypothesis.settings.register_profile(
-    "loaded machine", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None
-)
-hypothesis.settings.load_profile("loaded machine")
+hypothesis.settings.register_profile("search", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
+# What a change is told by the suite is about the change: the same examples each time.
+hypothesis.settings.register_profile("same", hypothesis.settings.get_profile("search"), derandomize=True)
+hypothesis.settings.load_profile("same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the longer proofs look for examples that nobody has tried yet."""
+    if "long" in config.option.markexpr.replace("not long", ""):
+        hypothesis.settings.load_profile("search")
+
 
 # The shared gateway's Redis database, so that emptying the tests' own one does not disturb it.
 GATEWAY_REDIS_DATABASE = 1
