@@ -22,6 +22,7 @@ from servers import postgres
 from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
 from app.api.admin.desks import Desks
 from app.api.dashboard import dashboard_router
+from app.cache.answers import Sealer
 from app.db import schema
 from app.db.columns import metadata
 from app.db.engine import Database
@@ -36,6 +37,7 @@ from app.domain.prices.overlay import PriceOverlay
 from app.domain.services import AdminServices, Host
 from app.domain.upstream.overlay import StoredUpstream
 from app.gateway.billing import Billing
+from app.gateway.bodies import BodySealer
 from app.gateway.cache_desk import CacheDesk
 from app.gateway.calibration import Calibration
 from app.gateway.config_desk import ConfigDesk
@@ -56,6 +58,7 @@ from providers.registry import Registry
 from providers.types import Secret
 
 MASTER = Secret("a master secret of at least 32 bytes")
+BODY_KEY = b"a key that seals bodies, of 32 b"
 ENVIRONMENT_KEY = "an environment key of forty characters!!"
 _DEFAULT_ORGANIZATION = """
     INSERT INTO organizations (id, name, status, created_at, updated_at, version)
@@ -321,7 +324,7 @@ async def plane(url: str, app: Litestar, current: Current) -> AsyncIterator[Plan
         settings=lambda: made.settings,
         calibration=calibrate,
     )
-    trace_desk = TraceDesk(made.traces, settings=lambda: made.settings.request_traces)
+    trace_desk = TraceDesk(made.traces, settings=lambda: made.settings, sealer=BodySealer(Sealer(BODY_KEY)))
     config_desk = ConfigDesk(
         settings=lambda: made.settings, steering=lambda: made.steering, gateway="here:1", ask_others=ask_nobody
     )

@@ -8,7 +8,9 @@ import pytest
 from accounting.attempts import begun
 
 from app.api.openai.paths import CHAT_WIRE
+from app.cache.answers import Sealer
 from app.domain.keys.principal import Principal
+from app.gateway.bodies import BodySealer
 from app.gateway.caching import Wishes
 from app.gateway.recorder import MOST_BYTES, Recorder
 from app.gateway.recording import Recording
@@ -23,11 +25,18 @@ from app.pipeline.notes import LayerStep, Skipped
 from app.pipeline.operation import Asked
 from app.routing.table import Route
 from app.settings import Settings
-from app.settings.policy import RequestTraceSettings
+from app.settings.policy import PrivacySettings, RequestTraceSettings
 from app.stores.errors import StoreUnavailable
 from app.stores.memory_traces import MemoryTraceStore
 from app.stores.traces import TraceQuery
 from providers.types import Usage
+
+SEALER = BodySealer(Sealer(bytes(range(32))))
+
+
+def settings_of(*, store_bodies=False, **traces) -> Settings:
+    privacy = PrivacySettings(store_bodies=store_bodies)
+    return Settings(request_traces=RequestTraceSettings(**traces), privacy=privacy)
 
 
 class World:
@@ -39,8 +48,9 @@ class World:
         recording = Recording(ExplainedRoutes(None), hindsight=Hindsight(Wishes(Settings())))
         self.recorder = Recorder(
             self.store,
-            RequestTraceSettings(**settings),
+            settings_of(**settings),
             record=recording,
+            sealer=SEALER,
             degraded=list,
             clock=self.clock,
             spawn=lambda work: self.tasks.append(asyncio.ensure_future(work)),
@@ -104,7 +114,7 @@ async def test_a_share_of_them_is_drawn_and_off_is_none():
     batch = [finished() for _ in range(3)]
     world.recorder.add(batch)
     assert await world.ids() == {batch[0].request_id, batch[2].request_id}
-    world.recorder.replace(RequestTraceSettings(enabled=False))
+    world.recorder.replace(settings_of(enabled=False))
     world.recorder.add([finished()])
     assert len(await world.ids()) == 2
 
@@ -113,7 +123,7 @@ async def test_what_the_store_does_not_take_is_offered_again(monkeypatch: pytest
     world = World()
     put = world.store.put
 
-    async def fail(*_args):
+    async def fail(*_args, **_more):
         raise StoreUnavailable("it is down")
 
     monkeypatch.setattr(world.store, "put", fail)
