@@ -58,7 +58,6 @@ from providers.registry import Registry
 from providers.types import Secret
 
 MASTER = Secret("a master secret of at least 32 bytes")
-BODY_KEY = b"a key that seals bodies, of 32 b"
 ENVIRONMENT_KEY = "an environment key of forty characters!!"
 _DEFAULT_ORGANIZATION = """
     INSERT INTO organizations (id, name, status, created_at, updated_at, version)
@@ -173,6 +172,7 @@ class Plane:
     steering: Any = None
     cache: CacheStore = field(default_factory=lambda: MemoryCacheStore(clock=ManualClock()))
     traces: MemoryTraceStore = field(default_factory=lambda: MemoryTraceStore(clock=ManualClock()))
+    sealer: BodySealer = field(default_factory=lambda: BodySealer(Sealer(bytes(range(32)))))
 
     def browser(self, **headers: str) -> httpx.AsyncClient:
         """A client that keeps cookies and says where its requests come from."""
@@ -324,7 +324,7 @@ async def plane(url: str, app: Litestar, current: Current) -> AsyncIterator[Plan
         settings=lambda: made.settings,
         calibration=calibrate,
     )
-    trace_desk = TraceDesk(made.traces, settings=lambda: made.settings, sealer=BodySealer(Sealer(BODY_KEY)))
+    trace_desk = TraceDesk(made.traces, settings=lambda: made.settings, sealer=made.sealer)
     config_desk = ConfigDesk(
         settings=lambda: made.settings, steering=lambda: made.steering, gateway="here:1", ask_others=ask_nobody
     )
