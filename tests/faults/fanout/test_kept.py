@@ -112,6 +112,22 @@ async def test_identical_fan_outs_share_one_set_of_calls(found: Panel, name: str
     await found.rest()
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_refusal_is_shared_while_it_is_asked_for_and_not_kept(found: Panel, stream: bool):
+    refusal = Script(refusal="no, thank you", head_delay_ms=600)
+    script = found.tell(refusal, refusal, Script(text=" "))
+    forms = [CHAT, LLM] * 3
+    told = await asyncio.gather(*(found.ask(None, script, model="racing", path=path, stream=stream) for path in forms))
+    assert {one.status for one in told} == {200}, [one.text for one in told]
+    assert Counter(one.headers["x-gateway-cache"] for one in told) == {"miss": 1, "coalesced": 5}
+    for one in told:
+        assert all(word in one.text for word in ("no", "thank", "you")), one.text
+    assert calls_of(found, script) == 3
+    again = await found.ask(None, script, model="racing", path=CHAT, stream=stream)
+    assert again.headers["x-gateway-cache"] == "miss"
+    await found.rest()
+
+
 @pytest.mark.parametrize("name", ["racing", "judged"])
 async def test_whoever_follows_is_answered_though_the_leader_leaves(found: Panel, name: str):
     script = found.tell(*SAID, last=JUDGE)
