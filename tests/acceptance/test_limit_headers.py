@@ -70,7 +70,8 @@ def test_a_refusal_of_another_rule_says_what_is_left(gateway: GatewayProcess, fi
 
 
 def test_a_refusal_for_too_many_at_once_says_what_is_left(gateway: GatewayProcess):
-    slow = {"model": "fake-slow-chunks", "messages": user("word " * 40), "stream": True}
+    # Most of a minute: it is left long before its end.
+    slow = {"model": "fake-slow-chunks", "messages": user("word " * 1_000), "stream": True}
     with Caller(gateway, limits=_LIMITS | {"concurrency": 1}) as caller:
         with caller.http.stream("POST", CHAT, json=slow) as under_way:
             next(under_way.iter_bytes())
