@@ -12,7 +12,9 @@ import pytest
 from outside.caller import CHAT, user
 from servers import configs
 from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
+from servers.postgres import Postgres
 from servers.process import wait_until
+from servers.redis import Redis
 
 from providers.testing import FakeProvider
 
@@ -20,9 +22,11 @@ REDIS_DATABASE = 12
 NEW_SECRET = "another-master-secret-for-tests-0123456789"
 CREDENTIAL = "sk-canary-of-a-provider-90ab12cd"
 OLD = {"GATEWAY_MASTER_SECRET": MASTER_SECRET}
+FIRST_ROUND = {"GATEWAY_MASTER_SECRET": MASTER_SECRET, "GATEWAY_OLD_MASTER_SECRET": NEW_SECRET}
 BOTH = {"GATEWAY_MASTER_SECRET": NEW_SECRET, "GATEWAY_OLD_MASTER_SECRET": MASTER_SECRET}
 NEW = {"GATEWAY_MASTER_SECRET": NEW_SECRET}
 SOON_S = 20
+HELLO = {"model": "echo", "messages": user("hello")}
 UNAUTHENTICATED = 401
 
 
@@ -44,18 +48,31 @@ class Installation:
             gateway.close()
 
 
-@pytest.fixture(params=["embedded", "scaled"])
-def installation(request: pytest.FixtureRequest, tmp_path: Path, session_provider: FakeProvider) -> Installation:
-    stores: dict[str, Any] = {"database": f"sqlite+aiosqlite:///{tmp_path}/gateway.db"}
-    if request.param == "scaled":
-        stores = {
-            "database": request.getfixturevalue("postgres_server").new_database(),
-            "state": request.getfixturevalue("redis_server").url_of(database=REDIS_DATABASE),
-            "workers": 2,
-        }
-    tree = configs.config(fake_url=session_provider.url, **stores)
+def install(provider: FakeProvider, **stores: Any) -> Installation:
+    tree = configs.config(fake_url=provider.url, **stores)
     tree["network"] = {"allowed_private_cidrs": ["127.0.0.0/8"]}
     return Installation(tree)
+
+
+@pytest.fixture
+def scaled(postgres_server: Postgres, redis_server: Redis, session_provider: FakeProvider) -> Installation:
+    return install(
+        session_provider,
+        database=postgres_server.new_database(),
+        state=redis_server.url_of(database=REDIS_DATABASE),
+        workers=2,
+    )
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, session_provider: FakeProvider) -> Installation:
+    return install(session_provider, database=f"sqlite+aiosqlite:///{tmp_path}/gateway.db")
+
+
+@pytest.fixture(params=["embedded", "scaled"])
+def installation(request: pytest.FixtureRequest) -> Installation:
+    found: Installation = request.getfixturevalue(request.param)
+    return found
 
 
 class Client:
@@ -178,3 +195,22 @@ def test_nobody_who_used_a_key_meanwhile_notices_a_new_master_secret(
         assert client.chat(gateway, once="k").status_code == httpx.codes.CONFLICT
         assert client.find_response(gateway).status_code == httpx.codes.NOT_FOUND
         assert "its end is sealed" in gateway.run("audit", "verify").stdout
+
+
+def test_gateways_restarted_one_after_the_other_open_what_each_other_has_made(
+    scaled: Installation, fake_provider: FakeProvider
+) -> None:
+    with scaled.served(FIRST_ROUND, migrates=True) as before, scaled.served(BOTH) as after:
+        for here, there in ((before, after), (after, before)):
+            key = here.create_key()
+            answer = httpx.post(
+                there.base_url + CHAT, json=HELLO, headers={"authorization": f"Bearer {key}"}, timeout=30
+            )
+            assert answer.status_code == httpx.codes.OK
+        client = Client(after, fake_provider)
+        client.finds_all_as_it_was(before, fake_provider)
+        client.finds_all_as_it_was(after, fake_provider)
+        with scaled.served(OLD) as not_restarted:
+            for key in (client.used, client.unused):
+                assert client.chat(not_restarted, key=key).status_code == httpx.codes.OK
+            assert client.administers(not_restarted) == httpx.codes.OK
