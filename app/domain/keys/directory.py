@@ -7,7 +7,6 @@ Law: a load that overlaps a change is not kept, so an old snapshot never comes b
 
 import asyncio
 import hashlib
-import hmac
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
@@ -16,7 +15,7 @@ from uuid import UUID
 
 from app.domain.keys.principal import Principal, principal_of
 from app.domain.keys.schemas import KeyRecord
-from app.domain.keys.secrets import Pepper, key_mac, parse_key
+from app.domain.keys.secrets import Peppers, parse_key
 from app.kernel.clock import Clock
 from app.kernel.errors import Forbidden, GatewayError, Unauthenticated, Unavailable
 from app.kernel.waiting import outcome_of
@@ -31,7 +30,6 @@ _MAX_ABSENT = 10_000
 _MAX_LOADS = 3
 _ID_CHARS = 36
 _MAX_SEEN = 10_000
-_NEVER = b"\0" * 32
 
 
 class Change(Protocol):
@@ -57,6 +55,14 @@ class Source(Protocol):
         ...
 
 
+class Renew(Protocol):
+    """Has keys hashed anew that were found right by the pepper before."""
+
+    def note(self, public_id: str, token: bytes, *, stored: KeyRecord) -> None:
+        """Hear of a key that was presented and is right; returns at once."""
+        ...
+
+
 class _Known(NamedTuple):
     """A token that was verified: who it is, and when it ends (wall nanoseconds; absent: never)."""
 
@@ -73,13 +79,18 @@ class KeyDirectory:
         source: Source,
         *,
         changes: Callable[[int], Awaitable[Sequence[Change]]],
-        pepper: Pepper,
+        peppers: Peppers,
         clock: Clock,
+        renewals: Renew | None = None,
     ) -> None:
-        """Read keys from `source`, and from `changes` the change log after a sequence number."""
+        """Read keys from `source`, and from `changes` the change log after a sequence number.
+
+        `renewals` hears of each key that is right when it is first seen.
+        """
         self._source = source
         self._changes = changes
-        self._pepper = pepper
+        self._peppers = peppers
+        self._renewals = renewals
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
         self._digests: dict[str, set[bytes]] = {}
@@ -124,10 +135,11 @@ class KeyDirectory:
             raise Forbidden("an admin key cannot call the inference API", code="wrong_credential_type")
         generation = self._generation
         record = await self._record(parsed.public_id)
-        presented = key_mac(self._pepper.key, token)
-        if not hmac.compare_digest(presented, record.secret_mac if record is not None else _NEVER) or record is None:
+        if self._peppers.match(token, record) is None or record is None:
             raise Unauthenticated
         known = self._admit(record, check_secret=True)
+        if self._renewals is not None:
+            self._renewals.note(parsed.public_id, token, stored=record)
         if generation == self._generation and known.public_id in self._records:
             self._known[digest] = known
             self._digests.setdefault(known.public_id, set()).add(digest)
