@@ -20,7 +20,7 @@ from typing import Final
 from contenders import Direct, Gateway, Running, gateway_command
 from processes import cpu_ns
 from stores import started_stores
-from traffic import CANARY_LENGTH, MODEL, request_pieces
+from traffic import CANARY_LENGTH, MODEL, PROMPT_BYTES, request_pieces
 
 CALLERS: Final = 32
 MOST: Final = 0.8
@@ -91,7 +91,9 @@ class _Load:
     def __init__(self, server: Running, kind: str) -> None:
         self._port = server.unary_port
         self._kind = kind
-        self._head, self._rest = request_pieces(model=MODEL, stream=False, key=server.key, port=server.unary_port)
+        self._head, self._rest = request_pieces(
+            model=MODEL, stream=False, key=server.key, port=server.unary_port, body_bytes=PROMPT_BYTES
+        )
         if kind != "off":
             self._head = self._head.replace(b"\r\n", b"\r\n" + _HEADER, 1)
         self._expected = {"off": b"off", "miss": b"miss", "hit": b"exact"}[kind]

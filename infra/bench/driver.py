@@ -18,7 +18,7 @@ import httptools
 import msgspec
 import uvloop
 from processes import cpu_ns
-from traffic import CHUNKS, DONE, STAMPED_FRAME, answer, request_pieces, stream_frames
+from traffic import CHUNK_GAPS_MS, CHUNKS, DONE, STAMPED_FRAME, answer, request_pieces, stream_frames, stream_s
 
 _DRAIN_S: Final = 15.0
 _PAUSE_AFTER_ERROR_S: Final = 0.02
@@ -34,12 +34,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     model: str
     stream: bool
-    paced: bool
     connections: int
+    body_bytes: int
     warm_s: float
     window_s: float
     server_pids: tuple[int, ...]
     store_pids: tuple[int, ...] = ()
+
+    @property
+    def paced(self) -> bool:
+        """Whether the chunks of its streams are stamped and take their time."""
+        return self.model in CHUNK_GAPS_MS
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -77,7 +82,9 @@ class Load:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.before, self.after = request_pieces(model=order.model, stream=order.stream, key=order.key, port=order.port)
+        self.before, self.after = request_pieces(
+            model=order.model, stream=order.stream, key=order.key, port=order.port, body_bytes=order.body_bytes
+        )
         self.measuring = False
         self.stopping = False
         self.quiet = asyncio.Event()
@@ -123,8 +130,8 @@ class Caller(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask at once; callers of paced streams spread over one stream's length so that they do not march in step."""
         self._transport = cast("asyncio.Transport", transport)
-        if self._load.order.paced:
-            asyncio.get_running_loop().call_later(random.random() * 0.5, self.ask)  # noqa: S311  not a secret
+        if spread_s := stream_s(self._load.order.model):
+            asyncio.get_running_loop().call_later(random.random() * spread_s, self.ask)  # noqa: S311  not a secret
         else:
             self.ask()
 

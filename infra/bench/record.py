@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 from driver import Measured
-from traffic import CHUNKS, MODEL, PACED_MODEL
+from traffic import CHUNKS, CROWD_MODEL, MODEL, PACED_MODEL, PROMPT_BYTES
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -18,18 +18,17 @@ class Scenario(msgspec.Struct, frozen=True):
     name: str
     connections: int
     stream: bool = False
-    paced: bool = False
-
-    @property
-    def model(self) -> str:
-        """The model that the callers ask for, which tells the upstream how to answer."""
-        return PACED_MODEL if self.paced else MODEL
+    model: str = MODEL
+    """The model that the callers ask for, which tells the upstream how to answer."""
+    body_bytes: int = PROMPT_BYTES
 
 
 UNARY: Final = tuple(Scenario(f"unary c={count}", count) for count in (1, 32, 256))
 STREAMS: Final = tuple(Scenario(f"stream c={count}", count, stream=True) for count in (32, 256))
-PACED: Final = tuple(Scenario(f"paced c={count}", count, stream=True, paced=True) for count in (4, 20))
-SCENARIOS: Final = (*UNARY, *STREAMS, *PACED)
+PACED: Final = tuple(Scenario(f"paced c={count}", count, stream=True, model=PACED_MODEL) for count in (4, 20))
+LONG_PROMPT: Final = Scenario("unary 30 KB c=32", 32, body_bytes=30_000)
+CROWD: Final = Scenario("crowd c=400", 400, stream=True, model=CROWD_MODEL)
+SCENARIOS: Final = (*UNARY, LONG_PROMPT, *STREAMS, *PACED, CROWD)
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,13 +41,17 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """One start of a fresh instance: the time until it was ready and, a moment later, the memory that it holds idle."""
+    """One start of a fresh instance: the time until it was ready and, a moment later, the memory that it holds idle.
+
+    `stream_kib` is what its largest process took on for each stream of the first crowd that it ever saw.
+    """
 
     round: int
     contender: str
     ready_ms: float
     worker_rss_kib: int
     tree_pss_kib: int
+    stream_kib: float
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ from typing import Final
 from contenders import DIRECT, NGINX
 from driver import Measured, Spread
 from record import (
+    CROWD,
+    LONG_PROMPT,
     PACED,
     SCENARIOS,
     STREAMS,
@@ -27,7 +29,9 @@ from record import (
 EMBEDDED: Final = "embedded"
 SCALED: Final = "scaled"
 BESIDE: Final = "beside"
-_CPU_GATES: Final = {EMBEDDED: 10.0, SCALED: 13.0}
+_LIMITED: Final = "+limits"
+_CPU_GATES: Final = {EMBEDDED: 10.0, SCALED: 13.0, SCALED + _LIMITED: 12.0}
+"""Of modes, and of the one whose key has limits and a budget, with real stores behind it."""
 _LIMIT_GATES_US: Final = {EMBEDDED: 20.0, SCALED: 60.0}
 """How much limits, a budget and their reservations may add to a request, in microseconds of CPU."""
 _CROWD_GATE: Final = 1.15
@@ -35,6 +39,10 @@ _STREAM_GATE: Final = 3.0
 _TTFT_GATES_MS: Final = {"paced c=4": 2.0, "paced c=20": 6.0}
 _READY_GATE_MS: Final = 2000.0
 _RSS_GATE_MIB: Final = 120.0
+_STREAM_GATE_KIB: Final = 150.0
+_LONG_PROMPT_GATE_US: Final = 120.0
+_LATENESS_GATE_MS: Final = 100.0
+"""How much later than directly a chunk may arrive, p99, when 400 streams are paced."""
 _KIB_PER_MIB: Final = 1024
 _THOUSANDS_FROM: Final = 10_000
 _LABEL_WIDTH: Final = 34
@@ -99,7 +107,7 @@ def gates(record: Record) -> list[Gate]:
 
 def limited(mode: str) -> str:
     """Return the column of a mode whose key has limits and a budget."""
-    return f"{mode}+limits"
+    return mode + _LIMITED
 
 
 def _limit_gate(record: Record, mode: str) -> Gate:
@@ -111,7 +119,7 @@ def _limit_gate(record: Record, mode: str) -> Gate:
 
 
 def _cost_rows(record: Record) -> Iterator[Row]:
-    for scenario in UNARY:
+    for scenario in (*UNARY, LONG_PROMPT):
         yield _row(record, f"CPU us/request, {scenario.name}", cpu_us, scenario.name, has_ratio=True)
     for scenario in STREAMS:
         yield _row(record, f"CPU us/50-chunk {scenario.name}", cpu_us, scenario.name, has_ratio=True)
@@ -141,7 +149,7 @@ def _latency_rows(record: Record) -> Iterator[Row]:
 
 
 def _paced_rows(record: Record) -> Iterator[Row]:
-    for scenario in PACED:
+    for scenario in (*PACED, CROWD):
         yield _row(record, f"TTFT p50 ms, {scenario.name}", _of("ttft", _p50), scenario.name)
         yield _added(_row(record, f"added TTFT p50 ms, {scenario.name}", _of("transit", _p50), scenario.name))
         for name, read in _PERCENTILES:
@@ -159,6 +167,8 @@ def _instance_rows(record: Record) -> Iterator[Row]:
     yield Row(label="start to ready ms", cells=starts)
     yield row("idle worker RSS MiB", record.starts, _worker_rss)
     yield row("idle, all processes PSS MiB", record.starts, _tree_pss)
+    streams = {name: Series({s.round: s.stream_kib for s in record.starts if s.contender == name}) for name in names}
+    yield Row(label="worker RSS KiB/stream, crowd", cells=streams)
     yield row("loaded worker RSS MiB", record.loads, _worker_rss)
     yield row("loaded, all processes PSS MiB", record.loads, _tree_pss)
 
@@ -190,6 +200,12 @@ def _gates_of(record: Record, mode: str) -> Iterator[Gate]:
     yield gate("CPU per request, c=256 over c=32", series(cpu_us, crowd).over(cpu).median, _CROWD_GATE)
     over_nginx = series(cpu_us, stream).over(series(cpu_us, stream, NGINX))
     yield gate("CPU per 50-chunk stream, x nginx", over_nginx.median, _STREAM_GATE)
+    longer = series(cpu_us, LONG_PROMPT.name).less(cpu).median
+    yield gate("CPU us that 30 KB of prompt add to 2 KB", longer, _LONG_PROMPT_GATE_US)
+    late = _of("lateness", _p99)
+    behind = series(late, CROWD.name).less(series(late, CROWD.name, DIRECT)).median
+    yield gate(f"added chunk lateness p99 ms, {CROWD.name}", behind, _LATENESS_GATE_MS)
+    yield gate(f"torn or failed, {CROWD.name}", _failed(record.of_contender(mode, scenarios=(CROWD,))), 0)
     transit = _of("transit", _p50)
     for name, limit in _TTFT_GATES_MS.items():
         yield gate(
@@ -201,6 +217,9 @@ def _gates_of(record: Record, mode: str) -> Iterator[Gate]:
     starts = [start for start in record.starts if start.contender == mode]
     yield gate("start to ready ms", Series({s.round: s.ready_ms for s in starts}).median, _READY_GATE_MS)
     yield gate("idle worker RSS MiB", Series({s.round: _worker_rss(s) for s in starts}).median, _RSS_GATE_MIB)
+    yield gate(
+        "worker RSS KiB per open stream", Series({s.round: s.stream_kib for s in starts}).median, _STREAM_GATE_KIB
+    )
 
 
 def _failed(windows: list[Measured]) -> float | None:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -25,17 +26,19 @@ import msgspec
 from contenders import Contender, Direct, Gateway, Nginx, Running, environment, gateway_command, nginx_program
 from driver import Measured, Order
 from processes import BenchError
-from record import SCENARIOS, Load, Record, Sample, Scenario, Start, cpu_us, per_second
+from record import CROWD, SCENARIOS, Load, Record, Sample, Scenario, Start, cpu_us, per_second
 from report import BESIDE, EMBEDDED, SCALED, gates, limited, lines
 from stores import started_stores
+from traffic import stream_s
 
 _MODES: Final = (EMBEDDED, SCALED)
 _DRIVER: Final = Path(__file__).resolve().parent / "driver.py"
 _WARM_S: Final = 0.3
-# Streams of half a second must have started at all phases before the window opens.
-_PACED_WARM_S: Final = 0.7
+# Streams must have started at all phases before the window opens.
+_PACED_WARM_S: Final = 0.2
 _DRIVER_SPARE_S: Final = 60.0
 _SETTLE_S: Final = 1.0
+_LOOK_EACH_S: Final = 0.1
 _CANNOT_RUN: Final = 2
 
 
@@ -169,6 +172,7 @@ class Bench:
                         ready_ms=running.ready_ms,
                         worker_rss_kib=rss,
                         tree_pss_kib=pss,
+                        stream_kib=_crowd_kib(running, window_s=record.window_s) / CROWD.connections,
                     )
                 )
             _say(f"round {turn}: {contender.name} ready after {running.ready_ms:.0f} ms, worker {rss >> 10} MiB")
@@ -192,6 +196,18 @@ class Bench:
         return folder
 
 
+def _crowd_kib(running: Running, *, window_s: float) -> int:
+    """Return how much the largest process grows while a crowd is there."""
+    idle_kib, most_kib = running.memory_kib()[0], 0
+    with ThreadPoolExecutor(1) as driver:
+        driving = driver.submit(drive, running, CROWD, window_s=window_s)
+        while not driving.done():
+            most_kib = max(most_kib, running.memory_kib()[0])
+            time.sleep(_LOOK_EACH_S)
+        driving.result()
+    return most_kib - idle_kib
+
+
 def drive(running: Running, scenario: Scenario, *, window_s: float) -> Measured:
     """Measure one window with a driver process of its own."""
     order = Order(
@@ -199,9 +215,9 @@ def drive(running: Running, scenario: Scenario, *, window_s: float) -> Measured:
         key=running.key,
         model=scenario.model,
         stream=scenario.stream,
-        paced=scenario.paced,
         connections=scenario.connections,
-        warm_s=_PACED_WARM_S if scenario.paced else _WARM_S,
+        body_bytes=scenario.body_bytes,
+        warm_s=max(_WARM_S, _PACED_WARM_S + stream_s(scenario.model)),
         window_s=window_s,
         server_pids=running.pids(),
         store_pids=running.store_pids(),

@@ -9,10 +9,13 @@ from typing import Final
 
 MODEL: Final = "bench-model"
 PACED_MODEL: Final = "bench-paced"
+CROWD_MODEL: Final = "bench-crowd"
 PATH: Final = "/v1/chat/completions"
 CHUNKS: Final = 50
 FIRST_CHUNK_MS: Final = 50
-CHUNK_GAP_MS: Final = 10
+CHUNK_GAPS_MS: Final = {PACED_MODEL: 10, CROWD_MODEL: 50}
+"""The time between two chunks of the models that take their time; those of all others leave back to back."""
+PROMPT_BYTES: Final = 2100
 CANARY_LENGTH: Final = 16
 CANARY_MARK: Final = b"canary-"
 DONE: Final = b"data: [DONE]\n\n"
@@ -24,7 +27,6 @@ UNSTAMPED: Final = b"fp_bench"
 
 _SLOT: Final = b"@canary@"
 _STAMP_SLOT: Final = b"@stamp@"
-_PROMPT_BYTES: Final = 2100
 _SENTENCE: Final = "The harbour master wrote down each ship, its cargo and the hour at which it came in. "
 
 _USAGE: Final = (
@@ -40,12 +42,18 @@ _ANSWER: Final = (
 )
 
 
-def request_pieces(*, model: str, stream: bool, key: str, port: int) -> tuple[bytes, bytes]:
-    """Return what stands before and after the canary in a whole HTTP request with a body of about 2.1 KB."""
+def stream_s(model: str) -> float:
+    """Return how many seconds a stream of a model takes."""
+    gap_ms = CHUNK_GAPS_MS.get(model)
+    return 0.0 if gap_ms is None else (FIRST_CHUNK_MS + gap_ms * (CHUNKS - 1)) / 1000
+
+
+def request_pieces(*, model: str, stream: bool, key: str, port: int, body_bytes: int) -> tuple[bytes, bytes]:
+    """Return what stands before and after the canary in a whole HTTP request with a body of so many bytes."""
     flags = ',"stream":true,"stream_options":{"include_usage":true}' if stream else ""
     opening = f'{{"model":"{model}","messages":[{{"role":"user","content":"canary-'
     closing = f'"}}],"temperature":0.7,"max_tokens":256{flags}}}'
-    room = _PROMPT_BYTES - len(opening) - len(closing) - CANARY_LENGTH - 1
+    room = body_bytes - len(opening) - len(closing) - CANARY_LENGTH - 1
     filler = (_SENTENCE * (room // len(_SENTENCE) + 1))[:room]
     closing = f" {filler}{closing}"
     length = len(opening) + CANARY_LENGTH + len(closing)

@@ -1,8 +1,9 @@
 """A fake OpenAI-compatible upstream that costs next to nothing: raw bytes on an asyncio protocol, answers built once.
 
 It answers `POST` with the unary or the streamed answer of `traffic`, by `"stream": true` in the body. A stream is
-written back to back, one `write(2)` per chunk, as a busy vendor's server does; for the model `bench-paced` the first
-chunk leaves after 50 ms and then one each 10 ms, stamped. It prints its port on its first line and ends at SIGTERM.
+written back to back, one `write(2)` per chunk, as a busy vendor's server does; for the models `bench-paced` and
+`bench-crowd` the first chunk leaves after 50 ms and then one each 10 ms or 50 ms, stamped. It prints its port on its
+first line and ends at SIGTERM.
 """
 
 import asyncio
@@ -16,17 +17,16 @@ import uvloop
 from traffic import (
     CANARY_LENGTH,
     CANARY_MARK,
-    CHUNK_GAP_MS,
+    CHUNK_GAPS_MS,
     CHUNKS,
     FIRST_CHUNK_MS,
-    PACED_MODEL,
     answer,
     paced_frame,
     stream_frames,
 )
 
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
-_PACED: Final = f'"{PACED_MODEL}"'.encode()
+_PACED: Final = [(f'"{model}"'.encode(), gap_ms) for model, gap_ms in CHUNK_GAPS_MS.items()]
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:\s*chunked", re.IGNORECASE)
 _UNARY_HEAD: Final = (
@@ -72,8 +72,8 @@ class Upstream(asyncio.Protocol):
         if not _STREAM.search(body):
             content = answer(canary)
             self._transport.write(_UNARY_HEAD % len(content) + content)
-        elif _PACED in body:
-            self._pace(canary)
+        elif gap_ms := next((gap_ms for name, gap_ms in _PACED if name in body), 0):
+            self._pace(canary, gap_ms)
         else:
             self._blast(canary)
 
@@ -100,7 +100,7 @@ class Upstream(asyncio.Protocol):
             self._transport.abort()
             return len(piece)
 
-    def _pace(self, canary: bytes) -> None:
+    def _pace(self, canary: bytes, gap_ms: int) -> None:
         loop = asyncio.get_running_loop()
         asked_ns = time.monotonic_ns()
         start = loop.time()
@@ -111,7 +111,7 @@ class Upstream(asyncio.Protocol):
             frame = paced_frame(number, canary=canary, sent_ns=now_ns, after_ns=now_ns - asked_ns)
             self._transport.write(_http_chunk(frame))
             if number + 1 < CHUNKS:
-                due = start + (FIRST_CHUNK_MS + CHUNK_GAP_MS * (number + 1)) / 1000
+                due = start + (FIRST_CHUNK_MS + gap_ms * (number + 1)) / 1000
                 self._timer = loop.call_at(due, step, number + 1)
                 return
             usage, done = stream_frames(canary)[CHUNKS:]

@@ -45,6 +45,20 @@ VERDICT = [
     Finished(reason="stop"),
     UsageReported(usage=Usage(input_tokens=5, output_tokens=5)),
 ]
+REFUSAL = [
+    Started(id="r", model="up", created=1),
+    *[TextDelta(text=word, refusal=True) for word in ("no", ", ", "no")],
+    Finished(reason="stop"),
+    UsageReported(usage=Usage(input_tokens=5, output_tokens=3)),
+]
+REFUSAL_STREAM = [
+    *[
+        b'data: {"id": "r", "created": 1, "choices": [{"index": 0, "delta": {"refusal": "%s"}}]}\n\n' % word
+        for word in (b"no", b", ", b"no")
+    ],
+    b'data: {"id": "r", "created": 1, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n',
+    b"data: [DONE]\n\n",
+]
 KINDS = [
     {"strategy": "race"},
     {"strategy": "hedge", "after_s": 1},
@@ -65,9 +79,9 @@ async def rest(turns):
 class Leg(FakeAdapter):
     """Answers after some turns of the loop, and again some turns apart; notes what it has opened."""
 
-    def __init__(self, turns, *, script=ANSWER, fails=False, relays=()):
+    def __init__(self, turns, *, script=ANSWER, stream=STREAM, fails=False, relays=()):
         super().__init__(relays=relays)
-        self._turns, self._script, self._fails = turns, script, fails
+        self._turns, self._script, self._stream, self._fails = turns, script, stream, fails
 
     async def _begin(self):
         await rest(self._turns())
@@ -84,7 +98,7 @@ class Leg(FakeAdapter):
 
     async def relay(self, request, target):
         await self._begin()
-        self.opened.append(SlowBytes(STREAM if request.stream else WHOLE, self._turns))
+        self.opened.append(SlowBytes(self._stream if request.stream else WHOLE, self._turns))
         inspector = StreamInspector(keep_usage=request.keep_usage) if request.stream else WholeInspector()
         return HttpRelay(self.opened[-1], inspector)
 
@@ -197,6 +211,32 @@ async def test_whenever_a_client_leaves_nothing_stays(fanning, kind, operation, 
     assert task.result()
 
 
+@pytest.mark.parametrize("strategy", ["race", "cascade"])
+@pytest.mark.parametrize("bills_on", [False, True], ids=["plain", "bills on"])
+@pytest.mark.parametrize("operation", [LLM, CHAT], ids=["translated", "relayed"])
+async def test_whenever_a_client_leaves_who_is_refused_nothing_stays(fanning, strategy, operation, bills_on):
+    """What is held back is let go of, and charged for what it had said by then."""
+    relays = ("openai.chat",) if operation is CHAT else ()
+    before, turns, is_whole, charged = asyncio.all_tasks(), 0, False, set()
+    while not is_whole:
+        turns += 1
+        assert turns < 400
+        legs = [Leg(lambda pace=pace: pace, script=REFUSAL, stream=REFUSAL_STREAM, relays=relays) for pace in (2, 3, 2)]
+        exchange = fanning.asking(operation, {"strategy": strategy}, *legs, stream=True, bills_on=bills_on)
+        task = asyncio.ensure_future(ask(fanning, exchange))
+        await rest(turns)
+        is_whole = task.done()
+        task.cancel()
+        await asyncio.wait({task})
+        await fanning.nothing_is_left(before, *legs)
+        check_events(fanning.events, exchange)
+        charged |= {each.usage.output_tokens for each in exchange.attempts if each.outcome == "cancelled"}
+    assert b"no" in task.result()
+    assert exchange.fan_reason == "only_refusals"
+    assert {each.outcome for each in exchange.attempts} == {"ok"}
+    assert bills_on or len(charged) > 1
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_random_fan_outs_that_are_left_at_random_leave_nothing(fanning, seed):
     dice, before = random.Random(seed), asyncio.all_tasks()
@@ -208,7 +248,10 @@ async def test_random_fan_outs_that_are_left_at_random_leave_nothing(fanning, se
 
         operation, kind = dice.choice([LLM, CHAT]), dice.choice(KINDS)
         relays = ("openai.chat",) if operation is CHAT and dice.random() < 0.5 else ()
-        legs = [Leg(turns, fails=True, relays=relays) for _ in MODELS]
+        legs = [
+            Leg(turns, fails=True, relays=relays, **dice.choice([{}, {"script": REFUSAL, "stream": REFUSAL_STREAM}]))
+            for _ in MODELS
+        ]
         last = Leg(turns, fails=True, script=VERDICT) if {"judge", "fuser"} & set(kind) else None
         exchange = fanning.asking(
             operation, kind, *legs, last=last, stream=dice.random() < 0.5, bills_on=dice.random() < 0.2
@@ -268,3 +311,23 @@ async def test_a_leg_that_breaks_behind_its_head_is_charged_for_its_prompt(fanni
     assert (second.outcome, second.usage_source, second.cost_nusd) == ("error", "none", 0)
     assert (third.outcome, third.cost_nusd) == ("ok", cost(PRICE, USAGE))
     assert fanning.accounts.amounts.cost_nusd == first.cost_nusd + third.cost_nusd
+
+
+@pytest.mark.parametrize(
+    ("relays", "script"),
+    [
+        ((), [*REFUSAL[:3], StreamInterrupted()]),
+        (("openai.chat",), [*REFUSAL_STREAM[:2], StreamInterrupted()]),
+    ],
+    ids=["translate", "relay"],
+)
+async def test_a_leg_that_breaks_while_it_is_held_back_is_charged_for_what_it_said(fanning, relays, script):
+    exchange = fanning.asking(
+        CHAT, {"strategy": "race"}, FakeAdapter(script, relays=relays), Leg(lambda: 9), stream=True
+    )
+    await ask(fanning, exchange)
+    first, second = sorted(await fanning.settled(), key=lambda event: event.model)
+    assert (first.outcome, first.usage_source, first.output_tokens) == ("interrupted", "estimated", 2)
+    spent = Usage(input_tokens=guess_tokens(exchange.measured()), output_tokens=2)
+    assert first.cost_nusd == cost(PRICE, spent)
+    assert second.outcome == "ok"
