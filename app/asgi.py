@@ -45,6 +45,8 @@ from app.kernel.clock import SystemClock
 from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from app.middleware.context import ContextRing, PlaneState
 from app.middleware.cross_origin import CrossOrigin
+from app.middleware.layered import Layered
+from app.middleware.layers import installed_layers
 from app.middleware.site import Site
 from app.observability.answered import AnsweredRequest
 from app.observability.logs import RequestLog
@@ -140,7 +142,7 @@ class GatewayApplication:
     # -- planes -------------------------------------------------------------------------------------------------------
 
     def _ring(self, name: str) -> Any:
-        app = CrossOrigin(self._inference()) if name == GATEWAY else self._administration()
+        app = CrossOrigin(_layered(self._inference())) if name == GATEWAY else self._administration()
         hosts = self._settings.gateway.allowed_hosts if name == GATEWAY else self._settings.admin.allowed_hosts
         state = self._states[name]
         refuse = refuse_inference if name == GATEWAY else refuse_problem
@@ -254,6 +256,12 @@ class GatewayApplication:
             shows_metrics=lambda: (self._settings.gateway if plane == GATEWAY else self._settings.admin).metrics,
             before_scrape=self._bring_up_to_date,
         )
+
+
+def _layered(app: Any) -> Any:
+    """Return an application within the layers that are installed: itself if there are none."""
+    layers = installed_layers()
+    return Layered(app, layers, refuse=refuse_inference) if layers else app
 
 
 def logs_requests(settings: Settings) -> bool:

@@ -15,7 +15,7 @@ from app.observability.tracing import RequestTrace, Tracing
 from app.observability.tracing.plain import plain_span
 
 _LOG = logging.getLogger("gateway.http")
-_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _CREDENTIALS = (b"authorization", b"x-api-key", b"x-goog-api-key")
 _NO_RETRY_S = 1.0
 _UNKNOWN_ROUTE = "other"
@@ -108,7 +108,7 @@ class ContextRing:
         state.inflight += 1
         context.is_last = state.is_draining or state.is_tight
         tracer = None if self._tracing is None else self._tracing.tracer
-        if tracer is not None and scope["path"] not in _PROBES:
+        if tracer is not None and scope["path"] not in PROBES:
             context.trace = tracer.begin(headers, started_ns=context.started_ns)
         outgoing = _Outgoing(send, context)
         try:
@@ -137,7 +137,7 @@ class ContextRing:
 
     def _admit(self, path: str, context: RequestContext, *, has_repeats: bool, pairs: Any) -> None:
         """Refuse what may not go on; probes are let through whatever the host or the load."""
-        if path in _PROBES:
+        if path in PROBES:
             return
         headers = context.headers
         if has_repeats:
