@@ -122,6 +122,7 @@ class Core:
             changes=self._changes,
             pepper=derive_pepper(settings.master_secret),
             clock=clock,
+            admin_mac=self.services.authenticator.environment_mac,
         )
         self.responses = ResponseStore(
             self.database, seal_key=derive(settings.master_secret, purpose="kept responses 1"), clock=clock

@@ -75,12 +75,17 @@ class KeyDirectory:
         changes: Callable[[int], Awaitable[Sequence[Change]]],
         pepper: Pepper,
         clock: Clock,
+        admin_mac: bytes | None = None,
     ) -> None:
-        """Read keys from `source`, and from `changes` the change log after a sequence number."""
+        """Read keys from `source`, and from `changes` the change log after a sequence number.
+
+        `admin_mac` is the keyed hash of an admin key that may have any form: the environment's.
+        """
         self._source = source
         self._changes = changes
         self._pepper = pepper
         self._clock = clock
+        self._admin_mac = admin_mac
         self._known: dict[bytes, _Known] = {}
         self._digests: dict[str, set[bytes]] = {}
         self._dependents: dict[UUID, set[str]] = {}
@@ -99,7 +104,7 @@ class KeyDirectory:
         """Return whose key this is.
 
         Raises `Unauthenticated` for a key that is malformed, unknown, wrong, revoked or expired, `Forbidden` for one
-        that is suspended, and `Unavailable` when nobody can tell.
+        that is suspended or opens the admin API, and `Unavailable` when nobody can tell.
         """
         digest = hashlib.sha256(token).digest()
         known = self._known.get(digest)
@@ -119,19 +124,24 @@ class KeyDirectory:
     async def _verify(self, token: bytes, digest: bytes) -> Principal:
         parsed = parse_key(token)
         if parsed is None:
-            raise Unauthenticated
+            raise self._refusal(key_mac(self._pepper.key, token))
         if parsed.kind == "admin":
-            raise Forbidden("an admin key cannot call the inference API", code="wrong_credential_type")
+            raise _of_admin()
         generation = self._generation
         record = await self._record(parsed.public_id)
         presented = key_mac(self._pepper.key, token)
         if not hmac.compare_digest(presented, record.secret_mac if record is not None else _NEVER) or record is None:
-            raise Unauthenticated
+            raise self._refusal(presented)
         known = self._admit(record, check_secret=True)
         if generation == self._generation and known.public_id in self._records:
             self._known[digest] = known
             self._digests.setdefault(known.public_id, set()).add(digest)
         return known.principal
+
+    def _refusal(self, presented: bytes) -> GatewayError:
+        """Return what is wrong with a key that no record has, by its keyed hash."""
+        is_admin = self._admin_mac is not None and hmac.compare_digest(presented, self._admin_mac)
+        return _of_admin() if is_admin else Unauthenticated()
 
     def _admit(self, record: KeyRecord, *, check_secret: bool) -> _Known:
         """Return what the record allows; raises for a key that may not be used now."""
@@ -270,6 +280,10 @@ class KeyDirectory:
         while len(self._seen) > _MAX_SEEN:
             del self._seen[next(iter(self._seen))]
         self._fresh_until_ns = self._clock.monotonic_ns() + _STALE_NS
+
+
+def _of_admin() -> Forbidden:
+    return Forbidden("an admin key cannot call the inference API", code="wrong_credential_type")
 
 
 def _wall_ns(moment: datetime | None) -> int | None:
