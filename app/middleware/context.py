@@ -5,7 +5,7 @@ Law: one renderer for every refusal and failure; nothing of an unexpected error 
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from app.kernel.clock import Clock
 from app.kernel.errors import ExpectationFailed, GatewayError, InternalError, InvalidRequest, Unavailable
@@ -27,8 +27,16 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 Count = Callable[[AnsweredRequest], None]
-Refusal = Callable[[str, GatewayError, str], tuple[int, list[tuple[bytes, bytes]], bytes]]
-"""Renders an error for a path and a request id: status, headers, body."""
+
+
+class Refusal(Protocol):
+    """How a plane says an error."""
+
+    def __call__(
+        self, path: str, error: GatewayError, request_id: str, *, took_ns: int
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Return the status, the headers and the body of an error for a path, after so long with the request."""
+        ...
 
 
 class RequestContext:
@@ -161,7 +169,8 @@ class ContextRing:
         """Say an error, if the answer has not begun."""
         if context.has_begun:
             return
-        status, headers, body = self._refuse(scope["path"], error, context.request_id)
+        took_ns = self._clock.monotonic_ns() - context.started_ns
+        status, headers, body = self._refuse(scope["path"], error, context.request_id, took_ns=took_ns)
         await outgoing({"type": "http.response.start", "status": status, "headers": headers})
         await outgoing({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 

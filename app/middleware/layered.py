@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, MutableMapping, Sequence
 from typing import Any
 
+from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, InternalError
 from app.middleware.context import PROBES, AsgiApp, Receive, Refusal, RequestContext, Scope, Send
 from app.middleware.layers import InstalledLayer
@@ -20,10 +21,11 @@ _START = "http.response.start"
 class Layered:
     """ASGI middleware within the outermost ring, made only where layers are installed."""
 
-    def __init__(self, app: AsgiApp, layers: Sequence[InstalledLayer], *, refuse: Refusal) -> None:
+    def __init__(self, app: AsgiApp, layers: Sequence[InstalledLayer], *, refuse: Refusal, clock: Clock) -> None:
         """Put the layers around `app`, the first outermost. Raises `BrokenLayer`."""
         self._app = app
         self._refuse = refuse
+        self._clock = clock
         around: AsgiApp = _Within(app)
         for layer in reversed(layers):
             around = layer.around(around)
@@ -49,7 +51,8 @@ class Layered:
                 return
             _LOG.error("request %s was given no answer by the layers", context.request_id)
         if not answer.has_begun:
-            status, headers, body = self._refuse(path, error, context.request_id)
+            took_ns = self._clock.monotonic_ns() - context.started_ns
+            status, headers, body = self._refuse(path, error, context.request_id, took_ns=took_ns)
             await answer({"type": _START, "status": status, "headers": headers})
             await answer({"type": "http.response.body", "body": body if method != "HEAD" else b""})
 

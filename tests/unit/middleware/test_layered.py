@@ -25,7 +25,7 @@ class Plane:
         made = [InstalledLayer(str(at), "acme 1.0", layer) for at, layer in enumerate(layers)]
         self.state = PlaneState(cap=10)
         self.ring = ContextRing(
-            Layered(self.app, made, refuse=refuse_inference),
+            Layered(self.app, made, refuse=refuse_inference, clock=ManualClock()),
             state=self.state,
             clock=ManualClock(),
             refuse=refuse_inference,
