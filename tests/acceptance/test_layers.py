@@ -4,6 +4,7 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ LAYERS = "llm_gateway.layers"
 PAYS = {"x-cost-center": "blue"}
 
 FAULTS = textwrap.dedent("""
+    import asyncio
+
     from app.kernel.errors import Forbidden
 
     class Trail:
@@ -62,6 +65,8 @@ FAULTS = textwrap.dedent("""
 
             if fault == "before":
                 raise ValueError("a secret of the layer")
+            if fault == "slow":
+                await asyncio.sleep(3)
             if fault == "silent":
                 return
             if fault == "own":
@@ -90,16 +95,21 @@ def environ(folder: Path, **more: str) -> dict[str, str]:
     return {**secrets, configs.FAKE_KEY_NAME: configs.FAKE_KEY, "PYTHONPATH": f"{REPOSITORY}:{folder}", **more}
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, session_provider: FakeProvider) -> Iterator[GatewayProcess]:
-    """A gateway with the layer of the guide, two that leave a trail, and one that breaks as it is told."""
-    folder = tmp_path_factory.mktemp("layers")
+def prepared(folder: Path, provider: FakeProvider) -> GatewayProcess:
+    """Make a gateway with the layer of the guide, two that leave a trail, and one that breaks as it is told."""
     groups = tomllib.loads(ENTRY_POINT)["project"]["entry-points"]
     install(folder, "acme_layers", source=SOURCE, entry_points=groups)
     points = {"b_trail": "odd_layers:second", "a_trail": "odd_layers:Trail", "z_faulty": "odd_layers:Faulty"}
     install(folder, "odd_layers", source=FAULTS, entry_points={LAYERS: points})
-    running = GatewayProcess.launch(configs.config(fake_url=session_provider.url), environ=environ(folder))
+    return GatewayProcess.prepare(configs.config(fake_url=provider.url), environ=environ(folder))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, session_provider: FakeProvider) -> Iterator[GatewayProcess]:
+    """A gateway with layers, shared by these tests."""
+    running = prepared(tmp_path_factory.mktemp("layers"), session_provider)
     try:
+        running.start()
         yield running
         running.stop()
     finally:
@@ -256,15 +266,29 @@ def test_who_leaves_is_noticed_through_the_layers(served: GatewayProcess, caller
     came, _ = caller.leave(body, after_s=1.0, x_cost_center="blue")
     assert b"data: " in came
 
-    def is_idle() -> bool:
-        shown = httpx.get(f"{served.base_url}/metrics").text
-        return [float(line.split()[-1]) <= 1 for line in shown.splitlines() if _is_inflight(line)] == [True]
-
-    assert wait_until(is_idle, within_s=15)
+    assert wait_until(lambda: inflight(served) == 0, within_s=15)
 
 
-def _is_inflight(line: str) -> bool:
-    return line.startswith("gateway_inflight{") and 'plane="gateway"' in line
+def inflight(served: GatewayProcess) -> int:
+    """Return how many requests the gateway plane has, beside the one that asks."""
+    shown = httpx.get(f"{served.base_url}/metrics").text
+    (value,) = re.findall(r'^gateway_inflight{plane="gateway"} (\S+)$', shown, re.MULTILINE)
+    return int(float(value)) - 1
+
+
+def test_a_drain_waits_for_what_is_in_a_layer(tmp_path: Path, session_provider: FakeProvider):
+    gateway = prepared(tmp_path, session_provider)
+    try:
+        gateway.start()
+        with Caller(gateway) as caller, ThreadPoolExecutor(1) as pool:
+            body = {"model": "echo", "messages": user("x")}
+            asked = pool.submit(lambda: caller.post(body, x_fault="slow", x_cost_center="blue"))
+            assert wait_until(lambda: inflight(gateway) == 1, within_s=10)
+            gateway.stop()
+            answer = asked.result(timeout=30)
+        assert answer.status_code == 200
+    finally:
+        gateway.close()
 
 
 def test_pages_of_other_origins_read_what_a_layer_refuses(served: GatewayProcess):
