@@ -33,6 +33,7 @@ from app.pipeline.exchange import Exchange
 from app.pipeline.notes import LayerStep, Notes, stopped
 from app.pipeline.once import Repeatable
 from app.pipeline.routed import client_error
+from app.pipeline.transcript import Transcript
 from providers.errors import ProviderError
 
 _LOG = logging.getLogger("gateway.http")
@@ -66,15 +67,19 @@ class InferenceEndpoint:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, over the server's own callables: the layers between only wrap them."""
-        del receive, send
         context: RequestContext = scope["state"]["context"]
         if scope["method"] != "POST":
             raise MethodNotAllowed(headers=(("allow", "POST"),))
         context.has_begun = True
-        downstream = Downstream(context.receive, context.send)
+        notes = Notes()
+        receive, send = context.receive, context.send
+        if self._gateway.recorder.keeps_bodies:
+            transcript = notes.transcript = Transcript(receive, send)
+            receive, send = transcript.receive, transcript.send
+        downstream = Downstream(receive, send)
         self._gateway.open_requests.add(downstream)
         try:
-            await self._serve(context, downstream, _call_of(scope))
+            await self._serve(context, downstream, _call_of(scope), notes=notes)
         except asyncio.CancelledError:
             if downstream.stopped is None:
                 raise
@@ -82,9 +87,8 @@ class InferenceEndpoint:
             self._gateway.open_requests.discard(downstream)
             downstream.release()
 
-    async def _serve(self, context: RequestContext, downstream: Downstream, call: Call) -> None:
+    async def _serve(self, context: RequestContext, downstream: Downstream, call: Call, *, notes: Notes) -> None:
         exchange: Exchange | None = None
-        notes = Notes()
         error: GatewayError | None = None
         status = 200
         try:

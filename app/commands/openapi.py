@@ -1,6 +1,7 @@
 """`llm-gateway openapi`: the description of a plane, exactly as the plane serves it."""
 
 import asyncio
+import tempfile
 from collections.abc import MutableMapping
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,7 @@ from app.asgi import build_application
 from app.commands.failure import CommandFailed
 from app.server.plan import Role
 from app.settings import Settings
+from app.settings.store_url import StoreUrl
 from providers.types import Secret
 
 _PATH = "/openapi.json"
@@ -18,13 +20,21 @@ _UNUSED_SECRET = "x" * 32
 
 
 def run(plane: str) -> str:
-    """Return the OpenAPI document of a plane as indented JSON; opens nothing and calls nobody."""
-    return msgspec.json.format(asyncio.run(_ask(plane)), indent=2).decode()
+    """Return the OpenAPI document of a plane as indented JSON; touches no installation's files and calls nobody."""
+    # An application takes its folder for itself, and that of the present installation may be in use.
+    with tempfile.TemporaryDirectory(prefix="llm-gateway-openapi-") as folder:
+        document = asyncio.run(_ask(plane, folder))
+    return msgspec.json.format(document, indent=2).decode()
 
 
-async def _ask(plane: str) -> bytes:
+async def _ask(plane: str, folder: str) -> bytes:
     """Return what an application with default settings, never started, answers to the document's path."""
-    settings = Settings(master_secret=Secret(_UNUSED_SECRET), log_level="warning")
+    settings = Settings(
+        database=StoreUrl(f"sqlite+aiosqlite:///{folder}/gateway.db"),
+        spool=f"{folder}/spool",
+        master_secret=Secret(_UNUSED_SECRET),
+        log_level="warning",
+    )
     application = build_application(settings, Role(name=plane, index=0, planes=(plane,)))
     sent: list[MutableMapping[str, Any]] = []
 

@@ -3,7 +3,20 @@
 Only the first choice counts: a leg is asked for one answer.
 """
 
-from providers.types import Completion, Part, RefusalPart, TextPart, ThinkingPart, ToolCallPart
+from providers.stream import OPAQUE_PART
+from providers.types import (
+    ChatEvent,
+    Completion,
+    Part,
+    RefusalPart,
+    TextDelta,
+    TextPart,
+    ThinkingDelta,
+    ThinkingPart,
+    ToolCallDelta,
+    ToolCallPart,
+    ToolCallStarted,
+)
 
 _REFUSED = frozenset({"content_filter", "refusal"})
 
@@ -38,6 +51,22 @@ def is_refusal(completion: Completion) -> bool:
         return True
     refuses = any(isinstance(part, RefusalPart) and part.text.strip() for part in choice.content)
     return refuses and not text_of(completion).strip() and not calls_of(completion)
+
+
+def may_win(event: ChatEvent) -> bool:
+    """Whether a live answer with this event is more than white space and a refusal.
+
+    Reasoning counts, as everywhere in a stream: its reader is not to wait for the answer behind it.
+    """
+    match event:
+        case ToolCallStarted() | ToolCallDelta():
+            return True
+        case ThinkingDelta():
+            return event.redacted or bool(event.text.strip())
+        case TextDelta():
+            return OPAQUE_PART in event.extras or (not event.refusal and bool(event.text.strip()))
+        case _:
+            return False
 
 
 def _parts(completion: Completion) -> list[Part]:

@@ -16,9 +16,10 @@ LIVE: Final = frozenset({"running", "begun"})
 class LegState(msgspec.Struct, frozen=True, kw_only=True):
     """One leg as the runner sees it; `index` is its place in the list of legs. Times are monotonic.
 
-    `begun`: a live answer has its first content. `done`: a whole answer is there, in `completion`. With `failed`,
-    `error` is a code, and `is_refused_request` says that the request itself was refused, so that others may refuse it
-    too. A `cut` leg was cancelled and counts as ended.
+    `begun`: a live answer has its first content; white space and refusals are none (`answers.may_win`). `done`: a whole
+    answer is there, in `completion`, asked for as such or live and ended without content. With `failed`, `error` is a
+    code, and `is_refused_request` says that the request itself was refused, so that others may refuse it too. A `cut`
+    leg was cancelled and counts as ended.
     """
 
     index: int

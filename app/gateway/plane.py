@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from app.domain.prices import PriceBook
+from app.gateway.bodies import open_body_sealer
 from app.gateway.books import Books
 from app.gateway.caching import Caching
 from app.gateway.core import Core
@@ -134,8 +135,9 @@ class Gateway:
         self.explained_routes = ExplainedRoutes(self._prices)
         self.recorder = Recorder(
             core.stores.traces,
-            core.settings.request_traces,
+            core.settings,
             record=Recording(self.explained_routes, hindsight=Hindsight(self.caching.wishes)),
+            sealer=open_body_sealer(core.settings),
             degraded=self._degraded,
             clock=core.clock,
             spawn=core.tasks.spawn,
@@ -221,7 +223,7 @@ class Gateway:
         self.body_limit_bytes = settings.body_limit_bytes
         self.books.policies.replace(settings)
         self.caching.replace(settings)
-        self.recorder.replace(settings.request_traces)
+        self.recorder.replace(settings)
         self.gate.resize(cap=settings.inflight, queue_s=settings.queue_s)
         self.pressure.replace(settings)
 

@@ -1,10 +1,12 @@
 """Keeps what became of recent requests: a while after each, in batches. Law: nobody waits for it, and it may lose any.
 
 A request is written down when all of it is settled, also where its client has left, so that what it cost is what the
-ledger says. What a store does not take is offered again, as much of it as may wait; the rest is lost.
+ledger says. What a store does not take is offered again, as much of it as may wait; the rest is lost. What it said goes
+beside that, sealed, where bodies are kept.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import deque
@@ -13,14 +15,15 @@ from typing import Any
 
 import msgspec
 
+from app.gateway.bodies import BodySealer, Spoken
 from app.gateway.recording import Recording
 from app.gateway.tally import Finished
 from app.kernel.clock import Clock
 from app.pipeline.meter import leaves_anything
 from app.pipeline.records import RequestRecord, Whose, encode_record
-from app.settings.policy import RequestTraceSettings
+from app.settings.model import Settings
 from app.stores.errors import StoreUnavailable
-from app.stores.traces import Bounds, KeptTrace, Mark, TraceStore
+from app.stores.traces import NO_BODIES, Bounds, KeptTrace, Mark, TraceStore
 
 MOST_BYTES = 16_384
 """How long what is kept of one request may be; a longer one is cut, and says so."""
@@ -47,9 +50,10 @@ class Recorder:
     def __init__(
         self,
         store: TraceStore,
-        settings: RequestTraceSettings,
+        settings: Settings,
         *,
         record: Recording,
+        sealer: BodySealer,
         degraded: Callable[[], Sequence[str]],
         clock: Clock,
         spawn: Spawn,
@@ -57,26 +61,47 @@ class Recorder:
     ) -> None:
         self._store = store
         self._record = record
+        self._sealer = sealer
         self._degraded = degraded
         self._clock = clock
         self._spawn = spawn
         self._draw = draw
         self._waiting: deque[tuple[int, Finished]] = deque()
         self._ready: list[KeptTrace] = []
+        self._spoken: dict[str, Spoken] = {}
+        self._storing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._is_writing = False
-        self.replace(settings)
+        self._take_settings(settings)
 
-    def replace(self, settings: RequestTraceSettings) -> None:
-        """Let new settings hold from the next request on."""
-        self._share = settings.sample if settings.enabled else 0.0
-        self._bounds = Bounds(most=settings.keep, most_bytes=settings.max_mb * _MIB, ttl_ms=settings.ttl_s * _MS_PER_S)
+    def replace(self, settings: Settings) -> None:
+        """Let new settings hold from the next request on; bodies that are to be kept no more are forgotten at once."""
+        kept_bodies = self.keeps_bodies
+        self._take_settings(settings)
+        if kept_bodies and not self.keeps_bodies:
+            self._spawn(self._forget_bodies())
+
+    def _take_settings(self, settings: Settings) -> None:
+        traces = settings.request_traces
+        self._share = traces.sample if traces.enabled else 0.0
+        self.keeps_bodies = settings.privacy.store_bodies and traces.enabled
+        """Whether what is said in requests that begin now is to be handed over with them."""
+        most_bytes = traces.max_mb * _MIB
+        self._bounds = Bounds(
+            most=traces.keep,
+            most_bytes=most_bytes,
+            ttl_ms=traces.ttl_s * _MS_PER_S,
+            # A half at most, so that there is always room for traces.
+            most_body_bytes=most_bytes // 2 if self.keeps_bodies else 0,
+        )
 
     def add(self, batch: Sequence[Finished]) -> None:
         """Write down the requests of a batch that are settled, and the others later."""
         if not self._share:
             return
         sampled = batch if self._share >= 1 else [each for each in batch if self._draw() < self._share]
+        if self.keeps_bodies:
+            self._bound_bodies(sampled)
         now_ns, degraded = self._clock.monotonic_ns(), self._degraded()
         for finished in sampled:
             if _is_settled(finished):
@@ -89,7 +114,7 @@ class Recorder:
     async def flush(self) -> None:
         """Write what is settled, and wait for that."""
         self._look()
-        while self._ready and await self._put():
+        while (self._ready or self._storing.locked()) and await self._put():
             pass
 
     def close(self) -> None:
@@ -108,7 +133,22 @@ class Recorder:
         payload = encode_record(record)
         if len(payload) > MOST_BYTES:
             payload = cut(record)
-        self._ready.append(KeptTrace(finished.request_id, _mark(finished, record), payload))
+        request_id, mark = finished.request_id, _mark(finished, record)
+        self._ready.append(KeptTrace(request_id, mark, payload))
+        if finished.notes is not None and finished.notes.transcript is not None:
+            self._spoken[request_id] = Spoken(request_id, mark.organization_id, finished.notes.transcript)
+
+    def _bound_bodies(self, batch: Sequence[Finished]) -> None:
+        """Let go of the bodies of a batch that are too much, beside what waits, to wait in memory."""
+        left_bytes = self._bounds.most_body_bytes
+        left_bytes -= sum(each.transcript.held_bytes for each in self._spoken.values())
+        left_bytes -= sum(_held_bytes(each) for _, each in self._waiting)
+        for finished in batch:
+            held_bytes = _held_bytes(finished)
+            if held_bytes <= left_bytes:
+                left_bytes -= held_bytes
+            elif finished.notes is not None:
+                finished.notes.transcript = None
 
     def _look(self) -> None:
         """Write down those that have been settled since."""
@@ -144,20 +184,39 @@ class Recorder:
             self._look_again()
 
     async def _put(self) -> bool:
-        """Offer what is ready; returns whether the store took it."""
-        ready, self._ready = self._ready, []
-        try:
-            await self._store.put(ready, self._bounds)
-        except StoreUnavailable as error:
-            _LOG.debug("what became of %d requests is not kept yet: %s", len(ready), error)
-            self._ready = (ready + self._ready)[:_MOST_READY]
-            return False
-        return True
+        """Offer what is ready, when what was offered before is there; returns whether the store took it."""
+        async with self._storing:
+            ready, self._ready = self._ready, []
+            if not ready:
+                return True
+            spoken, self._spoken = self._spoken, {}
+            bodies = await self._sealer.seal(list(spoken.values())) if spoken else NO_BODIES
+            try:
+                await self._store.put(ready, self._bounds, bodies=bodies)
+            except StoreUnavailable as error:
+                _LOG.debug("what became of %d requests is not kept yet: %s", len(ready), error)
+                self._ready = (ready + self._ready)[:_MOST_READY]
+                spoken |= self._spoken
+                self._spoken = {each.id: spoken[each.id] for each in self._ready if each.id in spoken}
+                return False
+            return True
+
+    async def _forget_bodies(self) -> None:
+        """Have the store forget all bodies; one that does not answer now does so when it next takes a trace."""
+        async with self._storing:
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.put([], self._bounds)
 
 
 def _is_settled(finished: Finished) -> bool:
     exchange = finished.exchange
     return exchange is None or bool(exchange.notes.settled_ns) or not leaves_anything(exchange)
+
+
+def _held_bytes(finished: Finished) -> int:
+    """Return how much memory the bodies of a request take."""
+    transcript = None if finished.notes is None else finished.notes.transcript
+    return 0 if transcript is None else transcript.held_bytes
 
 
 def _mark(finished: Finished, record: RequestRecord) -> Mark:

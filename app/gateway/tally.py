@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from app.gateway.genai import GenAiTally
+from app.gateway.legs import LegTally
 from app.kernel.money import NUSD_PER_USD
 from app.observability.logs import RequestLine, RequestLog
 from app.observability.metrics import (
@@ -64,6 +65,7 @@ class Tally:
         self._metrics = metrics
         self._log = log
         self._genai = GenAiTally(metrics)
+        self._legs = LegTally(metrics)
         self._waiting: list[Finished] = []
         self.recorded: Callable[[Sequence[Finished]], None] | None = None
         """Is told of each batch, when it has been counted."""
@@ -115,6 +117,8 @@ class Tally:
                 self._metrics.number(CACHE, exchange.cache_status).add()
             for each in exchange.attempts:
                 self._count_attempt(exchange, each)
+            if exchange.fanout is not None:
+                self._legs.count(exchange, exchange.fanout)
             self._genai.count_request(exchange, status=finished.status, took_ns=finished.took_ns)
 
     def _timings_of(self, endpoint: str) -> tuple[Histogram, Histogram]:

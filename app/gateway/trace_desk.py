@@ -7,12 +7,14 @@ from uuid import UUID
 import msgspec
 
 from app.db.paging import decode_cursor, encode_cursor
-from app.domain.audit.principal import Principal
+from app.domain.audit.principal import Principal, Role
 from app.domain.usage.periods import read_moment
+from app.gateway.bodies import BodySealer, open_body_sealer
 from app.gateway.retelling import retold
 from app.kernel.errors import InvalidRequest, NotFound, Unavailable
+from app.pipeline.explained_bodies import ExplainedBodies
 from app.pipeline.explanation import Explanation
-from app.settings.policy import RequestTraceSettings
+from app.settings.model import Settings
 from app.stores.errors import StoreUnavailable
 from app.stores.traces import KeptTrace, TraceQuery, TraceStore, is_id
 
@@ -66,11 +68,12 @@ class TracePage(msgspec.Struct, frozen=True):
 
 
 class TraceDesk:
-    """Reads traces. One for each process; `settings` returns those in force."""
+    """Reads traces, and bodies beside them. One for each process; `settings` returns those in force."""
 
-    def __init__(self, store: TraceStore, *, settings: Callable[[], RequestTraceSettings]) -> None:
+    def __init__(self, store: TraceStore, *, settings: Callable[[], Settings], sealer: BodySealer) -> None:
         self._store = store
         self._settings = settings
+        self._sealer = sealer
 
     async def page(
         self, principal: Principal, filters: TraceFilters, *, limit: int, cursor: str | None = None
@@ -93,6 +96,19 @@ class TraceDesk:
             str(request_id), lambda found: principal.organization_id in (None, _uuid(found.mark.organization_id))
         )
 
+    async def bodies(self, principal: Principal, told: Explanation) -> ExplainedBodies | None:
+        """Return what was said in a request that `principal` was told of; nothing to viewers, or if it is not kept."""
+        key, may_read = told.key, principal.role.includes(Role.ADMIN) and self._settings().privacy.store_bodies
+        if not may_read or told.id is None or key is None:
+            return None
+        try:
+            sealed = await self._store.bodies(told.id)
+        except StoreUnavailable as error:
+            raise _away() from error
+        if sealed is None:
+            return None
+        return self._sealer.open(sealed, request_id=told.id, organization_id=key.organization_id)
+
     async def read_own(self, key_id: UUID, request_id: str) -> Explanation:
         """Return what became of a key's own request; raises `NotFound` for those of other keys."""
         return await self._read(request_id, lambda found: found.mark.key_id == str(key_id))
@@ -104,7 +120,7 @@ class TraceDesk:
             raise _away() from error
         if found is not None and may_see(found):
             return retold(found)
-        settings = self._settings()
+        settings = self._settings().request_traces
         kept = f"they are kept for {settings.ttl_s} s" if settings.enabled else "`request_traces` is off"
         raise NotFound(f"there is no such request, or nothing of it is kept: {kept}", param="request_id")
 
@@ -123,4 +139,4 @@ def _away() -> Unavailable:
 
 def open_trace_desk(core: Any) -> TraceDesk:
     """Return the desk of a process."""
-    return TraceDesk(core.stores.traces, settings=lambda: core.settings.request_traces)
+    return TraceDesk(core.stores.traces, settings=lambda: core.settings, sealer=open_body_sealer(core.settings))

@@ -64,6 +64,18 @@ CACHE_SHADOW = Family(
 FANOUT_LEGS = Family(
     "gateway_fanout_legs_total", "Legs of fan-outs, by what became of them.", ("strategy", "model", "outcome")
 )
+FANOUT_LEG_FIRST_TOKEN = Family(
+    "gateway_fanout_leg_first_token_seconds",
+    "From a leg's call to its first content, or to its end where it was asked for a whole answer.",
+    ("strategy", "model", "outcome"),
+    "histogram",
+    buckets=_SECONDS,
+)
+FANOUT_LEG_COST = Family(
+    "gateway_fanout_leg_cost_usd_total",
+    "Cost of the calls of fan-outs, in USD, by what became of each; judges and fusers too.",
+    ("strategy", "model", "outcome"),
+)
 LEDGER_DRIFT = Family(
     "gateway_ledger_drift_nusd", "Difference that the last reconciliation found, in nano-USD.", (), "gauge", "live_max"
 )
@@ -101,6 +113,8 @@ FAMILIES = (
     CACHE,
     CACHE_SHADOW,
     FANOUT_LEGS,
+    FANOUT_LEG_FIRST_TOKEN,
+    FANOUT_LEG_COST,
     LEDGER_DRIFT,
     LEDGER_PARKED,
     LEDGER_QUEUE,

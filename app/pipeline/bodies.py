@@ -9,11 +9,13 @@ import msgspec
 from app.kernel.errors import GatewayError
 from app.pipeline.attempt import Attempt
 from app.pipeline.exchange import Exchange
+from app.pipeline.opening import Opening
 from app.pipeline.operation import Passed, StreamRenderer
-from providers.errors import BadAnswer, ProviderError
+from providers.errors import BadAnswer, ProviderError, StreamInterrupted
 from providers.protocol import ChatDecoder, ChatStream, RelayStream
 from providers.types import (
     ChatEvent,
+    Completion,
     Finished,
     TextDelta,
     ThinkingDelta,
@@ -95,6 +97,26 @@ class RelayedBody:
         if not inspector.has_content:
             raise BadAnswer("the provider's answer is empty")
 
+    async def hold_back(self) -> Completion | None:
+        """Read on until it says what may win of several; return the whole answer if it ends without that.
+
+        An answer that has ended has been settled, and is still to be read.
+        """
+        exchange, inspector = self._exchange, self.stream.inspector
+        reader = exchange.operation.reader
+        if reader is None:
+            return None
+        decoder, opening = reader.decoder(exchange.asked.framing), Opening()
+        opening.take(self._held, _said(decoder, self._held, is_last=inspector.is_finished))
+        while not opening.is_over and not inspector.is_finished:
+            data = await self.stream.read()
+            opening.take(data, _said(decoder, data, is_last=inspector.is_finished))
+        self._held = opening.data
+        found = None if opening.is_over else _ended(opening, exchange, usage=inspector.usage)
+        if found is not None:
+            self._settle()
+        return found
+
     async def read(self) -> bytes:
         """Return the next bytes."""
         data, self._held = self._held, b""
@@ -112,22 +134,26 @@ class RelayedBody:
         if inspector.is_finished and not self.is_finished:
             self.is_finished = True
             self._exchange.issued += inspector.issued
-            tokens = inspector.output_tokens_seen
-            self._settler.end_well(self._exchange, self._attempt, inspector.usage, tokens)
-            self.stream.close()
+            if self._attempt.outcome is None:
+                self._settle()
         return data
+
+    def _settle(self) -> None:
+        inspector = self.stream.inspector
+        tokens = inspector.output_tokens_seen
+        self._settler.end_well(self._exchange, self._attempt, inspector.usage, tokens)
+        self.stream.close()
 
     def _record(self, data: bytes, *, is_last: bool) -> None:
         """Keep what the bytes say; an answer that cannot be read is its client's alone."""
         decoder, recorded = self._decoder, self.recorded
         if decoder is None or recorded is None:
             return
-        try:
-            recorded += decoder.feed(data)
-            if is_last:
-                recorded += decoder.finish()
-        except UNREADABLE:
+        events = _said(decoder, data, is_last=is_last)
+        if events is None:
             self.recorded = None
+        else:
+            recorded += events
 
     def fail(self, say_break: Callable[[Exchange, GatewayError, Passed], bytes], error: GatewayError) -> bytes:
         """Return what ends the answer if it breaks now."""
@@ -139,6 +165,24 @@ class RelayedBody:
         inspector = self.stream.inspector
         tokens = inspector.output_tokens_seen
         self._settler.cancel(self._exchange, self._attempt, usage=inspector.usage, tokens_seen=tokens)
+
+
+def _said(decoder: ChatDecoder, data: bytes, *, is_last: bool) -> list[ChatEvent] | None:
+    """Return what the next bytes of an answer say; `None` where they cannot be read."""
+    try:
+        events = decoder.feed(data)
+        return events + decoder.finish() if is_last else events
+    except UNREADABLE:
+        return None
+
+
+def _ended(opening: Opening, exchange: Exchange, *, usage: Usage | None) -> Completion | None:
+    """Return the whole answer that was held back; `None` where it cannot be read as one, so is given as it is."""
+    try:
+        found = opening.completion()
+    except StreamInterrupted:
+        return None
+    return msgspec.structs.replace(found, created=found.created or exchange.created_s, usage=found.usage or usage)
 
 
 class TranslatedBody:
@@ -182,7 +226,7 @@ class TranslatedBody:
         self._usage: Usage | None = None
         self._tokens_seen = 0
         self._has_said = False
-        self.recorded: list[ChatEvent] | None = [] if exchange.is_recorded else None
+        self.recorded: list[ChatEvent] | None = [] if exchange.is_recorded or exchange.is_part else None
         self.is_finished = False
 
     @property
@@ -207,6 +251,22 @@ class TranslatedBody:
                 break
             held.append(data)
         self._held = b"".join(held)
+
+    async def hold_back(self) -> Completion | None:
+        """Read on until it says what may win of several; return the whole answer if it ends without that.
+
+        An answer that has ended has been settled; it is to be said anew, when all is known of the others.
+        """
+        opening, recorded = Opening(), [] if self.recorded is None else self.recorded
+        opening.take(self._held, recorded)
+        while not opening.is_over and not self.is_finished:
+            seen = len(recorded)
+            data = await self._step()
+            opening.take(self._finish() if data is None else data, recorded[seen:])
+        self._held = opening.data
+        if not self._exchange.is_recorded:
+            self.recorded = None
+        return None if opening.is_over else _ended(opening, self._exchange, usage=self._usage)
 
     async def read(self) -> bytes:
         """Return the next bytes."""

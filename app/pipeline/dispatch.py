@@ -123,6 +123,8 @@ class Dispatch:
             body = RelayedBody(self, exchange, attempt, stream, bills_on=choice.bills_after_disconnect)
             attempt.say_failure = None if operation.say_break is None else partial(body.fail, operation.say_break)
             await self._until_content(body, target, attempt)
+            if exchange.is_part:
+                await self._hold_back(body, attempt)
             return Answer(live=body, content_type=_type_of(stream, operation, _STREAM_TYPES[exchange.asked.framing]))
         stream = await choice.adapter.relay(request, choice.whole_target)
         attempt.status = stream.status
@@ -167,6 +169,8 @@ class Dispatch:
         body = TranslatedBody(self, exchange, attempt, stream, renderer.stream(exchange), bills_on=bills_on)
         attempt.say_failure = exchange.say_failure
         await self._until_content(body, target, attempt)
+        if exchange.is_part:
+            await self._hold_back(body, attempt)
         return Answer(live=body, content_type=_STREAM_TYPES[exchange.asked.framing])
 
     def _estimate(self, exchange: Exchange, attempt: Attempt, estimate: Callable[[Mapping[str, Any]], bytes]) -> Answer:
@@ -206,6 +210,19 @@ class Dispatch:
             raise
         attempt.first_ns = self._clock.monotonic_ns()
         attempt.live = body
+
+    @staticmethod
+    async def _hold_back(body: RelayedBody | TranslatedBody, attempt: Attempt) -> None:
+        """Hold a live answer of one model of several back until it may win; one that ends before is there whole."""
+        try:
+            attempt.completion = await body.hold_back()
+        except ProviderError:
+            body.stream.close()
+            raise
+        except BaseException:
+            # Whoever is cut off here has said something already, and is paid for it.
+            body.close()
+            raise
 
     def end_well(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
         """Note that an attempt is complete; missing usage is estimated."""

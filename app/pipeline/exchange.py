@@ -201,6 +201,11 @@ class Exchange:
         return self.asked.stream
 
     @property
+    def is_part(self) -> bool:
+        """Whether it is the call of one model of several."""
+        return self.own_attempts is not None
+
+    @property
     def request_uuid(self) -> UUID:
         """The request's id as a UUID."""
         if self._request_uuid is None:

@@ -11,7 +11,7 @@ from app.domain.usage.schemas import LegRole
 from app.fanout.states import LegState, Status
 from app.kernel.errors import GatewayError, InternalError, NotFound, UpstreamRefused
 from app.pipeline.answer import Answer
-from app.pipeline.bodies import UNREADABLE
+from app.pipeline.bodies import UNREADABLE, RelayedBody
 from app.pipeline.exchange import Exchange
 from app.routing.table import Route
 from providers.types import Completion
@@ -54,12 +54,14 @@ class Leg:
                 self._read(self.answer)
 
     def _read(self, answer: Answer) -> None:
-        """Read a whole answer; one that nobody can read is content all the same."""
+        """Read an answer that is whole, or has ended with no more than a refusal; what nobody can read is content."""
         exchange = self.exchange
-        if exchange is None or exchange.served is None or answer.live is not None:
+        if exchange is None or exchange.served is None:
             return
         self.completion, reader = exchange.served.completion, exchange.operation.reader
-        if self.completion is None:
+        if answer.live is not None:
+            self.is_relayed = isinstance(answer.live, RelayedBody)
+        elif self.completion is None:
             self.is_relayed = True
             if reader is not None and answer.body is not None:
                 with contextlib.suppress(*UNREADABLE):
@@ -85,7 +87,7 @@ class Leg:
     @property
     def is_live(self) -> bool:
         """Whether it has brought an answer that is still coming."""
-        return self.answer is not None and self.answer.live is not None
+        return self.answer is not None and self.answer.live is not None and self.completion is None
 
     def state(self) -> LegState:
         """Return it as the strategy sees it."""

@@ -14,6 +14,7 @@ from app.cache.wishes import Unkept, Wish
 from app.domain.keys.principal import Principal
 from app.kernel.errors import GatewayError
 from app.limits.plan import Plan
+from app.pipeline.transcript import Transcript
 from app.routing.candidates import Candidate, Ranked
 from app.routing.table import Route
 from app.stores.accounts import Denied
@@ -93,10 +94,21 @@ class Notes:
     """The notes of one request; the legs of a fan-out share them.
 
     `principal` and `model` are known before it has been understood. `asked_cap` is the most output that the client asks
-    for, in tokens. `settled_ns` is when all was settled, 0 before.
+    for, in tokens. `settled_ns` is when all was settled, 0 before. `transcript` is there if bodies are kept.
     """
 
-    __slots__ = ("asked_cap", "cache", "model", "orders", "principal", "refusal", "settled_ns", "skipped", "steps")
+    __slots__ = (
+        "asked_cap",
+        "cache",
+        "model",
+        "orders",
+        "principal",
+        "refusal",
+        "settled_ns",
+        "skipped",
+        "steps",
+        "transcript",
+    )
 
     def __init__(self) -> None:
         self.principal: Principal | None = None
@@ -108,3 +120,4 @@ class Notes:
         self.cache: CacheNote | None = None
         self.refusal: Refusal | None = None
         self.settled_ns = 0
+        self.transcript: Transcript | None = None

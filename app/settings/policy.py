@@ -135,25 +135,34 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What of the conversations is kept."""
 
-    store_bodies: Annotated[bool, Meta(description="Whether requests and answers are kept with the request log.")] = (
-        False
-    )
+    store_bodies: Annotated[
+        bool,
+        Meta(
+            description="Whether what a request and its answer said is kept for administrators beside how it was "
+            "decided (`request_traces`): sealed, of each body the first 64 KiB."
+        ),
+    ] = False
     store_responses: Annotated[bool, Meta(description="Whether the Responses API may store (encrypted, 30 days).")] = (
         True
     )
 
 
 class RequestTraceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is kept of recent requests: how each was decided, never what it said."""
+    """What is kept of recent requests: how each was decided; what it said only with `privacy.store_bodies`."""
 
     enabled: Annotated[bool, Meta(description="Whether any are kept.")] = True
     keep: Annotated[
         int, Meta(description="How many: of each process, or with Redis of all together.", ge=1, le=1_000_000)
     ] = 10_000
     ttl_s: Annotated[int, Meta(description="For how long, in seconds.", ge=1, le=2_592_000)] = 3_600
-    max_mb: Annotated[int, Meta(description="How much memory they may take in a process, in MiB.", ge=1, le=65_536)] = (
-        32
-    )
+    max_mb: Annotated[
+        int,
+        Meta(
+            description="How much memory they may take in a process, in MiB; of that, or of Redis, bodies a half.",
+            ge=1,
+            le=65_536,
+        ),
+    ] = 32
     sample: Annotated[float, Meta(description="Which share of the requests, drawn by chance.", ge=0, le=1)] = 1.0
 
 

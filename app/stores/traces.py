@@ -1,10 +1,12 @@
 """What became of recent requests, kept for a while. Law: bounded, and lossy: nothing waits for it or rests on it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import msgspec
 
+NO_BODIES: Mapping[str, bytes] = MappingProxyType({})
 _MS_BITS = 80
 _ID_BYTES = 36
 
@@ -32,11 +34,15 @@ class KeptTrace(NamedTuple):
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How many traces are kept, how large they are together and for how long."""
+    """How many traces are kept, how large they are together and for how long.
+
+    `most_body_bytes` is how large the sealed bodies beside them may be together: they are within `most_bytes` too.
+    """
 
     most: int
     most_bytes: int
     ttl_ms: int
+    most_body_bytes: int = 0
 
 
 class TraceQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,14 +86,26 @@ class TraceQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TraceStore(Protocol):
-    """Traces of recent requests, in the order of their ids. Every method raises `StoreUnavailable`."""
+    """Traces of recent requests, in the order of their ids. Every method raises `StoreUnavailable`.
 
-    async def put(self, traces: Sequence[KeptTrace], bounds: Bounds) -> None:
-        """Keep traces, and forget the oldest of what is too much or too old."""
+    What a request and its answer said, sealed, may be kept beside its trace: never for longer than that.
+    """
+
+    async def put(
+        self, traces: Sequence[KeptTrace], bounds: Bounds, *, bodies: Mapping[str, bytes] = NO_BODIES
+    ) -> None:
+        """Keep traces, and sealed bodies of some of them by their ids; forget the oldest of what is too much or old.
+
+        Bodies go before traces do: a trace may outlive its bodies, and no body its trace.
+        """
         ...
 
     async def find(self, request_id: str) -> KeptTrace | None:
         """Return one, if it is still kept."""
+        ...
+
+    async def bodies(self, request_id: str) -> bytes | None:
+        """Return the sealed bodies of one, if they are still kept."""
         ...
 
     async def recent(self, query: TraceQuery, *, before: str | None = None, limit: int) -> list[KeptTrace]:

@@ -25,6 +25,8 @@ from typing import Any
 
 from observed import BODY, CASES, CLOCK, PRICES, Case, finished, note
 
+from app.cache.answers import Sealer
+from app.gateway.bodies import BodySealer
 from app.gateway.caching import Wishes
 from app.gateway.recorder import Recorder
 from app.gateway.recording import Recording
@@ -35,7 +37,6 @@ from app.pipeline.explained_routes import ExplainedRoutes
 from app.pipeline.foresight import Hindsight
 from app.server.worker import GC_THRESHOLDS
 from app.settings import Settings
-from app.settings.policy import RequestTraceSettings
 from app.stores.memory_traces import MemoryTraceStore
 
 MOST_US = 15.0
@@ -125,8 +126,9 @@ class Observer:
     def _recorder(self) -> Recorder:
         return Recorder(
             self._store,
-            RequestTraceSettings(),
+            Settings(),
             record=self._recording,
+            sealer=BodySealer(Sealer(bytes(32))),
             degraded=list,
             clock=CLOCK,
             spawn=self._spawn,

@@ -45,7 +45,7 @@ def receiver() -> Iterator[Receiver]:
 def talkative(session_provider: FakeProvider, receiver: Receiver) -> Iterator[GatewayProcess]:
     """A gateway that logs, traces and keeps all that it ever does."""
     tree = configs.config(fake_url=session_provider.url)
-    tree |= {"tracing": {"endpoint": receiver.url}}
+    tree |= {"tracing": {"endpoint": receiver.url}, "privacy": {"store_bodies": True}}
     tree |= {"log_level": "debug", "cache": {"mode": "exact"}, "network": {"allowed_private_cidrs": ["127.0.0.0/8"]}}
     environ = {"GATEWAY_ADMIN_KEY": ADMIN, "GATEWAY_MASTER_SECRET": MASTER, configs.FAKE_KEY_NAME: PROVIDER}
     with closing(GatewayProcess.launch(tree, environ=environ)) as running:
@@ -121,6 +121,9 @@ def test_no_secret_is_written_down_anywhere(talkative: GatewayProcess, fake_prov
     listed = talkative.admin("GET", "/requests?limit=200")["items"]
     assert {"answered", "failed", "refused"} <= {each["outcome"] for each in listed}
     places["decision traces"] = json.dumps(listed).encode()
+    said = json.dumps([talkative.admin("GET", f"/requests/{each['id']}")["bodies"] for each in listed])
+    assert [text for text in (PROMPT, ANSWER) if text not in said] == []
+    places["answer: what was said"] = said.encode()
     served = {
         answer.headers["x-request-id"] for answer in answers if answer.status_code == 200 and CHAT in str(answer.url)
     }

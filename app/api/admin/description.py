@@ -18,7 +18,8 @@ from app.api.docs.schemas.references import schemas_of
 
 def admin_document(router: Router, *, version: str) -> dict[str, Any]:
     """Return the document of an admin plane that has this router; `version` is the release's."""
-    described = Litestar([router], openapi_config=admin_openapi(version))
+    # Without the last, Litestar would put its own handlers in the place of the process's.
+    described = Litestar([router], openapi_config=admin_openapi(version), logging_config=None)
     document: dict[str, Any] = described.openapi_schema.to_schema()
     document["components"]["schemas"] |= schemas_of(_bodies_of(described))
     for response in _responses_of(document, status="204"):

@@ -15,6 +15,7 @@ from app.domain.audit.principal import Role
 from app.gateway.trace_desk import TraceDesk, TraceFilters
 from app.guards.admin import requires_role
 from app.pipeline.answer import CacheStatus
+from app.pipeline.explained_bodies import RequestDetail, with_bodies
 from app.pipeline.explanation import Explanation
 
 From = Annotated[
@@ -106,6 +107,11 @@ class RequestController(Controller):
     @get("/{request_id:uuid}", summary="Read a request", responses=PROBLEMS)
     async def read_request(
         self, trace_desk: Traces, principal: Caller, request_id: FromPath[UUID]
-    ) -> Response[Explanation]:
-        """Tell what became of one request, and why: each layer, limits, cache, candidates, calls, and the price."""
-        return read_response(await trace_desk.read(principal, request_id))
+    ) -> Response[RequestDetail]:
+        """Tell what became of one request, and why: each layer, limits, cache, candidates, calls, and the price.
+
+        With `privacy.store_bodies` on, owners and admins are told what was said too: `bodies` holds the beginning of
+        what its client sent and was sent.
+        """
+        told = await trace_desk.read(principal, request_id)
+        return read_response(with_bodies(told, await trace_desk.bodies(principal, told)))

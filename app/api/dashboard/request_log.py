@@ -86,9 +86,10 @@ class RequestPages(Controller):
         request_id: FromPath[UUID],
     ) -> Response[bytes]:
         """Show one as it was decided, if that is still kept; and its attempts and corrections, in their order."""
-        story, missed = None, None
+        story, bodies, missed = None, None, None
         try:
-            story = Story(await trace_desk.read(visitor, request_id))
+            told = await trace_desk.read(visitor, request_id)
+            story, bodies = Story(told), await trace_desk.bodies(visitor, told)
         except (NotFound, Unavailable) as error:
             missed = error
         asked = _about(request_id)
@@ -100,6 +101,7 @@ class RequestPages(Controller):
             "request.html",
             request_id=request_id,
             story=story,
+            bodies=bodies,
             events=[(event, bill_of(event)) for event in events],
             total=format_usd(sum(event.cost_nusd or 0 for event in events)),
             is_away=isinstance(missed, Unavailable),

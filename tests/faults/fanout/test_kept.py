@@ -9,6 +9,8 @@ import httpx
 import pytest
 from faults.fanout.panel import LAST, LEGS, LLM, VERDICT, Panel, Told, panel
 from outside.caller import CHAT
+from prometheus_client.parser import text_string_to_metric_families
+from servers.promtool import promtool
 
 from providers.testing import Script
 
@@ -110,6 +112,22 @@ async def test_identical_fan_outs_share_one_set_of_calls(found: Panel, name: str
     await found.rest()
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_refusal_is_shared_while_it_is_asked_for_and_not_kept(found: Panel, stream: bool):
+    refusal = Script(refusal="no, thank you", head_delay_ms=600)
+    script = found.tell(refusal, refusal, Script(text=" "))
+    forms = [CHAT, LLM] * 3
+    told = await asyncio.gather(*(found.ask(None, script, model="racing", path=path, stream=stream) for path in forms))
+    assert {one.status for one in told} == {200}, [one.text for one in told]
+    assert Counter(one.headers["x-gateway-cache"] for one in told) == {"miss": 1, "coalesced": 5}
+    for one in told:
+        assert all(word in one.text for word in ("no", "thank", "you")), one.text
+    assert calls_of(found, script) == 3
+    again = await found.ask(None, script, model="racing", path=CHAT, stream=stream)
+    assert again.headers["x-gateway-cache"] == "miss"
+    await found.rest()
+
+
 @pytest.mark.parametrize("name", ["racing", "judged"])
 async def test_whoever_follows_is_answered_though_the_leader_leaves(found: Panel, name: str):
     script = found.tell(*SAID, last=JUDGE)
@@ -154,3 +172,40 @@ def test_the_metrics_count_every_leg(found: Panel):
     text = httpx.get(f"{found.gateway.base_url}/metrics").text
     lines = [line for line in text.splitlines() if line.startswith("gateway_fanout_legs_total{")]
     assert any('strategy="best_of"' in line and 'model="b"' in line and 'outcome="won"' in line for line in lines)
+    done = promtool(["check", "metrics"], stdin=text.encode())
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_the_metrics_tell_the_time_and_the_cost_of_every_leg(stream: bool):
+    with panel(ensembles=ENSEMBLES) as made:
+        script = made.tell(SAID[0], SAID[1], Script(fault="stall"), last=JUDGE)
+        told = [
+            await made.ask({"strategy": "race", "models": list(LEGS)}, script, stream=stream),
+            await made.ask({"strategy": "best_of", "models": ["a", "b"], "judge": LAST}, script, stream=stream),
+        ]
+        rows = [row for each in told for found in made.rows(each, 3).values() for row in found]
+        scrape = await asyncio.to_thread(httpx.get, f"{made.gateway.base_url}/metrics")
+        counted = _legs_counted(scrape.text)
+    costs = {labels: value for (name, labels), value in counted.items() if name == "cost_usd_total"}
+    assert round(sum(costs.values()) * 10**9) == sum(row["cost_nusd"] for row in rows) > 0
+    parts = {(strategy, model, outcome) for strategy, model, outcome in costs}
+    assert {("best_of", LAST, "judge"), ("race", "c", "lost")} <= parts
+    firsts = {labels: value for (name, labels), value in counted.items() if name == "first_token_seconds_sum"}
+    assert ("race", "c", "lost") not in firsts, "it never had any content"
+    waited = [value for (strategy, _, outcome), value in firsts.items() if (strategy, outcome) == ("race", "won")]
+    assert len(waited) == 1
+    assert waited[0] > 0.14
+
+
+def _legs_counted(text: str) -> dict[tuple[str, tuple[str, str, str]], float]:
+    """Return what is told of legs: by the name of the series, and strategy, model and outcome."""
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {
+        (
+            sample.name.removeprefix("gateway_fanout_leg_"),
+            (sample.labels["strategy"], sample.labels["model"], sample.labels["outcome"]),
+        ): sample.value
+        for sample in samples
+        if sample.name.startswith("gateway_fanout_leg_") and "le" not in sample.labels
+    }

@@ -2,57 +2,39 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from faults.fanout.cases import (
+    ANY,
+    BREAKS,
+    BROKEN,
+    CHECK,
+    EMPTY,
+    ERROR,
+    FAST,
+    HANG,
+    INVALID,
+    LATE,
+    LOST,
+    OK,
+    OVERDUE,
+    REFUSAL,
+    REFUSED,
+    SLOW,
+    Case,
+)
+from faults.fanout.derived import derived_cases
 from faults.fanout.panel import LAST, LEGS, VERDICT, Panel, Told, panel
 
 from providers.testing import Script
 
-FAST = Script(text="good from fast")
-SLOW = Script(text="good from slow", head_delay_ms=700)
-LATE = Script(text="good from late", head_delay_ms=4_000)
-ERROR = Script(status=500)
-REFUSED = Script(status=400)
-BROKEN = Script(output_tokens=200, chunk_delay_ms=3, fault="reset", fault_after_bytes=900)
-INVALID = Script(text="bad from invalid")
-REFUSAL = Script(refusal="good grief, no")
-EMPTY = Script(text=" ")
-HANG = Script(fault="stall")
 FOUR = Script(text="It is 4.0")
 FOUR_LATER = Script(text="four: 4", head_delay_ms=200)
 FIVE = Script(text="5")
 FUSED = Script(text="both fused")
 JUDGE = Script(text=VERDICT % "A")
 AT_ONCE = 12
-CHECK = {"check": {"regex": "^good"}}
-OK, LOST, OVERDUE = ("ok", None), ("cancelled", "lost"), ("cancelled", "deadline")
-FAILED, BAD = ("error", "upstream_error"), ("refused", None)
-
-
-class Case(NamedTuple):
-    """What the models do, and what comes of it.
-
-    `won` is the model whose answer is given, or the code of the error; `rows` are outcome and error code of each
-    model's event in order, nothing for one that is not asked. A code of `...` may be any.
-    """
-
-    name: str
-    strategy: str
-    fields: dict[str, Any]
-    does: tuple[Script | None, ...]
-    won: str
-    rows: tuple[Any, ...]
-    last: Script | None = None
-    reason: str | None = None
-    said: str | None = None
-    streams: tuple[bool, ...] = (False, True)
-
-    def __str__(self) -> str:
-        return f"{self.strategy}, {self.name}"
-
-
-ANY = ...
 CASES = [
     # race: whoever has content first; a broken stream that has begun has won already.
     Case("fast and slow", "race", {}, (SLOW, FAST, LATE), "b", (LOST, OK, LOST)),
@@ -60,7 +42,19 @@ CASES = [
     Case("one is refused", "race", {}, (REFUSED, SLOW, LATE), "b", (("refused", ANY), OK, LOST)),
     Case("a hang", "race", {}, (HANG, SLOW, HANG), "b", (LOST, OK, LOST)),
     Case("breaks whole", "race", {}, (BROKEN, SLOW, HANG), "b", ((ANY, ANY), OK, LOST), streams=(False,)),
-    Case("a whole refusal", "race", {}, (REFUSAL, SLOW, HANG), "b", (OK, OK, LOST), streams=(False,)),
+    Case("a refusal", "race", {}, (REFUSAL, SLOW, HANG), "b", (OK, OK, LOST)),
+    Case("white space", "race", {}, (EMPTY, SLOW, HANG), "b", (OK, OK, LOST)),
+    Case("only refusals", "race", {}, (REFUSAL, EMPTY, REFUSAL), "a", (OK,) * 3, reason="only_refusals"),
+    Case("only white space", "race", {}, (EMPTY,) * 3, "all_legs_failed", (OK,) * 3),
+    Case(
+        "a refusal at the deadline",
+        "race",
+        {"deadline_s": 2.5},
+        (HANG, REFUSAL, HANG),
+        "b",
+        (OVERDUE, OK, OVERDUE),
+        reason="deadline",
+    ),
     Case("all fail", "race", {}, (ERROR, ERROR, ERROR), "upstream_error", (("error", ANY),) * 3),
     Case("all are refused", "race", {}, (REFUSED,) * 3, "invalid_request_error", (("refused", ANY),) * 3),
     Case("too late", "race", {"deadline_s": 0.4}, (HANG, LATE, HANG), "deadline", (OVERDUE,) * 3),
@@ -68,6 +62,8 @@ CASES = [
     Case("the first is quick", "hedge", {"after_s": 3}, (FAST, FAST, FAST), "a", (OK, None, None)),
     Case("the first hangs", "hedge", {"after_s": 0.1}, (HANG, SLOW, LATE), "b", (LOST, OK, LOST)),
     Case("the first fails", "hedge", {"after_s": 5}, (ERROR, FAST, FAST), "b", (("error", ANY), OK, None)),
+    Case("white space", "hedge", {"after_s": 5}, (EMPTY, FAST, FAST), "b", (OK, OK, None)),
+    Case("only refusals", "hedge", {"after_s": 5}, (REFUSAL,) * 3, "a", (OK,) * 3, reason="only_refusals"),
     Case("all hang", "hedge", {"after_s": 0.1, "deadline_s": 2.5}, (HANG,) * 3, "deadline", (OVERDUE,) * 3),
     # first_valid
     Case("the quick is wrong", "first_valid", CHECK, (INVALID, SLOW, LATE), "b", (OK, OK, LOST)),
@@ -95,7 +91,6 @@ CASES = [
         (FIVE, HANG, ERROR),
         "deadline",
         (OK, OVERDUE, ("error", ANY)),
-        streams=(False,),
     ),
     # best_of: the judge sees whoever has answered by the deadline.
     Case(
@@ -144,6 +139,16 @@ CASES = [
         reason="fuser_failed",
     ),
     Case(
+        "the fuser says nothing",
+        "mixture",
+        {"fuser": LAST},
+        (FAST, SLOW, ERROR),
+        "a",
+        (OK, OK, ("error", ANY), OK),
+        last=EMPTY,
+        reason="fuser_failed",
+    ),
+    Case(
         "at the deadline",
         "mixture",
         {"fuser": LAST, "deadline_s": 2.5},
@@ -156,6 +161,9 @@ CASES = [
     Case("the first does", "cascade", CHECK, (SLOW, FAST, FAST), "a", (OK, None, None)),
     Case("it escalates", "cascade", CHECK, (INVALID, REFUSAL, SLOW), "c", (OK, OK, OK)),
     Case("errors escalate", "cascade", {}, (ERROR, SLOW, FAST), "b", (("error", ANY), OK, None)),
+    Case("white space escalates", "cascade", {}, (EMPTY, REFUSAL, SLOW), "c", (OK, OK, OK)),
+    Case("only refusals", "cascade", {}, (REFUSAL,) * 3, "a", (OK,) * 3, reason="only_refusals"),
+    Case("the last refuses", "cascade", CHECK, (INVALID, INVALID, REFUSAL), "b", (OK,) * 3, reason="escalation_failed"),
     Case("unsure", "cascade", {"min_logprob": -0.1}, (FAST, FAST, FAST), "c", (OK, OK, OK)),
     Case(
         "the last breaks",
@@ -194,6 +202,7 @@ CASES = [
         (OK, OVERDUE, ("error", ANY)),
     ),
 ]
+TABLE = [*CASES, *derived_cases()]
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +222,7 @@ async def test_who_wins_and_what_becomes_of_the_others(found: Panel, stream: boo
             except (AssertionError, TimeoutError, LookupError) as error:
                 failures[str(case)] = f"{type(error).__name__}: {error}"[:1500]
 
-    await asyncio.gather(*(one(case) for case in CASES if stream in case.streams))
+    await asyncio.gather(*(one(case) for case in TABLE if stream in case.streams))
     assert not failures, "\n\n".join(f"{name}\n{text}" for name, text in failures.items())
     await found.rest()
 
@@ -231,11 +240,15 @@ def _check_answer(case: Case, told: Told) -> None:
     legs = len([each for each, _ in zip(case.rows, LEGS, strict=False) if each is not None])
     reason = "" if case.reason is None else f"; reason={case.reason}"
     assert told.fanout == f"{case.strategy}; legs={legs}{reason}", told.text
-    if case.won not in {*LEGS, LAST, "a or c", "a or b"}:
+    names = case.won.split(" or ")
+    if case.won == BREAKS:
+        assert (told.status, told.frames[-1]["type"], "[DONE]" in told.text) == (200, "error", False)
+        return
+    if not {*names} <= {*LEGS, LAST}:
         assert (told.error["code"], told.status >= 400) == (case.won, True)
         return
     assert told.status == 200, told.text
-    answer, names = told.answer, case.won.split(" or ")
+    answer = told.answer
     assert answer["model"] in names
     assert told.headers["x-gateway-model"] == answer["model"]
     assert answer["provider"] == told.headers["x-gateway-provider"] == answer["model"]
@@ -244,7 +257,7 @@ def _check_answer(case: Case, told: Told) -> None:
     assert told.content == script.text
     if told.frames:
         text = "".join(frame["text"] for frame in told.frames if frame["type"] == "text")
-        assert text == script.text
+        assert text == (script.refusal or script.text)
         outcomes = {frame["model"]: frame["outcome"] for frame in told.frames if frame["type"] == "leg"}
         assert len(outcomes) == legs
         won = [name for name, outcome in outcomes.items() if outcome == "won"]
@@ -262,7 +275,7 @@ async def _check_ledger(found: Panel, case: Case, told: Told, script: str) -> No
     assert set(rows) == set(expected)
     finals = [name for name, [row] in rows.items() if row["is_final"]]
     if told.status == 200:
-        assert finals == [told.answer["model"]]
+        assert finals == ["a" if case.won == BREAKS else told.answer["model"]]
     for name, (outcome, code) in expected.items():
         [row] = rows[name]
         assert outcome is ANY or row["outcome"] == outcome, (name, row["outcome"], row["error_code"])

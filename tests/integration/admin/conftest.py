@@ -22,6 +22,7 @@ from servers import postgres
 from app.api.admin.app import EXCEPTION_HANDLERS, admin_openapi, admin_router
 from app.api.admin.desks import Desks
 from app.api.dashboard import dashboard_router
+from app.cache.answers import Sealer
 from app.db import schema
 from app.db.columns import metadata
 from app.db.engine import Database
@@ -36,6 +37,7 @@ from app.domain.prices.overlay import PriceOverlay
 from app.domain.services import AdminServices, Host
 from app.domain.upstream.overlay import StoredUpstream
 from app.gateway.billing import Billing
+from app.gateway.bodies import BodySealer
 from app.gateway.cache_desk import CacheDesk
 from app.gateway.calibration import Calibration
 from app.gateway.config_desk import ConfigDesk
@@ -170,6 +172,7 @@ class Plane:
     steering: Any = None
     cache: CacheStore = field(default_factory=lambda: MemoryCacheStore(clock=ManualClock()))
     traces: MemoryTraceStore = field(default_factory=lambda: MemoryTraceStore(clock=ManualClock()))
+    sealer: BodySealer = field(default_factory=lambda: BodySealer(Sealer(bytes(range(32)))))
 
     def browser(self, **headers: str) -> httpx.AsyncClient:
         """A client that keeps cookies and says where its requests come from."""
@@ -321,7 +324,7 @@ async def plane(url: str, app: Litestar, current: Current) -> AsyncIterator[Plan
         settings=lambda: made.settings,
         calibration=calibrate,
     )
-    trace_desk = TraceDesk(made.traces, settings=lambda: made.settings.request_traces)
+    trace_desk = TraceDesk(made.traces, settings=lambda: made.settings, sealer=made.sealer)
     config_desk = ConfigDesk(
         settings=lambda: made.settings, steering=lambda: made.steering, gateway="here:1", ask_others=ask_nobody
     )

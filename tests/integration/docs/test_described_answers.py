@@ -1,11 +1,19 @@
 """What the running gateway answers is what its own `/openapi.json` describes."""
 
+import json
+import logging
+import os
 import re
+import subprocess
+import sys
 from typing import Any
 
 import httpx
 import pytest
 from documents import check_answer, check_document, check_request
+from servers.gateway import REPOSITORY
+
+from app.commands import openapi
 
 CHAT, LLM, EMBEDDINGS = "/v1/chat/completions", "/v1/llm/chat", "/v1/embeddings"
 _SAY = {"messages": [{"role": "user", "content": "one two three"}]}
@@ -132,3 +140,22 @@ def test_what_one_plane_describes_the_other_does_not_serve(embedded_gateway, doc
     described = httpx.get(f"{embedded_gateway.admin_url}/openapi.json").json()["paths"]
     shared = {"/healthz", "/readyz", "/metrics"}
     assert not described.keys() & document["paths"].keys() - shared
+
+
+def test_a_description_is_printed_beside_a_gateway_that_runs(embedded_gateway):
+    """The application that is asked must not want the files of the one that runs in the same folder."""
+    for plane, url in (("gateway", embedded_gateway.base_url), ("admin", embedded_gateway.admin_url)):
+        words = [sys.executable, "-m", "app", "openapi", "--plane", plane]
+        folder, environ = embedded_gateway.folder, {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(words, cwd=folder, env=environ, capture_output=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == httpx.get(f"{url}/openapi.json").json()
+
+
+def test_whoever_reads_the_description_leaves_the_log_as_it_is():
+    def logs() -> tuple[list[logging.Handler], int]:
+        return [*logging.getLogger().handlers], logging.getLogger().level
+
+    before = logs()
+    assert "openapi" in openapi.run("admin")
+    assert logs() == before

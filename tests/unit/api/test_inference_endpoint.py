@@ -13,7 +13,7 @@ from app.api.openai.paths import CHAT_WIRE
 from app.domain.keys.principal import Principal
 from app.gateway.tally import line_of
 from app.kernel.clock import ManualClock
-from app.kernel.errors import MethodNotAllowed, RateLimited, Unauthenticated
+from app.kernel.errors import MethodNotAllowed, NotFound, RateLimited, Unauthenticated
 from app.middleware.context import RequestContext
 from app.observability.metrics import Metrics
 from app.pipeline.answer import Answer
@@ -62,6 +62,8 @@ class FakeGateway:
         self.fanout_width = 8
         self.directory = self
         self.tally = self
+        self.recorder = SimpleNamespace(keeps_bodies=False)
+        self.transcripts = []
         self.gate = Gate(cap=10, queue_s=0, metrics=Metrics(), clock=self.clock)
         self.core = SimpleNamespace(is_degraded=False, degraded=[])
         self.open_requests = set()
@@ -87,6 +89,7 @@ class FakeGateway:
     def end(self, finished):
         self.lines.append(line_of(finished))
         self.counts.append((finished.endpoint, finished.status))
+        self.transcripts.append(finished.notes.transcript)
 
 
 class Connection:
@@ -160,6 +163,28 @@ async def test_a_live_answer_is_sent_as_it_comes():
     assert [message.get("more_body") for message in connection.sent[1:]] == [True, True, False]
     assert live.is_closed
     assert gateway.counts == [("/v1/chat/completions", 200)]
+
+
+@pytest.mark.parametrize("answer", [Answer(body=b'{"id":1}'), None])
+async def test_what_is_said_is_noted_only_where_it_is_kept(answer):
+    for keeps in (False, True):
+        gateway = FakeGateway(NotFound("no such model") if answer is None else answer)
+        gateway.recorder.keeps_bodies = keeps
+        connection = await ask(gateway, whole())
+        (transcript,) = gateway.transcripts
+        if not keeps:
+            assert transcript is None
+            continue
+        assert bytes(transcript.request.data) == whole()["body"]
+        assert bytes(transcript.answer.data) == connection.body
+
+
+async def test_of_a_stream_that_breaks_all_that_was_sent_is_noted():
+    gateway = FakeGateway(Answer(live=Live(b"data: 1\n\n", StreamInterrupted())))
+    gateway.recorder.keeps_bodies = True
+    connection = await ask(gateway, whole(stream=True))
+    assert b"upstream_interrupted" in connection.body
+    assert bytes(gateway.transcripts[0].answer.data) == connection.body
 
 
 @pytest.mark.parametrize("wire", [CHAT_WIRE, LLM_CHAT_WIRE])

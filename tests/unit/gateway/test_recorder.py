@@ -1,6 +1,7 @@
 """What is kept of requests: when they are settled, never more than the bounds, and no longer than it may be."""
 
 import asyncio
+import os
 from uuid import UUID
 
 import msgspec
@@ -8,7 +9,9 @@ import pytest
 from accounting.attempts import begun
 
 from app.api.openai.paths import CHAT_WIRE
+from app.cache.answers import Sealer
 from app.domain.keys.principal import Principal
+from app.gateway.bodies import BodySealer
 from app.gateway.caching import Wishes
 from app.gateway.recorder import MOST_BYTES, Recorder
 from app.gateway.recording import Recording
@@ -21,13 +24,21 @@ from app.pipeline.explained_routes import ExplainedRoutes
 from app.pipeline.foresight import Hindsight
 from app.pipeline.notes import LayerStep, Skipped
 from app.pipeline.operation import Asked
+from app.pipeline.transcript import Transcript
 from app.routing.table import Route
 from app.settings import Settings
-from app.settings.policy import RequestTraceSettings
+from app.settings.policy import PrivacySettings, RequestTraceSettings
 from app.stores.errors import StoreUnavailable
 from app.stores.memory_traces import MemoryTraceStore
 from app.stores.traces import TraceQuery
 from providers.types import Usage
+
+SEALER = BodySealer(Sealer(bytes(range(32))))
+
+
+def settings_of(*, store_bodies=False, **traces) -> Settings:
+    privacy = PrivacySettings(store_bodies=store_bodies)
+    return Settings(request_traces=RequestTraceSettings(**traces), privacy=privacy)
 
 
 class World:
@@ -39,8 +50,9 @@ class World:
         recording = Recording(ExplainedRoutes(None), hindsight=Hindsight(Wishes(Settings())))
         self.recorder = Recorder(
             self.store,
-            RequestTraceSettings(**settings),
+            settings_of(**settings),
             record=recording,
+            sealer=SEALER,
             degraded=list,
             clock=self.clock,
             spawn=lambda work: self.tasks.append(asyncio.ensure_future(work)),
@@ -104,7 +116,7 @@ async def test_a_share_of_them_is_drawn_and_off_is_none():
     batch = [finished() for _ in range(3)]
     world.recorder.add(batch)
     assert await world.ids() == {batch[0].request_id, batch[2].request_id}
-    world.recorder.replace(RequestTraceSettings(enabled=False))
+    world.recorder.replace(settings_of(enabled=False))
     world.recorder.add([finished()])
     assert len(await world.ids()) == 2
 
@@ -113,7 +125,7 @@ async def test_what_the_store_does_not_take_is_offered_again(monkeypatch: pytest
     world = World()
     put = world.store.put
 
-    async def fail(*_args):
+    async def fail(*_args, **_more):
         raise StoreUnavailable("it is down")
 
     monkeypatch.setattr(world.store, "put", fail)
@@ -144,3 +156,113 @@ async def test_of_nobody_nothing_is_kept():
     world = World()
     world.recorder.add([Finished(1, uuid7_text(), "/v1/chat/completions", None, 401, "invalid_api_key", 5)])
     assert await world.ids() == set()
+
+
+async def nothing(*_args):
+    """Be no server."""
+
+
+def spoken(request: bytes = b"canary", answer: bytes = b"canary", **more) -> Finished:
+    """Return a request of which both bodies are noted."""
+    made = finished(**more)
+    transcript = made.notes.transcript = Transcript(nothing, nothing)
+    transcript.request.add(request)
+    transcript.answer.add(answer)
+    return made
+
+
+async def bodies_of(world: World, request: Finished):
+    sealed = await world.store.bodies(request.request_id)
+    if sealed is None:
+        return None
+    assert b"canary" not in sealed
+    opened = SEALER.open(sealed, request_id=request.request_id, organization_id=str(PRINCIPAL.organization_id))
+    return opened.request.text, opened.answer.text
+
+
+async def test_bodies_are_kept_sealed_beside_what_became_of_a_request():
+    world = World(store_bodies=True)
+    late, done, silent = spoken(is_settled=False), spoken(answer=b"canary 2"), finished()
+    world.recorder.add([late, done, silent])
+    assert await world.ids() == {done.request_id, silent.request_id}
+    assert await bodies_of(world, done) == ("canary", "canary 2")
+    assert await bodies_of(world, silent) is None
+    late.exchange.notes.settled_ns = 9
+    assert late.request_id in await world.ids()
+    assert await bodies_of(world, late) == ("canary", "canary")
+    world.recorder.close()
+
+
+async def test_bodies_are_bounded_under_many_and_leave_room_for_traces():
+    world = World(store_bodies=True, max_mb=1, keep=1_000)
+    made = []
+    for _ in range(60):
+        batch = [spoken(os.urandom(1 << 16), os.urandom(1 << 16)) for _ in range(3)]
+        made += batch
+        world.recorder.add(batch)
+        await world.recorder.flush()
+        assert world.store.size_bytes <= 1 << 20
+        assert world.store.bodies_bytes <= 1 << 19
+    assert await world.ids() == {each.request_id for each in made}
+    kept = [await world.store.bodies(each.request_id) is not None for each in made]
+    assert kept == [False] * 177 + [True] * 3
+
+
+async def test_what_waits_for_the_store_is_bounded_and_sealed_once(monkeypatch: pytest.MonkeyPatch):
+    world = World(store_bodies=True, max_mb=1)
+    put, sealed = world.store.put, []
+
+    async def fail(_traces, _bounds, *, bodies):
+        sealed.append(dict(bodies))
+        raise StoreUnavailable("it is down")
+
+    monkeypatch.setattr(world.store, "put", fail)
+    made = [spoken(os.urandom(1 << 16)) for _ in range(30)]
+    for each in made:
+        world.recorder.add([each])
+        await world.recorder.flush()
+    await world.recorder.flush()
+    assert sealed[-1] == sealed[-2]
+    assert 5 <= len(sealed[-1]) <= 8
+    assert sum(map(len, sealed[-1].values())) <= 1 << 19
+    monkeypatch.setattr(world.store, "put", put)
+    assert await world.ids() == {each.request_id for each in made}
+    assert [bool(await world.store.bodies(each.request_id)) for each in made[:5]] == [True] * 5
+    world.recorder.close()
+
+
+async def test_those_that_are_not_settled_hold_no_more_than_the_bound_either():
+    world = World(store_bodies=True, max_mb=1)
+    made = [spoken(bytes(1 << 16), is_settled=False) for _ in range(100)]
+    for each in made:
+        world.recorder.add([each])
+    held = sum(each.notes.transcript.held_bytes for each in made if each.notes.transcript is not None)
+    assert 0 < held <= 1 << 19
+    world.recorder.close()
+
+
+async def test_bodies_that_are_wanted_no_more_are_forgotten_and_their_traces_stay():
+    world = World(store_bodies=True)
+    before, under_way = spoken(), spoken()
+    world.recorder.add([before])
+    assert await world.ids() == {before.request_id}
+    assert await bodies_of(world, before)
+    world.recorder.replace(settings_of(store_bodies=False))
+    assert await world.ids() == {before.request_id}
+    assert await bodies_of(world, before) is None
+    world.recorder.add([under_way])
+    assert await world.ids() == {before.request_id, under_way.request_id}
+    assert await bodies_of(world, under_way) is None
+    assert world.store.bodies_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "keeps"),
+    [
+        ({}, False),
+        ({"store_bodies": True}, True),
+        ({"store_bodies": True, "enabled": False}, False),
+    ],
+)
+async def test_bodies_are_noted_only_where_they_are_kept(settings, keeps):
+    assert World(**settings).recorder.keeps_bodies is keeps

@@ -31,6 +31,20 @@ VERDICT = [
     Finished(reason="stop"),
     UsageReported(usage=Usage(input_tokens=5, output_tokens=5)),
 ]
+REFUSAL = [
+    Started(id="r", model="up", created=1),
+    *[TextDelta(text=word, refusal=True) for word in ("no", ", ", "no")],
+    Finished(reason="stop"),
+    UsageReported(usage=Usage(input_tokens=5, output_tokens=3)),
+]
+REFUSAL_STREAM = [
+    *[
+        b'data: {"id": "r", "created": 1, "choices": [{"index": 0, "delta": {"refusal": "%s"}}]}\n\n' % word
+        for word in (b"no", b", ", b"no")
+    ],
+    b'data: {"id": "r", "created": 1, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n',
+    b"data: [DONE]\n\n",
+]
 KINDS = [
     {"strategy": "race"},
     {"strategy": "hedge", "after_s": 1},
@@ -51,9 +65,9 @@ async def rest(turns):
 class Leg(FakeAdapter):
     """Answers after some turns of the loop, and again some turns apart; notes what it has opened."""
 
-    def __init__(self, turns, *, script=ANSWER, fails=False, relays=()):
+    def __init__(self, turns, *, script=ANSWER, stream=STREAM, fails=False, relays=()):
         super().__init__(relays=relays)
-        self._turns, self._script, self._fails = turns, script, fails
+        self._turns, self._script, self._stream, self._fails = turns, script, stream, fails
 
     async def _begin(self):
         await rest(self._turns())
@@ -70,7 +84,7 @@ class Leg(FakeAdapter):
 
     async def relay(self, request, target):
         await self._begin()
-        self.opened.append(SlowBytes(STREAM if request.stream else WHOLE, self._turns))
+        self.opened.append(SlowBytes(self._stream if request.stream else WHOLE, self._turns))
         inspector = StreamInspector(keep_usage=request.keep_usage) if request.stream else WholeInspector()
         return HttpRelay(self.opened[-1], inspector)
 
@@ -183,6 +197,32 @@ async def test_whenever_a_client_leaves_nothing_stays(fanning, kind, operation, 
     assert task.result()
 
 
+@pytest.mark.parametrize("strategy", ["race", "cascade"])
+@pytest.mark.parametrize("bills_on", [False, True], ids=["plain", "bills on"])
+@pytest.mark.parametrize("operation", [LLM, CHAT], ids=["translated", "relayed"])
+async def test_whenever_a_client_leaves_who_is_refused_nothing_stays(fanning, strategy, operation, bills_on):
+    """What is held back is let go of, and charged for what it had said by then."""
+    relays = ("openai.chat",) if operation is CHAT else ()
+    before, turns, is_whole, charged = asyncio.all_tasks(), 0, False, set()
+    while not is_whole:
+        turns += 1
+        assert turns < 400
+        legs = [Leg(lambda pace=pace: pace, script=REFUSAL, stream=REFUSAL_STREAM, relays=relays) for pace in (2, 3, 2)]
+        exchange = fanning.asking(operation, {"strategy": strategy}, *legs, stream=True, bills_on=bills_on)
+        task = asyncio.ensure_future(ask(fanning, exchange))
+        await rest(turns)
+        is_whole = task.done()
+        task.cancel()
+        await asyncio.wait({task})
+        await fanning.nothing_is_left(before, *legs)
+        check_events(fanning.events, exchange)
+        charged |= {each.usage.output_tokens for each in exchange.attempts if each.outcome == "cancelled"}
+    assert b"no" in task.result()
+    assert exchange.fan_reason == "only_refusals"
+    assert {each.outcome for each in exchange.attempts} == {"ok"}
+    assert bills_on or len(charged) > 1
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_random_fan_outs_that_are_left_at_random_leave_nothing(fanning, seed):
     dice, before = random.Random(seed), asyncio.all_tasks()
@@ -194,7 +234,10 @@ async def test_random_fan_outs_that_are_left_at_random_leave_nothing(fanning, se
 
         operation, kind = dice.choice([LLM, CHAT]), dice.choice(KINDS)
         relays = ("openai.chat",) if operation is CHAT and dice.random() < 0.5 else ()
-        legs = [Leg(turns, fails=True, relays=relays) for _ in MODELS]
+        legs = [
+            Leg(turns, fails=True, relays=relays, **dice.choice([{}, {"script": REFUSAL, "stream": REFUSAL_STREAM}]))
+            for _ in MODELS
+        ]
         last = Leg(turns, fails=True, script=VERDICT) if {"judge", "fuser"} & set(kind) else None
         exchange = fanning.asking(
             operation, kind, *legs, last=last, stream=dice.random() < 0.5, bills_on=dice.random() < 0.2
