@@ -22,7 +22,7 @@ from app.api.dashboard import dashboard_router
 from app.api.docs import docs_handlers
 from app.api.errors import headers_of, status_of
 from app.api.gemini.paths import GENERATE_WIRE
-from app.api.inference import inference_handlers
+from app.api.inference import headers_of_unrouted, inference_handlers
 from app.api.inference_openapi import inference_document
 from app.api.llm.requests import request_handlers
 from app.api.openai.kept import kept_response_handlers
@@ -41,10 +41,12 @@ from app.gateway.config_desk import ConfigDesk, Steering
 from app.gateway.front_door import open_front_door
 from app.gateway.trace_desk import open_trace_desk
 from app.gateway.trial import Trial
-from app.kernel.clock import SystemClock
+from app.kernel.clock import Clock, SystemClock
 from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
-from app.middleware.context import ContextRing, PlaneState
+from app.middleware.context import ContextRing, PlaneState, RequestContext
 from app.middleware.cross_origin import CrossOrigin
+from app.middleware.layered import Layered
+from app.middleware.layers import installed_layers
 from app.middleware.site import Site
 from app.observability.answered import AnsweredRequest
 from app.observability.logs import RequestLog
@@ -140,7 +142,7 @@ class GatewayApplication:
     # -- planes -------------------------------------------------------------------------------------------------------
 
     def _ring(self, name: str) -> Any:
-        app = CrossOrigin(self._inference()) if name == GATEWAY else self._administration()
+        app = CrossOrigin(_layered(self._inference(), self._core.clock)) if name == GATEWAY else self._administration()
         hosts = self._settings.gateway.allowed_hosts if name == GATEWAY else self._settings.admin.allowed_hosts
         state = self._states[name]
         refuse = refuse_inference if name == GATEWAY else refuse_problem
@@ -256,6 +258,12 @@ class GatewayApplication:
         )
 
 
+def _layered(app: Any, clock: Clock) -> Any:
+    """Return an application within the layers that are installed: itself if there are none."""
+    layers = installed_layers()
+    return Layered(app, layers, refuse=refuse_inference, clock=clock) if layers else app
+
+
 def logs_requests(settings: Settings) -> bool:
     """Return whether requests are logged at the level of the settings."""
     return settings.log_level in {"debug", "info"}
@@ -274,11 +282,15 @@ def release() -> str:
         return "0"
 
 
-def refuse_inference(path: str, error: GatewayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def refuse_inference(
+    path: str, error: GatewayError, request_id: str, *, took_ns: int
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return an error as the gateway plane says it: in the dialect of the path."""
     wire = next((wire for wire in WIRES if path.startswith(_shared(wire))), CHAT_WIRE)
     ids = [(name, request_id.encode()) for name in wire.id_headers if name != _RING_ID]
     headers = [(b"content-type", b"application/json"), *ids, *headers_of(error)]
+    if any(_is_served(wire, path) for wire in WIRES):
+        headers += headers_of_unrouted(took_ns)
     return status_of(error), headers, wire.say_error(error, request_id)
 
 
@@ -287,16 +299,25 @@ def _shared(wire: Wire) -> str:
     return "/v1beta" if wire is GENERATE_WIRE else wire.route
 
 
-def refuse_problem(path: str, error: GatewayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def _is_served(wire: Wire, path: str) -> bool:
+    """Whether a path is one of a wire's own, and not only below it."""
+    stem, variable, _ = wire.route.partition("{")
+    return path.startswith(stem) if variable else path == stem
+
+
+def refuse_problem(
+    path: str, error: GatewayError, request_id: str, *, took_ns: int
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return an error as the admin plane says it."""
-    del path
+    del path, took_ns
     said = spoken_problem(error, request_id=request_id)
     return said.status, [(name.encode(), value.encode()) for name, value in said.headers.items()], said.body
 
 
 def _say_openai(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
-    request_id = request.scope["state"]["request_id"]
-    status, pairs, body = refuse_inference(request.scope["path"], error, request_id)
+    context: RequestContext = request.scope["state"]["context"]
+    took_ns = SystemClock().monotonic_ns() - context.started_ns
+    status, pairs, body = refuse_inference(request.scope["path"], error, context.request_id, took_ns=took_ns)
     headers = {name.decode(): value.decode() for name, value in pairs if name != b"content-type"}
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 

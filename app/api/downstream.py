@@ -66,9 +66,9 @@ class Downstream:
         "stopped",
     )
 
-    def __init__(self, receive: Receive, send: Send, *, early_headers: Sequence[Header] = ()) -> None:
-        """Take a connection over; `early_headers` are sent where a keep-alive comment begins the answer."""
-        self._early_headers = early_headers
+    def __init__(self, receive: Receive, send: Send) -> None:
+        """Take a connection over."""
+        self._early_headers: Callable[[], Sequence[Header]] | None = None
         self._receive = receive
         self._send = send
         self._loop = asyncio.get_running_loop()
@@ -99,13 +99,15 @@ class Downstream:
         keeps_alive: bool,
         on_expiry: Callable[[], None],
         progress: Callable[[], str] | None = None,
+        early_headers: Callable[[], Sequence[Header]] | None = None,
     ) -> None:
         """Set the deadline of the request, from its beginning, and whether it keeps a quiet client company.
 
         `on_expiry` is called when the deadline passes, before the task is cancelled. `progress` returns what a client
-        who waits is told, if there is anything to tell.
+        who waits is told, if there is anything to tell, `early_headers` what is sent where that begins the answer.
         """
         self._progress = progress
+        self._early_headers = early_headers
         self._deadline = self._began + within_s
         self._keeps_alive = keeps_alive
         self._on_expiry = on_expiry
@@ -253,7 +255,8 @@ class Downstream:
         """Tell a waiting client that the gateway is there; begins the answer if nothing has yet."""
         if self._is_over:
             return
-        await self.begin_stream(self._early_headers)
+        if not self.has_begun:
+            await self.begin_stream(() if self._early_headers is None else self._early_headers())
         if not self._sending_since and not self._is_over:
             told = "" if self._progress is None else self._progress()
             comment = f": {told}\n\n".encode() if told else KEEPALIVE

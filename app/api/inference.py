@@ -46,6 +46,8 @@ _OURS = frozenset({_GATEWAY_FIELD})
 _CONVERSATIONS = frozenset({"chat", "completions"})
 """What several models may answer together."""
 _REST = "{rest:path}"
+_UNROUTED: tuple[Header, ...] = ((b"x-gateway-attempts", b"0"), (b"x-gateway-cache", b"off"))
+"""What is true of a request that was refused before anybody was chosen for it."""
 _SHOWN_NAMES, _SHOWN_NAME = 32, 64
 _LENGTH_DIGITS = 18
 _FORM_TENTHS = 13
@@ -69,13 +71,12 @@ class InferenceEndpoint:
         if scope["method"] != "POST":
             raise MethodNotAllowed(headers=(("allow", "POST"),))
         context.has_begun = True
-        early = [(name, context.request_id.encode()) for name in self._wire.id_headers]
         notes = Notes()
         receive, send = context.receive, context.send
         if self._gateway.recorder.keeps_bodies:
             transcript = notes.transcript = Transcript(receive, send)
             receive, send = transcript.receive, transcript.send
-        downstream = Downstream(receive, send, early_headers=early)
+        downstream = Downstream(receive, send)
         self._gateway.open_requests.add(downstream)
         try:
             await self._serve(context, downstream, _call_of(scope), notes=notes)
@@ -169,6 +170,7 @@ class InferenceEndpoint:
             keeps_alive=keeps_alive,
             on_expiry=exchange.expire,
             progress=None if exchange.fanout is None else lambda: exchange.progress,
+            early_headers=(lambda: self._headers_so_far(context, exchange)) if keeps_alive else None,
         )
         return exchange
 
@@ -265,7 +267,17 @@ class InferenceEndpoint:
             headers.append((b"x-gateway-cost", format_usd(spent).encode()))
         return headers
 
-    def _headers(self, context: RequestContext, exchange: Exchange | None) -> list[Header]:
+    def _headers_so_far(self, context: RequestContext, exchange: Exchange) -> list[Header]:
+        """Return what is known before the answer is: not who serves, and the cache's part only once somebody is asked.
+
+        Whoever waits for another's call may be answered by it, or call himself after all.
+        """
+        headers = [*self._headers_of_any(context, exchange), *exchange.limit_headers]
+        if exchange.attempts:
+            headers.append((b"x-gateway-cache", exchange.cache_status.encode()))
+        return headers
+
+    def _headers_of_any(self, context: RequestContext, exchange: Exchange | None) -> list[Header]:
         request_id = context.request_id.encode()
         headers: list[Header] = [(name, request_id) for name in self._wire.id_headers]
         if context.is_last:
@@ -275,8 +287,12 @@ class InferenceEndpoint:
             headers.append((b"x-gateway-degraded", ", ".join(core.degraded).encode()))
         elif exchange is not None and exchange.grant is not None and exchange.grant.is_local:
             headers.append((b"x-gateway-degraded", b"redis"))
+        return headers
+
+    def _headers(self, context: RequestContext, exchange: Exchange | None) -> list[Header]:
+        headers = self._headers_of_any(context, exchange)
         if exchange is None:
-            return headers
+            return headers + headers_of_unrouted(self._gateway.clock.monotonic_ns() - context.started_ns)
         headers += exchange.limit_headers
         provider, hit = exchange.provider, exchange.hit
         if provider is not None:
@@ -291,7 +307,7 @@ class InferenceEndpoint:
         if exchange.dropped:
             headers.append((b"x-gateway-dropped-params", _header_text(exchange.dropped)))
         exchange.overhead_ns = self._gateway.clock.monotonic_ns() - context.started_ns - exchange.upstream_ns
-        headers.append((b"x-gateway-overhead-ms", b"%.3f" % (exchange.overhead_ns / _NS_PER_MS)))
+        headers.append(_overhead(exchange.overhead_ns))
         return headers
 
     def _end(
@@ -363,6 +379,15 @@ def _call_of(scope: Any) -> Call:
     """Return what a request says beside its body."""
     rest = scope.get("path_params", {}).get("rest", "")
     return Call(str(rest).removeprefix("/"), scope.get("query_string", b"").decode("latin-1"))
+
+
+def headers_of_unrouted(took_ns: int) -> list[Header]:
+    """Return what is said of a request that was refused before anybody was chosen for it, after so long."""
+    return [*_UNROUTED, _overhead(took_ns)]
+
+
+def _overhead(took_ns: int) -> Header:
+    return b"x-gateway-overhead-ms", b"%.3f" % (took_ns / _NS_PER_MS)
 
 
 def _headers_of_hit(hit: Hit) -> list[Header]:

@@ -92,8 +92,8 @@ def health(*, url: str) -> None:
 def check(*, config: Path | None, schema: bool) -> None:
     """Check the settings: every fault at once, with its place and a suggestion.
 
-    Reads the file and the environment as `serve` would, opens nothing, calls nobody. The exit code is 1 if the gateway
-    would not start; warnings alone are 0.
+    Reads the file and the environment as `serve` would, opens nothing, calls nobody. Layers that are installed are
+    loaded and named. The exit code is 1 if the gateway would not start; warnings alone are 0.
     """
     from app.commands import check as command  # noqa: PLC0415 - slow to import, and only this command needs it
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from app.commands.first_keys import KeyState
 from app.kernel.distribution import installed_version
+from app.middleware.layers import InstalledLayer, listed
 from app.server.plan import Address
 from app.settings import Settings
 
 
-def introduction(settings: Settings, *, addresses: Sequence[Address], path: Path | None) -> str:
+def introduction(
+    settings: Settings, *, addresses: Sequence[Address], path: Path | None, layers: Sequence[InstalledLayer] = ()
+) -> str:
     """Return the lines of every start."""
     rows = [(address.plane, f"{address.url}   docs {address.url}/docs") for address in addresses]
     rows += [
@@ -23,6 +26,8 @@ def introduction(settings: Settings, *, addresses: Sequence[Address], path: Path
         ("database", str(settings.database)),
         ("state", str(settings.state)),
     ]
+    if layers:
+        rows.append(("layers", listed(layers)))
     return "\n".join([f"llm-gateway {installed_version()}", "", *(f"  {name:<10} {text}" for name, text in rows)])
 
 

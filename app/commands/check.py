@@ -1,32 +1,61 @@
-"""`llm-gateway check`: every fault of the settings at once."""
+"""`llm-gateway check`: every fault of the settings, and of installed layers, at once."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from app.commands.sources import Sources, counted, open_sources
+from app.middleware.layers import BrokenLayer, InstalledLayer, installed_layers, listed
 from app.settings import Fault, Settings, SettingsError, json_schema
 
 
+class _Examined(NamedTuple):
+    """The settings, if they can be used, what is wrong with them or with what is installed, and the layers."""
+
+    settings: Settings | None
+    faults: tuple[Fault, ...]
+    layers: tuple[InstalledLayer, ...]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a gateway would start."""
+        return all(fault.severity == "warning" for fault in self.faults)
+
+
 def run(config: Path | None) -> tuple[list[str], bool]:
-    """Return the lines of the report, and whether the settings can be used."""
+    """Return the lines of the report, and whether a gateway would start."""
     sources = open_sources(config)
-    try:
-        settings = sources.read()
-    except SettingsError as error:
-        return [*map(line_of, error.faults), _verdict(sources, error.faults)], False
-    return [*map(line_of, settings.warnings), _verdict(sources, settings.warnings), _summary(settings)], True
+    settings, faults, layers = examined = _examine(sources)
+    lines = [*map(line_of, faults), _verdict(sources, faults)]
+    if settings is not None:
+        lines.append(_summary(settings))
+    if layers:
+        lines.append(f"layers, the outermost first: {listed(layers)}")
+    return lines, examined.is_usable
 
 
 def run_as_json(config: Path | None) -> tuple[list[str], bool]:
-    """Return the report as the admin API has it, without what would change, and whether the settings can be used."""
+    """Return the report as the admin API has it, without what would change, and whether a gateway would start."""
+    examined = _examine(open_sources(config))
+    document = {"valid": examined.is_usable, "findings": examined.faults, "changes": []}
+    return [msgspec.json.format(msgspec.json.encode(document), indent=2).decode()], examined.is_usable
+
+
+def _examine(sources: Sources) -> _Examined:
+    settings: Settings | None = None
+    layers: tuple[InstalledLayer, ...] = ()
     try:
-        faults, is_usable = open_sources(config).read().warnings, True
+        settings = sources.read()
+        faults = settings.warnings
     except SettingsError as error:
-        faults, is_usable = tuple(error.faults), False
-    document = {"valid": is_usable, "findings": faults, "changes": []}
-    return [msgspec.json.format(msgspec.json.encode(document), indent=2).decode()], is_usable
+        faults = tuple(error.faults)
+    try:
+        layers = installed_layers()
+    except BrokenLayer as error:
+        faults = (*faults, Fault(path="", message=str(error), origin="installed packages"))
+    return _Examined(settings, faults, layers)
 
 
 def schema_text() -> str:

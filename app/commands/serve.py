@@ -6,6 +6,7 @@ Law: what can be refused is refused before a worker is forked, with what to do a
 import contextlib
 import functools
 import ipaddress
+import logging
 import resource
 import socket
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from app.commands.reloading import adopt, examiner, loader
 from app.commands.shared_folder import shared_folder
 from app.commands.sources import Sources, complete_settings, open_sources
 from app.kernel.clock import SystemClock
+from app.middleware.layers import BrokenLayer, InstalledLayer, installed_layers, listed
 from app.observability.cells import fold
 from app.observability.logs import configure_logging
 from app.observability.tracing import ExtraMissing, Tracing
@@ -29,6 +31,7 @@ from app.settings import Settings
 
 Build = Callable[[Settings, Role], Application[Settings]]
 
+_LOG = logging.getLogger("gateway.layers")
 _CONNECTIONS_BEYOND_CAP = 500
 _DESCRIPTORS_PER_REQUEST = 4
 _DESCRIPTORS_WANTED = 65_536
@@ -46,6 +49,7 @@ def run(config: Path | None, *, planes: Planes, workers: int | None, build: Buil
     configure_logging(settings.log_level)
     raise_descriptor_limit(settings.inflight)
     require_extras(settings)
+    layers = find_layers(planes)
 
     def on_ready() -> None:
         took_s = (clock.monotonic_ns() - began_ns) / 1e9
@@ -63,7 +67,7 @@ def run(config: Path | None, *, planes: Planes, workers: int | None, build: Buil
             on_ended=functools.partial(fold, shared),
         )
         supervisor = stack.enter_context(contextlib.closing(_bound(blueprint, on_ready)))
-        _prepare(settings, sources, addresses=supervisor.addresses, say=say)
+        _prepare(settings, sources, addresses=supervisor.addresses, layers=layers, say=say)
         try:
             return supervisor.run()
         except WorkersFailed as failed:
@@ -78,7 +82,12 @@ def _bound(blueprint: Blueprint[Settings], on_ready: Callable[[], None]) -> Supe
 
 
 def _prepare(
-    settings: Settings, sources: Sources, *, addresses: tuple[Address, ...], say: Callable[[str], None]
+    settings: Settings,
+    sources: Sources,
+    *,
+    addresses: tuple[Address, ...],
+    layers: tuple[InstalledLayer, ...],
+    say: Callable[[str], None],
 ) -> None:
     """Make the database ready, and print what there is to know; new keys are printed as soon as they exist."""
     ensure_schema(settings)
@@ -89,7 +98,9 @@ def _prepare(
         state = with_services(settings, make)
     for fault in settings.warnings:
         say(f"warning: {fault}")
-    say(banner.introduction(settings, addresses=addresses, path=sources.path))
+    say(banner.introduction(settings, addresses=addresses, path=sources.path, layers=layers))
+    if layers:
+        _LOG.info("layers around the inference API, the outermost first: %s", listed(layers))
     if state.inference_key is not None:
         say("\n" + banner.first_run(settings, state, addresses=addresses))
 
@@ -116,6 +127,14 @@ def require_extras(settings: Settings) -> None:
         Tracing.check(settings.tracing)
     except ExtraMissing as error:
         raise CommandFailed(f"tracing: {error}") from None
+
+
+def find_layers(planes: Planes) -> tuple[InstalledLayer, ...]:
+    """Return the layers that will be around the gateway plane; raises `CommandFailed` for one that is broken."""
+    try:
+        return () if planes is Planes.ADMIN else installed_layers()
+    except BrokenLayer as error:
+        raise CommandFailed(f"{error}. Mend or uninstall it: no installed layer is ever left out.") from None
 
 
 def refuse_open_admin(settings: Settings, addresses: tuple[Address, ...], *, has_admin_key: bool) -> None:

@@ -127,6 +127,7 @@ class Core:
             peppers=secrets.peppers(),
             clock=clock,
             renewals=self.services.renewals,
+            admin_mac=self.services.authenticator.environment_mac,
         )
         self.responses = ResponseStore(
             self.database, cipher=Cipher(secrets.derive(purpose=responses.SEALED_AS)), clock=clock

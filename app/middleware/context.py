@@ -5,7 +5,7 @@ Law: one renderer for every refusal and failure; nothing of an unexpected error 
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from app.kernel.clock import Clock
 from app.kernel.errors import ExpectationFailed, GatewayError, InternalError, InvalidRequest, Unavailable
@@ -15,7 +15,7 @@ from app.observability.tracing import RequestTrace, Tracing
 from app.observability.tracing.plain import plain_span
 
 _LOG = logging.getLogger("gateway.http")
-_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _CREDENTIALS = (b"authorization", b"x-api-key", b"x-goog-api-key")
 _NO_RETRY_S = 1.0
 _UNKNOWN_ROUTE = "other"
@@ -27,8 +27,16 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 Count = Callable[[AnsweredRequest], None]
-Refusal = Callable[[str, GatewayError, str], tuple[int, list[tuple[bytes, bytes]], bytes]]
-"""Renders an error for a path and a request id: status, headers, body."""
+
+
+class Refusal(Protocol):
+    """How a plane says an error."""
+
+    def __call__(
+        self, path: str, error: GatewayError, request_id: str, *, took_ns: int
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Return the status, the headers and the body of an error for a path, after so long with the request."""
+        ...
 
 
 class RequestContext:
@@ -108,7 +116,7 @@ class ContextRing:
         state.inflight += 1
         context.is_last = state.is_draining or state.is_tight
         tracer = None if self._tracing is None else self._tracing.tracer
-        if tracer is not None and scope["path"] not in _PROBES:
+        if tracer is not None and scope["path"] not in PROBES:
             context.trace = tracer.begin(headers, started_ns=context.started_ns)
         outgoing = _Outgoing(send, context)
         try:
@@ -137,7 +145,7 @@ class ContextRing:
 
     def _admit(self, path: str, context: RequestContext, *, has_repeats: bool, pairs: Any) -> None:
         """Refuse what may not go on; probes are let through whatever the host or the load."""
-        if path in _PROBES:
+        if path in PROBES:
             return
         headers = context.headers
         if has_repeats:
@@ -161,7 +169,8 @@ class ContextRing:
         """Say an error, if the answer has not begun."""
         if context.has_begun:
             return
-        status, headers, body = self._refuse(scope["path"], error, context.request_id)
+        took_ns = self._clock.monotonic_ns() - context.started_ns
+        status, headers, body = self._refuse(scope["path"], error, context.request_id, took_ns=took_ns)
         await outgoing({"type": "http.response.start", "status": status, "headers": headers})
         await outgoing({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 

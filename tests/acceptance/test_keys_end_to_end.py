@@ -184,8 +184,13 @@ def test_leave_to_route_comes_and_goes(gateway: GatewayProcess, caller: Caller):
 
 def test_admin_keys_do_not_serve_here(gateway: GatewayProcess):
     made = gateway.admin("POST", "/admin-keys", json={"name": "a", "role": "viewer"})
-    answer = httpx.post(gateway.base_url + CHAT, json=BODY, headers={"x-api-key": made["secret"]}, timeout=20)
-    assert refusal(answer) == (403, "wrong_credential_type")
+    for secret in (made["secret"], gateway.admin_key):
+        headers = [{"x-api-key": secret}, {"authorization": f"Bearer {secret}"}]
+        for answer in (
+            httpx.post(gateway.base_url + CHAT, json=BODY, headers=headers[0], timeout=20),
+            httpx.get(f"{gateway.base_url}/v1/models", headers=headers[1], timeout=20),
+        ):
+            assert refusal(answer) == (403, "wrong_credential_type")
 
 
 # -- JSON Web Tokens

@@ -7,6 +7,7 @@ from litestar import Request
 from litestar._openapi.schema_generation import SchemaCreator
 from litestar.dto import MsgspecDTO
 from litestar.dto._backend import DTOBackend
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
@@ -48,12 +49,23 @@ class JsonBody(MsgspecDTO[Body]):
 
 
 async def refuse_missing_body(request: Request[Any, Any, Any]) -> None:
-    """Before a handler that takes a body: raise `UnsupportedMediaType`, or `InvalidRequest` if there is none."""
+    """Before a handler that takes a body: raise `UnsupportedMediaType`, or `InvalidRequest` if there is none.
+
+    Where the handler has a default for it none is needed, and nobody asks of which type it would be.
+    """
     if request.route_handler.parsed_data_field is None:
+        return
+    if may_be_left_out(request.route_handler) and not await request.body():
         return
     require_json(request.headers.get("content-type", ""))
     if not await request.body():
         raise InvalidRequest("the body is empty; it must be a JSON object", code="invalid_json")
+
+
+def may_be_left_out(handler: BaseRouteHandler) -> bool:
+    """Tell whether a handler does without the body that it takes."""
+    field = handler.parsed_data_field
+    return field is not None and field.has_default
 
 
 def require_json(content_type: str) -> None:

@@ -1,9 +1,10 @@
 """The OpenAPI document of the admin plane. Law: a body that it lets pass has nothing wrong that a schema can say.
 
 Litestar does not see what stands inside lists and maps, nor that a struct takes no other fields; msgspec does. It also
-promises a body where there is none.
+promises a body where there is none, and wants one where none is needed.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 
 from app.api.admin.app import admin_openapi
-from app.api.admin.bodies import JsonBody
+from app.api.admin.bodies import JsonBody, may_be_left_out
 from app.api.docs.schemas.references import schemas_of
 
 
@@ -23,18 +24,34 @@ def admin_document(router: Router, *, version: str) -> dict[str, Any]:
     document["components"]["schemas"] |= schemas_of(_bodies_of(described))
     for response in _responses_of(document, status="204"):
         response.pop("content", None)
+    for operation in _operations_of(document, names=_without_need_of_body(described)):
+        operation["requestBody"]["required"] = False
     return document
 
 
 def _responses_of(document: dict[str, Any], *, status: str) -> list[dict[str, Any]]:
     """Return what the operations say of a status."""
-    operations = [operation for path in document["paths"].values() for operation in path.values()]
-    found: list[dict[str, Any]] = [operation["responses"].get(status, {}) for operation in operations]
+    found: list[dict[str, Any]] = [operation["responses"].get(status, {}) for operation in _operations_of(document)]
     return found
+
+
+def _operations_of(document: dict[str, Any], *, names: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """Return the operations of these names, or all."""
+    found = [operation for path in document["paths"].values() for operation in path.values()]
+    return found if names is None else [operation for operation in found if operation["operationId"] in names]
+
+
+def _without_need_of_body(app: Litestar) -> set[str]:
+    """Return the names of the operations whose body may be left out."""
+    return {handler.handler_name for handler in _handlers_of(app) if may_be_left_out(handler)}
+
+
+def _handlers_of(app: Litestar) -> list[HTTPRouteHandler]:
+    handlers = [handler for route in app.routes for handler in getattr(route, "route_handlers", ())]
+    return [handler for handler in handlers if isinstance(handler, HTTPRouteHandler)]
 
 
 def _bodies_of(app: Litestar) -> list[type[msgspec.Struct]]:
     """Return the structs that requests are read into."""
-    handlers = [handler for route in app.routes for handler in getattr(route, "route_handlers", ())]
-    bodies = [handler.resolve_data_dto() for handler in handlers if isinstance(handler, HTTPRouteHandler)]
+    bodies = [handler.resolve_data_dto() for handler in _handlers_of(app)]
     return list({body.described(): None for body in bodies if body is not None and issubclass(body, JsonBody)})

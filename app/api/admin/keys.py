@@ -11,7 +11,7 @@ from app.api.admin.parameters import Caller, Cursor, Limit, Services, Writer
 from app.api.admin.problems import ETAG, PROBLEMS, WRITE_PROBLEMS
 from app.api.admin.writing import read_response
 from app.domain.audit.principal import Role
-from app.domain.keys.schemas import ApiKey, ApiKeyWithSecret, CreateKey, KeyStatus, PatchKey, Rotate
+from app.domain.keys.schemas import AT_ONCE, ApiKey, ApiKeyWithSecret, CreateKey, KeyStatus, PatchKey, Rotate
 from app.guards.admin import requires_role
 
 
@@ -98,7 +98,7 @@ class KeyController(Controller):
         status_code=200,
     )
     async def rotate_key(
-        self, services: Services, write: Writer, key_id: FromPath[UUID], data: JSONBody[Rotate]
+        self, services: Services, write: Writer, key_id: FromPath[UUID], data: JSONBody[Rotate] = AT_ONCE
     ) -> Response[ApiKeyWithSecret]:
-        """Show the new secret, once; the old one goes on working for `grace_s` seconds."""
+        """Show the new secret, once; the old one goes on working for `grace_s` seconds. The body may be left out."""
         return await write(lambda transaction: services.keys.rotate(transaction, key_id, grace_s=data.grace_s))

@@ -7,6 +7,7 @@ Law: a load that overlaps a change is not kept, so an old snapshot never comes b
 
 import asyncio
 import hashlib
+import hmac
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
@@ -15,7 +16,7 @@ from uuid import UUID
 
 from app.domain.keys.principal import Principal, principal_of
 from app.domain.keys.schemas import KeyRecord
-from app.domain.keys.secrets import Peppers, parse_key
+from app.domain.keys.secrets import Peppers, key_mac, parse_key
 from app.kernel.clock import Clock
 from app.kernel.errors import Forbidden, GatewayError, Unauthenticated, Unavailable
 from app.kernel.waiting import outcome_of
@@ -82,16 +83,19 @@ class KeyDirectory:
         peppers: Peppers,
         clock: Clock,
         renewals: Renew | None = None,
+        admin_mac: bytes | None = None,
     ) -> None:
         """Read keys from `source`, and from `changes` the change log after a sequence number.
 
-        `renewals` hears of each key that is right when it is first seen.
+        `renewals` hears of each key that is right when it is first seen. `admin_mac` is the keyed hash, under the
+        current pepper, of an admin key that may have any form: the environment's.
         """
         self._source = source
         self._changes = changes
         self._peppers = peppers
         self._renewals = renewals
         self._clock = clock
+        self._admin_mac = admin_mac
         self._known: dict[bytes, _Known] = {}
         self._digests: dict[str, set[bytes]] = {}
         self._dependents: dict[UUID, set[str]] = {}
@@ -110,7 +114,7 @@ class KeyDirectory:
         """Return whose key this is.
 
         Raises `Unauthenticated` for a key that is malformed, unknown, wrong, revoked or expired, `Forbidden` for one
-        that is suspended, and `Unavailable` when nobody can tell.
+        that is suspended or opens the admin API, and `Unavailable` when nobody can tell.
         """
         digest = hashlib.sha256(token).digest()
         known = self._known.get(digest)
@@ -130,13 +134,13 @@ class KeyDirectory:
     async def _verify(self, token: bytes, digest: bytes) -> Principal:
         parsed = parse_key(token)
         if parsed is None:
-            raise Unauthenticated
+            raise self._refusal(token)
         if parsed.kind == "admin":
-            raise Forbidden("an admin key cannot call the inference API", code="wrong_credential_type")
+            raise _of_admin()
         generation = self._generation
         record = await self._record(parsed.public_id)
         if self._peppers.match(token, record) is None or record is None:
-            raise Unauthenticated
+            raise self._refusal(token)
         known = self._admit(record, check_secret=True)
         if self._renewals is not None:
             self._renewals.note(parsed.public_id, token, stored=record)
@@ -144,6 +148,12 @@ class KeyDirectory:
             self._known[digest] = known
             self._digests.setdefault(known.public_id, set()).add(digest)
         return known.principal
+
+    def _refusal(self, token: bytes) -> GatewayError:
+        """Return what is wrong with a key that no record has."""
+        presented = key_mac(self._peppers.current.key, token)
+        is_admin = self._admin_mac is not None and hmac.compare_digest(presented, self._admin_mac)
+        return _of_admin() if is_admin else Unauthenticated()
 
     def _admit(self, record: KeyRecord, *, check_secret: bool) -> _Known:
         """Return what the record allows; raises for a key that may not be used now."""
@@ -282,6 +292,10 @@ class KeyDirectory:
         while len(self._seen) > _MAX_SEEN:
             del self._seen[next(iter(self._seen))]
         self._fresh_until_ns = self._clock.monotonic_ns() + _STALE_NS
+
+
+def _of_admin() -> Forbidden:
+    return Forbidden("an admin key cannot call the inference API", code="wrong_credential_type")
 
 
 def _wall_ns(moment: datetime | None) -> int | None:

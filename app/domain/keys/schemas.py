@@ -88,6 +88,10 @@ class Rotate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     grace_s: Annotated[int, Meta(ge=0, le=GRACE_MAX_S)] = 0
 
 
+AT_ONCE = Rotate()
+"""What a rotation is that says nothing."""
+
+
 class AdminKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key of the admin API, on the installation (`organization_id` null) or on one organisation."""
 

@@ -50,6 +50,33 @@ async def test_a_body_that_is_not_json(root: httpx.AsyncClient, content_type: st
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("headers", [{}, JSON, {"content-type": "text/plain"}], ids=["no type", "json", "text"])
+@pytest.mark.parametrize("kind", ["keys", "admin-keys"])
+async def test_a_body_of_defaults_may_be_left_out(root: httpx.AsyncClient, kind: str, headers: dict[str, str]) -> None:
+    extra = {"role": "viewer"} if kind == "admin-keys" else {}
+    made = (await root.post(f"/{kind}", json={"name": "a", **extra})).json()
+    answer = await root.post(f"/{kind}/{made['id']}/rotate", content=b"", headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["secret"] != made["secret"]
+
+
+@before_the_database
+@pytest.mark.parametrize(
+    ("content", "content_type", "status"),
+    [
+        (b'{"grace_s": 1}', "text/plain", 415),
+        (b" ", "application/json", 400),
+        (b'{"grace_s": -1}', "application/json", 400),
+    ],
+)
+async def test_a_body_that_may_be_left_out_is_read_as_any(
+    root: httpx.AsyncClient, content: bytes, content_type: str, status: int
+) -> None:
+    made = (await root.post("/keys", json={"name": "a"})).json()
+    path = f"/keys/{made['id']}/rotate"
+    assert (await root.post(path, content=content, headers={"content-type": content_type})).status_code == status
+
+
 async def test_json_with_its_charset_is_fine(root: httpx.AsyncClient) -> None:
     headers = {"content-type": "Application/JSON; charset=UTF-8"}
     assert (await root.post("/keys", content=b'{"name": "a"}', headers=headers)).status_code == 201

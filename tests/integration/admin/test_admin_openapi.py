@@ -106,3 +106,12 @@ def test_bodies_are_described_to_the_last_item(description: dict[str, Any]) -> N
     assert "additionalProperties" not in schemas["CreateProvider"], "adapters have options of their own"
     ended = description["paths"]["/admin/v1/teams/{team_id}"]["delete"]["responses"]["204"]
     assert "content" not in ended
+
+
+def test_a_body_is_wanted_unless_all_of_it_has_defaults(description: dict[str, Any]) -> None:
+    bodies = {
+        operation["operationId"]: operation["requestBody"]["required"]
+        for _, _, operation in operations(description)
+        if "requestBody" in operation
+    }
+    assert {name for name, required in bodies.items() if not required} == {"rotate_key", "rotate_admin_key"}

@@ -66,7 +66,7 @@ async def serve(client, work):
     run = Run()
 
     async def task():
-        downstream = Downstream(client.receive, client.send, early_headers=EARLY)
+        downstream = Downstream(client.receive, client.send)
         try:
             run.result = await work(downstream)
         except (TooLarge, ClientGone) as error:
@@ -88,7 +88,7 @@ async def serve(client, work):
 
 
 def expect(downstream, *, within_s=20.0, keeps_alive=False, on_expiry=lambda: None):
-    downstream.expect(within_s=within_s, keeps_alive=keeps_alive, on_expiry=on_expiry)
+    downstream.expect(within_s=within_s, keeps_alive=keeps_alive, on_expiry=on_expiry, early_headers=lambda: EARLY)
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,9 @@ async def test_what_is_refused_reaches_nobody(headers, message, status):
     assert connection.status == status
     assert json.loads(connection.body)["error"]["message"]
     assert connection.headers[b"x-request-id"].decode() == REQUEST
+    said = {name: value for name, value in connection.headers.items() if name.startswith(b"x-gateway-")}
+    assert float(said.pop(b"x-gateway-overhead-ms")) >= 0
+    assert said == {b"x-gateway-attempts": b"0", b"x-gateway-cache": b"off"}
     assert not gateway.exchanges
     assert gateway.counts == [("/v1/chat/completions", status)]
 
@@ -307,6 +310,30 @@ async def test_a_keep_alive_that_begins_the_answer_carries_the_request_id(monkey
     assert connection.body.startswith(b": keep-alive\n\n")
     assert b"time ran out" in connection.body
     assert connection.status == 200
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+async def test_a_keep_alive_that_begins_the_answer_says_what_is_known_by_then(monkeypatch, is_asked):
+    monkeypatch.setattr(downstream_module, "FIRST_LOOK_S", 0.01)
+    monkeypatch.setattr(downstream_module, "KEEPALIVE_S", 0.02)
+    gateway = FakeGateway(None)
+    answer = gateway.answer
+
+    async def admitted(exchange):
+        exchange.limit_headers = ((b"x-ratelimit-limit-requests", b"5"),)
+        exchange.cache_status = "miss"
+        if is_asked:
+            exchange.attempts.append("under way")
+        try:
+            return await answer(exchange)
+        finally:
+            exchange.attempts.clear()
+
+    gateway.answer = admitted
+    connection = await ask(gateway, whole(stream=True), headers=HEADERS | {b"x-gateway-timeout-s": b"0.5"})
+    assert connection.headers[b"x-ratelimit-limit-requests"] == b"5"
+    said = {name: value for name, value in connection.headers.items() if name.startswith(b"x-gateway-")}
+    assert said == ({b"x-gateway-cache": b"miss"} if is_asked else {})
 
 
 async def test_a_stream_that_breaks_may_be_ended_in_words_that_follow_what_it_has_said():

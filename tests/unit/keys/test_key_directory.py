@@ -131,6 +131,25 @@ async def test_an_admin_key_is_not_for_inference(source):
     assert source.queries == 0
 
 
+@pytest.mark.parametrize("form", ["any", "inference", "admin"])
+async def test_the_environment_s_admin_key_is_not_for_inference_whatever_its_form(source, form):
+    text = "a key that an operator made up: é, 32 characters" if form == "any" else make_key(form).text.reveal()
+    token = text.encode()
+    directory = KeyDirectory(
+        source,
+        changes=source.changes_since,
+        pepper=PEPPER,
+        clock=source.clock,
+        admin_mac=key_mac(PEPPER.key, token),
+    )
+    with pytest.raises(Forbidden) as caught:
+        await directory.authenticate(token)
+    assert caught.value.code == "wrong_credential_type"
+    for other in (token + b"x", token[:-1], b""):
+        with pytest.raises(Unauthenticated):
+            await directory.authenticate(other)
+
+
 async def test_a_stored_hash_is_no_key(source):
     _, record = source.add()
     for text in (record.secret_mac, record.secret_mac.hex().encode()):

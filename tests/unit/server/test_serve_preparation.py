@@ -10,15 +10,17 @@ import threading
 from pathlib import Path
 
 import pytest
+from servers.packages import install
 
 from app.commands import banner
 from app.commands.embedded import with_master_secret
 from app.commands.failure import CommandFailed
 from app.commands.first_keys import KeyState
 from app.commands.ollama import answers
-from app.commands.serve import is_loopback, plan_of, raise_descriptor_limit, refuse_open_admin
+from app.commands.serve import find_layers, is_loopback, plan_of, raise_descriptor_limit, refuse_open_admin
 from app.commands.shared_folder import shared_folder
 from app.commands.sources import Sources, config_path
+from app.middleware.layers import LAYERS
 from app.server.plan import Address, Planes
 from app.settings.model import GatewayPlane, ModelSettings, ProviderSettings, Settings, TargetSettings
 from app.settings.store_url import StoreUrl
@@ -199,6 +201,18 @@ def test_a_folder_left_by_a_killed_parent_is_removed_and_one_in_use_is_not(tmp_p
             assert not left.exists()
             assert used.exists()
             assert foreign.exists()
+
+
+# --- the layers
+
+
+def test_only_a_gateway_plane_minds_the_layers(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install(tmp_path, "broken_layers", source="", entry_points={LAYERS: {"acme": "broken_layers:gone"}})
+    assert find_layers(Planes.ADMIN) == ()
+    for planes in (Planes.ALL, Planes.GATEWAY):
+        with pytest.raises(CommandFailed, match=r"the layer 'acme' of broken_layers 1\.0 .* cannot be loaded"):
+            find_layers(planes)
 
 
 # --- the banner
