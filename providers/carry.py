@@ -140,11 +140,13 @@ def carry(
     return tuple(dict.fromkeys(dropped))
 
 
+UNSUPPORTED = "unsupported_parameter"
+"""The code of a refusal of what a wire cannot say."""
+
+
 def refuse(name: str, *, what: str | None = None) -> RequestRefused:
     """Return the error for a field that cannot be carried and may not be dropped."""
-    return RequestRefused(
-        f"{what or name} cannot be sent to this provider", status=400, code="unsupported_parameter", param=name
-    )
+    return RequestRefused(f"{what or name} cannot be sent to this provider", status=400, code=UNSUPPORTED, param=name)
 
 
 def _is_lost(request: ChatRequest, name: str) -> bool:
@@ -278,6 +280,7 @@ __all__ = [
     "HARMLESS",
     "HARMLESS_EXTRAS",
     "SUMMARY",
+    "UNSUPPORTED",
     "as_user_text",
     "canonical",
     "carry",

@@ -138,6 +138,18 @@ RESPONSES_WIRE = Wire(
                 "reasoning_effort": "reasoning.effort",
                 "response_format": "text.format",
             },
+            lacks=frozenset(
+                {
+                    "frequency_penalty",
+                    "logit_bias",
+                    "logprobs",
+                    "n",
+                    "presence_penalty",
+                    "seed",
+                    "stop",
+                    "top_k",
+                }
+            ),
             caps=("max_output_tokens",),
             choices=(),
             system_prefix=_prefix_instructions,
