@@ -4,7 +4,7 @@ Law: one renderer for every refusal and failure; nothing of an unexpected error 
 """
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from app.kernel.clock import Clock
@@ -27,8 +27,8 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 Count = Callable[[AnsweredRequest], None]
-Refusal = Callable[[str, GatewayError, str], tuple[int, list[tuple[bytes, bytes]], bytes]]
-"""Renders an error for a path and a request id: status, headers, body."""
+Refusal = Callable[[str, Mapping[bytes, bytes], GatewayError, str], tuple[int, list[tuple[bytes, bytes]], bytes]]
+"""Renders an error for a request's path, headers and id: status, headers, body."""
 
 
 class RequestContext:
@@ -161,7 +161,7 @@ class ContextRing:
         """Say an error, if the answer has not begun."""
         if context.has_begun:
             return
-        status, headers, body = self._refuse(scope["path"], error, context.request_id)
+        status, headers, body = self._refuse(scope["path"], context.headers, error, context.request_id)
         await outgoing({"type": "http.response.start", "status": status, "headers": headers})
         await outgoing({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 

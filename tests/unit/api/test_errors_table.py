@@ -98,10 +98,10 @@ def test_what_cannot_be_waited_for_says_so():
     ],
 )
 def test_a_refusal_before_any_wire_is_in_the_dialect_of_the_path(path, member):
-    status, _, body = refuse_inference(path, errors.NotFound("there is no such path"), "id")
+    status, _, body = refuse_inference(path, {}, errors.NotFound("there is no such path"), "id")
     assert status == 404
     assert member in msgspec.json.decode(body)["error"]
     assert (
-        msgspec.json.decode(refuse_inference("/v1/messages/batches", errors.NotFound("no"), "id")[2])["request_id"]
+        msgspec.json.decode(refuse_inference("/v1/messages/batches", {}, errors.NotFound("no"), "id")[2])["request_id"]
         == "id"
     )

@@ -12,7 +12,7 @@ from app.middleware.context import ContextRing, PlaneState
 HOST = (b"host", b"gateway.example.com")
 
 
-def refuse(path, error, request_id):
+def refuse(path, headers, error, request_id):
     del path, request_id
     return status_of(error), [(b"content-type", b"application/json"), *headers_of(error)], openai_body(error)
 
