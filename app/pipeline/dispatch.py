@@ -17,6 +17,7 @@ from app.pipeline.bodies import RelayedBody, TranslatedBody
 from app.pipeline.drains import unbroken
 from app.pipeline.exchange import Exchange
 from app.pipeline.operation import Operation
+from app.pipeline.places import tell_place
 from app.pipeline.verdicts import Verdicts
 from app.routing.bending import with_cap_named
 from app.routing.health import Lane
@@ -98,6 +99,8 @@ class Dispatch:
         except ProviderError as error:
             if error.param is not None:
                 error.param = exchange.operation.vocabulary.path(error.param)
+            if isinstance(error, RequestRefused):
+                tell_place(error, exchange.document)
             self.end_badly(exchange, attempt, error, is_billed=choice.bills_after_disconnect and _has_begun(error))
             raise
         except BaseException:
