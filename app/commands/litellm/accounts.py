@@ -95,7 +95,7 @@ class Accounts:
             return None
         base, _, query = self.references.value_of(written, where, example=f"https://{adapter}.invalid").partition("?")
         asked = dict(parse_qsl(query))
-        if adapter == "azure" and "api-version" in asked:
+        if adapter == "azure" and "api-version" in asked and not params.has("api_version"):
             params.fill({"api_version": asked.pop("api-version")})
         if asked:
             self._report.lose(where, f"the query of the address ({', '.join(asked)}): an address is without one here")
