@@ -258,12 +258,12 @@ class InferenceEndpoint:
                 raise
 
     def _answer_headers(self, context: RequestContext, exchange: Exchange, answer: Answer) -> list[Header]:
-        """Return the headers of a 200; a whole answer's say what it cost."""
+        """Return the headers of a 200; they say what it cost if it is whole, or if that is known before its end."""
         headers = self._headers(context, exchange)
         if answer.replayed is not None:
             return replayed_headers(headers, answer.replayed)
-        spent = exchange.cost_nusd
-        if answer.live is None and spent is not None:
+        spent = exchange.cost_nusd if answer.live is None else answer.foreseen_nusd
+        if spent is not None:
             headers.append((b"x-gateway-cost", format_usd(spent).encode()))
         return headers
 

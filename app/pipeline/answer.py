@@ -33,10 +33,11 @@ class LiveBody(Protocol):
 class Answer:
     """What a layer answers: a whole `body`, or a `live` one. Either way it is in the client's dialect.
 
-    `replayed` are the headers that say who served, of an answer that another request was given too.
+    `replayed` are the headers that say who served, of an answer that another request was given too. `foreseen_nusd` is
+    what a live one will have cost at its end, all attempts included, where that is known before.
     """
 
-    __slots__ = ("body", "content_type", "live", "replayed")
+    __slots__ = ("body", "content_type", "foreseen_nusd", "live", "replayed")
 
     def __init__(
         self, *, body: bytes | None = None, live: LiveBody | None = None, content_type: bytes = b"application/json"
@@ -45,6 +46,7 @@ class Answer:
         self.live = live
         self.content_type = content_type
         self.replayed: tuple[tuple[bytes, bytes], ...] | None = None
+        self.foreseen_nusd: int | None = None
 
 
 class Hit:

@@ -132,7 +132,11 @@ class Dispatch:
             await self._until_content(body, target, attempt)
             if exchange.is_part:
                 await self._hold_back(body, attempt)
-            return Answer(live=body, content_type=_type_of(stream, operation, _STREAM_TYPES[exchange.asked.framing]))
+            framing = exchange.asked.framing
+            answer = Answer(live=body, content_type=_type_of(stream, operation, _STREAM_TYPES[framing]))
+            if framing == "raw":
+                answer.foreseen_nusd = _foreseen(exchange, attempt, stream)
+            return answer
         stream = await choice.adapter.relay(request, choice.whole_target)
         attempt.status = stream.status
         try:
@@ -350,6 +354,15 @@ def _type_of(stream: RelayStream, operation: Operation, usual: bytes) -> bytes:
     """Return the media type of a relayed answer: the provider's where it may be of several."""
     given = stream.headers.get("content-type") if operation.is_media else None
     return usual if given is None else given.encode("latin-1", "replace")
+
+
+def _foreseen(exchange: Exchange, attempt: Attempt, stream: RelayStream) -> int | None:
+    """Return what a request costs whose answer is bytes that nobody counts: its text is all that is charged."""
+    usage = stream.inspector.usage
+    before = [other.cost_nusd for other in exchange.attempts if other is not attempt]
+    if usage is None or attempt.price is None or None in before:
+        return None
+    return sum(each for each in before if each is not None) + cost(attempt.price, usage)
 
 
 def _is_relayed(exchange: Exchange, choice: RouteTarget) -> bool:

@@ -282,7 +282,14 @@ class _Call:
         """Record the answer up to its last bytes, and return these."""
         answer = await self._once.following(self.exchange)
         live, served = answer.live, self.request.describe(answer)
-        self.recording.begin(Head(is_live=live is not None, content_type=answer.content_type, replayed=served))
+        self.recording.begin(
+            Head(
+                is_live=live is not None,
+                content_type=answer.content_type,
+                replayed=served,
+                foreseen_nusd=answer.foreseen_nusd,
+            )
+        )
         return (answer.body or b"") if live is None else await self._record_live(live)
 
     async def _record_live(self, live: LiveBody) -> bytes:

@@ -17,14 +17,20 @@ _PART_BYTES = 1 << 16
 
 
 class Head:
-    """How an answer begins. `replayed` are the headers that say who served, for everybody but its first client."""
+    """How an answer begins. `replayed` are the headers that say who served, for everybody but its first client.
 
-    __slots__ = ("content_type", "is_live", "replayed")
+    `foreseen_nusd` is as in `Answer`.
+    """
 
-    def __init__(self, *, is_live: bool, content_type: bytes, replayed: Headers) -> None:
+    __slots__ = ("content_type", "foreseen_nusd", "is_live", "replayed")
+
+    def __init__(
+        self, *, is_live: bool, content_type: bytes, replayed: Headers, foreseen_nusd: int | None = None
+    ) -> None:
         self.is_live = is_live
         self.content_type = content_type
         self.replayed = replayed
+        self.foreseen_nusd = foreseen_nusd
 
 
 class Recording:
@@ -166,7 +172,9 @@ class Follower:
     async def answer(self, head: Head) -> Answer:
         """Return the answer; one that is not live is awaited, and read to its end."""
         if head.is_live:
-            return Answer(live=self, content_type=head.content_type)
+            answer = Answer(live=self, content_type=head.content_type)
+            answer.foreseen_nusd = head.foreseen_nusd
+            return answer
         parts = []
         while not self.is_finished:
             parts.append(await self.read())

@@ -9,7 +9,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from outside.caller import Caller
-from outside.ledger import Ledger
+from outside.ledger import Ledger, usd
 
 from providers.framing.multipart import parse
 from providers.testing import FakeProvider, Script
@@ -185,6 +185,27 @@ def test_sound_that_breaks_is_torn_and_nothing_is_said_in_it(http: httpx.Client,
 def test_the_note_of_the_cost_is_kept_out_of_sound(http: httpx.Client):
     answer = http.post("/v1/audio/speech", json=SPEECH, headers={"x-gateway-include": "cost"})
     assert answer.content == SOUND
+
+
+def test_what_sound_costs_is_known_before_it_comes(caller: Caller, ledger: Ledger):
+    answer = caller.http.post("/v1/audio/speech", json=SPEECH)
+    (event,) = ledger.wait(1, key_id=caller.key_id)
+    assert answer.headers["x-gateway-cost"] == usd(event["cost_nusd"]) > "0.000000000"
+
+
+def test_what_sound_costs_is_told_to_every_caller_of_one_key(caller: Caller):
+    first, again = (
+        caller.http.post("/v1/audio/speech", json=SPEECH, headers={"idempotency-key": "speak"}) for _ in range(2)
+    )
+    assert again.headers["idempotent-replayed"] == "true"
+    assert first.headers["x-gateway-cost"] == again.headers["x-gateway-cost"] > "0.000000000"
+    assert first.content == again.content == SOUND
+
+
+def test_what_events_of_sound_cost_is_told_at_their_end(caller: Caller):
+    answer = caller.http.post("/v1/audio/speech", json={**SPEECH, "stream_format": "sse"})
+    assert answer.status_code == 200
+    assert "x-gateway-cost" not in answer.headers
 
 
 # --- Transcripts

@@ -23,7 +23,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         "Where several models answered: the strategy, how many were asked, and why the answer is a fallback, if it is.",
         {"type": "string", "examples": ["race; legs=3", "best_of; legs=3; reason=judge_failed"]},
     ),
-    "x-gateway-cost": ("What it cost, in USD; absent on streams and for a model without a price.", TEXT),
+    "x-gateway-cost": ("What it cost, in USD; absent on streams of events and for a model without a price.", TEXT),
     "x-gateway-overhead-ms": (
         "Milliseconds that the gateway itself took; on streams up to the first byte.",
         {"type": "number", "minimum": 0},
