@@ -12,7 +12,7 @@
     ├── StreamInterrupted      the answer was cut before its end
     └── BadAnswer              garbage, a redirect, too large, the wrong encoding
 
-Law: `retryable` and `fault` are all that routing reads.
+Law: `retryable` and `fault` are all that routing reads, and `is_accepted` all that accounting does.
 """
 
 from typing import ClassVar, Literal
@@ -41,7 +41,8 @@ class ProviderError(Exception):
         """Make an error.
 
         `status` is the provider's HTTP status; `vendor_code` and `param` its own words; `body` its answer's bytes,
-        kept only where they may be relayed to a client of the same dialect.
+        kept only where they may be relayed to a client of the same dialect. `is_accepted` is set by whoever does the
+        I/O: whether the head of a good answer (2xx) had come, so that the provider bills what it then failed to say.
         """
         self.message = message or (type(self).__doc__ or "").strip()
         super().__init__(self.message)
@@ -51,6 +52,7 @@ class ProviderError(Exception):
         self.param = param
         self.retry_after_s = retry_after_s
         self.body = body
+        self.is_accepted = False
 
 
 class RequestRefused(ProviderError):

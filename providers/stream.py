@@ -158,6 +158,11 @@ class Collector:
         self._choices: dict[int, _OpenChoice] = {}
         self.usage: Usage | None = None
 
+    @property
+    def deltas_seen(self) -> int:
+        """How many deltas had content so far: a lower bound of the tokens of an answer that is not complete."""
+        return sum(len(part.text) for choice in self._choices.values() for part in choice.parts)
+
     def feed(self, event: ChatEvent) -> None:
         """Take the next event."""
         match event:

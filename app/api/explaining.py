@@ -238,4 +238,4 @@ def key_of(principal: Principal) -> ExplainedKey:
 
 
 def _denial(error: GatewayError | None, plan: Plan) -> Refusal | None:
-    return Refusal(error.denied, plan, error.asked, error.message) if isinstance(error, Denial) else None
+    return Refusal(error.denied, plan, error.message) if isinstance(error, Denial) else None

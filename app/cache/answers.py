@@ -59,10 +59,12 @@ _decode = msgspec.msgpack.Decoder(Answered).decode
 
 
 class Sealer:
-    """Seals what is kept. `seal_key` is 32 bytes; what one place holds opens in no other."""
+    """Seals what is kept. Keys are 32 bytes; what one place holds opens in no other."""
 
-    def __init__(self, seal_key: bytes) -> None:
+    def __init__(self, seal_key: bytes, *, old_key: bytes | None = None) -> None:
+        """Make one; what was sealed under `old_key` opens too."""
         self._cipher = AESGCM(seal_key)
+        self._old_cipher = None if old_key is None else AESGCM(old_key)
 
     def seal(self, data: bytes, *, place: bytes) -> bytes:
         """Return the data sealed for a place."""
@@ -75,9 +77,11 @@ class Sealer:
         head, nonce, body = sealed[:1], sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         if head not in (_PLAIN, _DEFLATED) or len(nonce) < _NONCE_BYTES:
             return None
-        try:
-            data = self._cipher.decrypt(nonce, body, head + place)
-        except InvalidTag:
+        data = _opened(self._cipher, nonce, body, bound_to=head + place)
+        if data is None and self._old_cipher is not None:
+            # What is kept does not say by which key: it lives for minutes, and a wrong key costs microseconds.
+            data = _opened(self._old_cipher, nonce, body, bound_to=head + place)
+        if data is None:
             return None
         return zlib.decompress(data) if head == _DEFLATED else data
 
@@ -92,6 +96,13 @@ class Sealer:
             return None if data is None else _decode(data)
         except msgspec.DecodeError:
             return None
+
+
+def _opened(cipher: AESGCM, nonce: bytes, body: bytes, *, bound_to: bytes) -> bytes | None:
+    try:
+        return cipher.decrypt(nonce, body, bound_to)
+    except InvalidTag:
+        return None
 
 
 def place_of(scope: str, entry_id: str) -> bytes:

@@ -129,10 +129,12 @@ def migrate(*, config: Path | None) -> None:
 )
 @config_option
 def rotate_kek(*, config: Path | None) -> None:
-    """Put stored provider credentials under a new master secret, while gateways run.
+    """Put stored provider credentials under a new master secret, while gateways run, and tell what else needs the old.
 
     GATEWAY_OLD_MASTER_SECRET is the one before. Restart the gateways with both first: they then open what is under
-    either. It may be stopped and begun again. The exit code is 1 if a credential opens under neither.
+    either, and carry each key over when it is used. How many were not used yet is told at the end: when they may go,
+    restart the gateways without the old secret. It may be stopped and begun again. The exit code is 1 if a credential
+    opens under neither.
     """
     from app.commands import rotate_kek as command  # noqa: PLC0415 - slow to import, and only this command needs it
 

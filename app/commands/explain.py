@@ -22,7 +22,7 @@ from app.domain.audit.schemas import Change
 from app.domain.ensembles.repository import EnsembleRepository
 from app.domain.keys.directory import KeyDirectory
 from app.domain.keys.principal import Principal, principal_of
-from app.domain.keys.secrets import derive_pepper, parse_key
+from app.domain.keys.secrets import MasterSecrets, parse_key
 from app.domain.prices import PriceBook, PriceOverlay
 from app.domain.prices.repository import PriceRepository
 from app.domain.services import AdminServices
@@ -220,10 +220,10 @@ async def _principal(settings: Settings, database: Database, *, key: str) -> tup
     if settings.master_secret is None:
         raise CommandFailed("GATEWAY_MASTER_SECRET is not set")
     clock = SystemClock()
-    services = AdminServices.over(database, clock=clock, master_secret=settings.master_secret)
+    secrets = MasterSecrets(settings.master_secret, settings.old_master_secret)
+    services = AdminServices.over(database, clock=clock, master_secret=secrets.current, old_master_secret=secrets.old)
     key_id = await find_id(services, key, is_admin=False)
-    pepper = derive_pepper(settings.master_secret)
-    directory = KeyDirectory(services.key_repository, changes=_no_changes, pepper=pepper, clock=clock)
+    directory = KeyDirectory(services.key_repository, changes=_no_changes, peppers=secrets.peppers(), clock=clock)
     try:
         if parse_key(key.encode()) is not None:
             return await directory.authenticate(key.encode()), None

@@ -9,7 +9,7 @@ from app.domain.access.grants import GrantService
 from app.domain.access.ownership import Ownership
 from app.domain.access.people import People
 from app.domain.access.sessions import SessionService
-from app.domain.audit.answers import Answers
+from app.domain.audit.answers import SEALED_AS, Answers
 from app.domain.audit.chain import Seal
 from app.domain.audit.drift import DriftReport
 from app.domain.audit.schemas import ObjectKind
@@ -17,12 +17,15 @@ from app.domain.audit.transaction import Auditor, Notify
 from app.domain.ensembles.service import EnsembleService, Examine
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.admin_service import AdminKeyService
+from app.domain.keys.renewal import Renewals
 from app.domain.keys.repository import KeyRepository
-from app.domain.keys.secrets import derive, derive_pepper
+from app.domain.keys.sealing import Cipher
+from app.domain.keys.secrets import MasterSecrets
 from app.domain.keys.service import KeyService
 from app.domain.prices.service import PriceService
 from app.domain.quotas.service import QuotaService
 from app.domain.quotas.use import LedgerReader, UseReader
+from app.domain.remaining import Remaining
 from app.domain.tenants.service import OrganizationService, TeamService
 from app.domain.upstream.models import ModelService
 from app.domain.upstream.opening import UpstreamReader
@@ -64,6 +67,8 @@ class AdminServices:
     keys: KeyService
     admin_keys: AdminKeyService
     key_repository: KeyRepository
+    renewals: Renewals
+    remaining: Remaining
     usage: UsageReports
     drift: DriftReport
     prices: PriceService
@@ -87,30 +92,34 @@ class AdminServices:
         old_master_secret: Secret | None = None,
         host: Host = NOBODY,
     ) -> Self:
-        """Return the services; what was sealed under `old_master_secret` opens too."""
-        pepper = derive_pepper(master_secret)
+        """Return the services; what was sealed or hashed under `old_master_secret` is good too."""
+        secrets = MasterSecrets(master_secret, old_master_secret)
+        peppers = secrets.peppers()
         settings = host.settings
-        seal = Seal(derive(master_secret, purpose="audit seal 1"))
+        seal = Seal(secrets.derive(purpose="audit seal 1"))
         auditor = Auditor(database, clock=clock, notify=host.notify or _tell_nobody, seal=seal)
         organizations, teams = OrganizationService(database), TeamService(database)
-        keys = KeyService(database, pepper=pepper)
+        keys = KeyService(database, peppers=peppers)
         reader = UpstreamReader(Vault(master_secret, old_master=old_master_secret), host.registry or Registry())
         key_repository = KeyRepository(database)
+        renewals = Renewals(database, peppers=peppers)
         ownership = Ownership(settings)
         people = People(database, settings=settings)
         authenticator = AdminKeyAuthenticator(
-            key_repository, pepper=pepper, clock=clock, environment_key=settings().admin_key
+            key_repository, peppers=peppers, clock=clock, renewals=renewals, environment_key=settings().admin_key
         )
         ledger = LedgerReader(database, clock=clock)
         return cls(
             auditor=auditor,
             drift=DriftReport(auditor),
-            answers=Answers(derive(master_secret, purpose="kept answers 1")),
+            answers=Answers(Cipher(secrets.derive(purpose=SEALED_AS))),
             organizations=organizations,
             teams=teams,
             keys=keys,
-            admin_keys=AdminKeyService(database, pepper=pepper, ownership=ownership),
+            admin_keys=AdminKeyService(database, peppers=peppers, ownership=ownership),
             key_repository=key_repository,
+            renewals=renewals,
+            remaining=Remaining(database, secrets=secrets, clock=clock),
             usage=UsageReports(database, clock=clock),
             prices=PriceService(database, settings=settings),
             providers=ProviderService(database, reader=reader, settings=settings),
@@ -134,7 +143,7 @@ class AdminServices:
                 auditor=auditor,
                 authenticator=authenticator,
                 people=people,
-                key=derive(master_secret, purpose="sessions 1"),
+                keys=secrets.derive(purpose="sessions 1"),
                 clock=clock,
             ),
         )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from app.cache.answers import Sealer
-from app.domain.keys.secrets import derive
+from app.domain.keys.secrets import MasterSecrets
 from app.kernel.errors import InternalError
 from app.pipeline.explained_bodies import ExplainedBodies, told_body
 from app.pipeline.transcript import Transcript
@@ -90,4 +90,5 @@ def open_body_sealer(settings: Settings) -> BodySealer:
     """Return what seals bodies under the master secret. Raises `InternalError` where there is none."""
     if settings.master_secret is None:
         raise InternalError("the master secret is missing")
-    return BodySealer(Sealer(derive(settings.master_secret, purpose="request bodies 1")))
+    keys = MasterSecrets(settings.master_secret, settings.old_master_secret).derive(purpose="request bodies 1")
+    return BodySealer(Sealer(keys.current, old_key=keys.old))

@@ -15,7 +15,7 @@ from app.cache.shelf import Shelf
 from app.cache.statistics import Statistics
 from app.cache.wishes import CachePolicy, Wish, nearest, wish_of
 from app.domain.keys.principal import Principal
-from app.domain.keys.secrets import derive
+from app.domain.keys.secrets import MasterSecrets
 from app.domain.prices import PriceBook
 from app.domain.tenants.policies import CacheRules
 from app.gateway.core import Core
@@ -88,7 +88,8 @@ def sealer_of(settings: Settings) -> Sealer:
     """Return what seals answers under the master secret. Raises `InternalError` where there is none."""
     if settings.master_secret is None:
         raise InternalError("the master secret is missing")
-    return Sealer(derive(settings.master_secret, purpose="cached answers 1"))
+    keys = MasterSecrets(settings.master_secret, settings.old_master_secret).derive(purpose="cached answers 1")
+    return Sealer(keys.current, old_key=keys.old)
 
 
 def _policy_of(rules: CacheRules | CacheSettings) -> CachePolicy:

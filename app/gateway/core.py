@@ -9,14 +9,17 @@ from typing import Any
 from uuid import UUID
 
 from app.db.engine import Database, folder_of
+from app.domain.answers import service as answers
 from app.domain.answers.service import AnswerStore
 from app.domain.audit.schemas import Change, ObjectKind
 from app.domain.ensembles.directory import EnsembleDirectory
 from app.domain.ensembles.repository import EnsembleRepository
 from app.domain.keys.directory import KeyDirectory
-from app.domain.keys.secrets import derive, derive_pepper
+from app.domain.keys.sealing import Cipher
+from app.domain.keys.secrets import MasterSecrets
 from app.domain.prices import PriceDirectory
 from app.domain.prices.repository import PriceRepository
+from app.domain.responses import service as responses
 from app.domain.responses.service import ResponseStore
 from app.domain.services import AdminServices, Host
 from app.domain.snapshots import Directory
@@ -80,6 +83,7 @@ class Core:
         """Make the parts; only what serves inference keeps a journal."""
         if settings.master_secret is None:
             raise InternalError("the master secret is missing")
+        secrets = MasterSecrets(settings.master_secret, settings.old_master_secret)
         self.settings = settings
         self.clock = clock
         self.metrics = metrics
@@ -120,12 +124,13 @@ class Core:
         self.directory = KeyDirectory(
             self.services.key_repository,
             changes=self._changes,
-            pepper=derive_pepper(settings.master_secret),
+            peppers=secrets.peppers(),
             clock=clock,
+            renewals=self.services.renewals,
             admin_mac=self.services.authenticator.environment_mac,
         )
         self.responses = ResponseStore(
-            self.database, seal_key=derive(settings.master_secret, purpose="kept responses 1"), clock=clock
+            self.database, cipher=Cipher(secrets.derive(purpose=responses.SEALED_AS)), clock=clock
         )
         is_alone = self.stores.kind == "memory" and serves_inference
         self.journal = Journal(journal_folder(settings)) if is_alone else None
@@ -154,9 +159,7 @@ class Core:
             metrics=metrics,
             clock=clock,
         )
-        self.answers = AnswerStore(
-            self.database, seal_key=derive(settings.master_secret, purpose="inference answers 1"), clock=clock
-        )
+        self.answers = AnswerStore(self.database, cipher=Cipher(secrets.derive(purpose=answers.SEALED_AS)), clock=clock)
         self.on_beat: Callable[[], None] = _do_nothing
         """Called twice a second, for numbers that nobody else brings up to date."""
         self._subscriptions: list[Callable[[], None]] = []
@@ -182,7 +185,13 @@ class Core:
         self.writer.start()
         loop = asyncio.get_running_loop()
         self._is_store_up = self._is_database_up = True
-        watches = (self._watch_stores(), self._watch_loop(), self._sweep_responses(), self._reconcile())
+        watches = (
+            self._watch_stores(),
+            self._watch_loop(),
+            self._sweep_responses(),
+            self._reconcile(),
+            self.services.renewals.run(),
+        )
         self._background = [loop.create_task(watch) for watch in watches]
 
     async def _start_cache(self) -> None:
@@ -210,6 +219,7 @@ class Core:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self.tasks.drain(patience_s=_DRAIN_S)
         await self.writer.stop()
+        await self.services.renewals.try_flush()
         await self.tracing.aclose()
         if self.journal is not None:
             await self.journal.aclose()

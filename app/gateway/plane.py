@@ -151,6 +151,7 @@ class Gateway:
         self.once = Once(
             self.answer,
             answers=core.answers,
+            told=admit.told,
             clock=core.clock,
             supervisor=core.tasks,
             open_requests=self.open_requests,

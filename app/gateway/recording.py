@@ -207,7 +207,7 @@ def _grant(grant: Grant) -> GrantRecord:
 
 
 def _refusal(refusal: Refusal) -> RefusalRecord:
-    return RefusalRecord(_plan(refusal.plan), refusal.denied, refusal.asked, refusal.message)
+    return RefusalRecord(_plan(refusal.plan), refusal.denied, refusal.message)
 
 
 def _plan(plan: Plan) -> bytes:

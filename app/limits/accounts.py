@@ -35,7 +35,6 @@ from app.stores.accounts import (
     Money,
     Reservation,
     Unknown,
-    Window,
 )
 from app.stores.entries import UsageEntry
 from app.stores.errors import StoreUnavailable
@@ -221,7 +220,7 @@ class Accounts:
                 self._write_down(grant)
                 return grant
             if isinstance(verdict, Denied):
-                raise self._refusal(verdict, plan, windows=windows)
+                raise self._refusal(verdict, plan)
         raise _uncountable()
 
     def _accounts_of(self, budgets: tuple[BudgetRule, ...]) -> tuple[BudgetAccount, ...]:
@@ -266,11 +265,21 @@ class Accounts:
             self._spawn(self._void(grant.reservation, grant.plan, grant.budgets))
             raise _uncountable() from error
 
-    def _refusal(self, denied: Denied, plan: Plan, *, windows: tuple[Window, ...]) -> GatewayError:
-        asked = windows[denied.index].amount if denied.kind in {"window", "too_large"} else 0
-        refusal = refusal_of(denied, plan.policy, plan.rules, asked=asked)
+    async def told(self, plan: Plan) -> Headers:
+        """Return what a client is told of its limits by an answer that takes nothing of them; one read, if any."""
+        if plan.headers.is_empty:
+            return ()
+        windows, partition = plan.windows(input_tokens=0, output_tokens=0), plan.policy.partition
+        try:
+            uses = await self._store.uses(windows, partition=partition)
+        except StoreUnavailable:
+            uses = await self._local.uses(windows, partition=partition)
+        return plan.headers.seen(uses)
+
+    def _refusal(self, denied: Denied, plan: Plan) -> GatewayError:
+        refusal = refusal_of(denied, plan)
         if not isinstance(refusal, LimitReached):
-            self._metrics.number(LIMIT_DENIALS, *scope_of(denied, plan.policy, plan.rules)).add()
+            self._metrics.number(LIMIT_DENIALS, *scope_of(denied, plan)).add()
         return refusal
 
     def count(self, refusal: LimitReached) -> None:
@@ -315,7 +324,7 @@ class Accounts:
         verdict = await self._local.reserve(divided)
         if isinstance(verdict, Denied):
             self.allowances.spend(reservation, 0)
-            raise self._refusal(verdict, plan, windows=divided.windows)
+            raise self._refusal(verdict, plan)
         if not isinstance(verdict, Granted):
             raise _uncountable()
         # By the store's time, as its accounts are: this machine's may be in another period.

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 
 from app.kernel.errors import GatewayError, QuotaExceeded, RateLimited
 from app.kernel.money import format_usd
-from app.limits.headers import headers_of
-from app.limits.policy import BudgetRule, InFlight, Policy, Rule
+from app.limits.plan import Plan
+from app.limits.policy import BudgetRule, InFlight, Rule
 from app.stores.accounts import Denied
 
+_Headers = tuple[tuple[str, str], ...]
 _MS_PER_S = 1_000
 _SLOT_RETRY_S = 1.0
 _WORDS = {
@@ -22,19 +23,17 @@ _WORDS = {
 class TooMuchAsked(RateLimited):
     """The request is larger than a limit allows at all."""
 
-    def __init__(self, message: str, *, denied: Denied, asked: int, headers: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, message: str, *, denied: Denied, headers: _Headers) -> None:
         super().__init__(message, code="request_too_large", headers=headers)
         self.denied = denied
-        self.asked = asked
 
 
 class BudgetReached(QuotaExceeded):
     """A budget does not cover the request."""
 
-    def __init__(self, message: str, *, denied: Denied) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, denied: Denied, headers: _Headers) -> None:
+        super().__init__(message, headers=headers)
         self.denied = denied
-        self.asked = 0
 
 
 class LimitReached(RateLimited):
@@ -49,43 +48,40 @@ class LimitReached(RateLimited):
         message: str,
         *,
         denied: Denied,
-        asked: int,
         key: str,
         wait_s: float,
         counted_as: tuple[str, str],
         retry_after_s: float,
-        headers: tuple[tuple[str, str], ...] = (),
+        headers: _Headers,
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s, headers=headers)
         self.denied = denied
-        self.asked = asked
         self.key = key
         self.wait_s = wait_s
         self.counted_as = counted_as
 
 
-def refusal_of(denied: Denied, policy: Policy, rules: tuple[Rule, ...], *, asked: int) -> GatewayError:
-    """Return the error for a refusal; `asked` is how much the request asked of a rule that it is too large for."""
+def refusal_of(denied: Denied, plan: Plan) -> GatewayError:
+    """Return the error for a refusal; its headers are those of an answer, as far as the use of windows is known."""
+    headers = tuple((name.decode(), value.decode()) for name, value in plan.headers.headers(denied.windows_used))
     if denied.kind == "budget":
-        return _over_budget(policy.budgets[denied.index], denied)
+        return _over_budget(plan.policy.budgets[denied.index], denied, headers=headers)
     if denied.kind == "concurrency":
-        return _too_many(policy.in_flight[denied.index], denied)
-    rule = rules[denied.index]
-    headers = tuple((name.decode(), value.decode()) for name, value in headers_of(rule, denied.used))
+        return _too_many(plan.policy.in_flight[denied.index], denied, headers=headers)
+    rule = plan.rules[denied.index]
     if denied.kind == "too_large":
         return TooMuchAsked(
-            f"the request is larger than the {_named(rule)} allows at all: it takes about {_amount(rule, asked)} of "
-            f"{_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}",
+            f"the request is larger than the {_named(rule)} allows at all: it takes about "
+            f"{_amount(rule, denied.asked)} of {_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per "
+            f"{_window(rule)}",
             denied=denied,
-            asked=asked,
             headers=(*headers, ("x-should-retry", "false")),
         )
     wait_s = (denied.retry_ms or 0) / _MS_PER_S
     return LimitReached(
         f"the {_named(rule)} is exhausted: {_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}, "
-        f"used {_amount(rule, denied.used)}, held 0; try again in {wait_s:.3f} s",
+        f"used {_amount(rule, denied.used)}, including what requests in flight hold; try again in {wait_s:.3f} s",
         denied=denied,
-        asked=asked,
         key=rule.key,
         wait_s=wait_s,
         counted_as=(rule.scope, rule.dimension),
@@ -95,19 +91,19 @@ def refusal_of(denied: Denied, policy: Policy, rules: tuple[Rule, ...], *, asked
 
 
 Denial = LimitReached | TooMuchAsked | BudgetReached
-"""What is refused because of a rule: `denied` is what the store said, `asked` what was asked of the rule."""
+"""What is refused because of a rule: `denied` is what the store said."""
 
 
-def scope_of(denied: Denied, policy: Policy, rules: tuple[Rule, ...]) -> tuple[str, str]:
+def scope_of(denied: Denied, plan: Plan) -> tuple[str, str]:
     """Return whose rule refused, and of which dimension, for the metric."""
     if denied.kind == "budget":
-        return policy.budgets[denied.index].scope, "budget"
+        return plan.policy.budgets[denied.index].scope, "budget"
     if denied.kind == "concurrency":
-        return policy.in_flight[denied.index].scope, "concurrency"
-    return rules[denied.index].scope, rules[denied.index].dimension
+        return plan.policy.in_flight[denied.index].scope, "concurrency"
+    return plan.rules[denied.index].scope, plan.rules[denied.index].dimension
 
 
-def _over_budget(budget: BudgetRule, denied: Denied) -> QuotaExceeded:
+def _over_budget(budget: BudgetRule, denied: Denied, *, headers: _Headers) -> QuotaExceeded:
     ends_ms = budget.account(denied.at_ms).end_ms
     when = f"it resets at {_time(ends_ms)}" if ends_ms else "it does not reset"
     every = "in total" if budget.period == "total" else f"per {budget.period}"
@@ -115,19 +111,20 @@ def _over_budget(budget: BudgetRule, denied: Denied) -> QuotaExceeded:
         f"the {budget.scope}'s budget does not cover this request: {format_usd(budget.amount_nusd)} USD {every}, "
         f"used {format_usd(denied.used)}, held {format_usd(denied.held)}; {when}",
         denied=denied,
+        headers=headers,
     )
 
 
-def _too_many(limit: InFlight, denied: Denied) -> RateLimited:
+def _too_many(limit: InFlight, denied: Denied, *, headers: _Headers) -> RateLimited:
     return LimitReached(
         f"the {limit.scope}'s limit of requests at once is reached: limit {limit.slots.limit}, used {denied.used}, "
         f"held {denied.held}; it resets when one of them ends",
         denied=denied,
-        asked=1,
         key=limit.slots.key,
         wait_s=0.0,
         counted_as=(limit.scope, "concurrency"),
         retry_after_s=_SLOT_RETRY_S,
+        headers=headers,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.limits.policy import Rule
-from app.stores.accounts import SLOTS
+from app.stores.accounts import SLOTS, WindowUse
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -35,6 +35,11 @@ class HeaderPlan:
                 groups[rule.dimension].append(_ready(position, rule))
         self._groups = [group for group in groups.values() if group]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is ever told."""
+        return not self._groups
+
     def headers(self, used: Sequence[int]) -> Headers:
         """Return the headers for what is used of each rule; none if that is not known."""
         if not used:
@@ -46,17 +51,26 @@ class HeaderPlan:
                 other = ready.rule.limit - used[ready.position]
                 if other < left:
                     tightest, left = ready, other
+            taken = used[tightest.position]
             headers += (
                 tightest.limit,
                 (tightest.remaining, b"%d" % max(0, left)),
-                tightest.reset or _bucket_reset(tightest, used[tightest.position]),
+                tightest.reset if tightest.reset is not None and taken else _reset(tightest, taken),
             )
         return tuple(headers)
 
-
-def headers_of(rule: Rule, used: int) -> Headers:
-    """Return the headers for one rule."""
-    return HeaderPlan([rule]).headers([used])
+    def seen(self, uses: Sequence[WindowUse]) -> Headers:
+        """Return the headers of windows that were only looked at."""
+        headers: list[tuple[bytes, bytes]] = []
+        for group in self._groups:
+            tightest = min(group, key=lambda ready: ready.rule.limit - uses[ready.position].used)
+            use = uses[tightest.position]
+            headers += (
+                tightest.limit,
+                (tightest.remaining, b"%d" % max(0, tightest.rule.limit - use.used)),
+                (tightest.reset_name, duration(use.reset_ms).encode()),
+            )
+        return tuple(headers)
 
 
 def _ready(position: int, rule: Rule) -> _Ready:
@@ -74,7 +88,8 @@ def _ready(position: int, rule: Rule) -> _Ready:
     )
 
 
-def _bucket_reset(ready: _Ready, used: int) -> tuple[bytes, bytes]:
+def _reset(ready: _Ready, used: int) -> tuple[bytes, bytes]:
+    """Return when a bucket is full again, or a window that nothing was taken of."""
     return ready.reset_name, duration(-(-used * ready.rule.window_ms // ready.rule.limit)).encode()
 
 

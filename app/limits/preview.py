@@ -113,9 +113,7 @@ def foresee(plan: Plan, demand: Demand, use: InUse) -> Foreseen:
     denied = denied or _over_window(windows, use) or _over_slots(plan.slots, use)
     if denied is None:
         return Foreseen(cap=cap, held_nusd=held_nusd)
-    asked = windows[denied.index].amount if denied.kind in {"window", "too_large"} else 0
-    refused = refusal_of(denied, plan.policy, plan.rules, asked=asked)
-    return Foreseen(cap=demand.cap, held_nusd=refused_nusd, refusal=refused)
+    return Foreseen(cap=demand.cap, held_nusd=refused_nusd, refusal=refusal_of(denied, plan))
 
 
 def _afford(budgets: tuple[BudgetRule, ...], money: Money, use: InUse) -> tuple[int, Denied | None]:
@@ -139,9 +137,16 @@ def _over_window(windows: tuple[Window, ...], use: InUse) -> Denied | None:
     worst: Denied | None = None
     for index, (window, one) in enumerate(zip(windows, uses, strict=True)):
         if window.amount > window.limit:
-            return Denied(kind="too_large", index=index, at_ms=use.at_ms, used=one.used)
+            return Denied(kind="too_large", index=index, at_ms=use.at_ms, used=one.used, asked=window.amount)
         if one.used + window.amount > window.limit and (worst is None or one.reset_ms > (worst.retry_ms or 0)):
-            worst = Denied(kind="window", index=index, at_ms=use.at_ms, used=one.used, retry_ms=one.reset_ms)
+            worst = Denied(
+                kind="window",
+                index=index,
+                at_ms=use.at_ms,
+                used=one.used,
+                asked=window.amount,
+                retry_ms=one.reset_ms,
+            )
     return worst
 
 

@@ -7,6 +7,7 @@ from app.kernel.clock import Clock
 from app.limits.accounts import Accounts, Grant
 from app.limits.denials import Denial, LimitReached
 from app.limits.estimate import Demand
+from app.limits.headers import Headers
 from app.limits.holds import Holds
 from app.limits.orphans import Seed
 from app.limits.plan import Plan
@@ -63,6 +64,10 @@ class Admit:
         seed = seed_of(exchange, plan.policy.scopes, input_tokens=0, cost_nusd=0)
         await self._take(exchange, plan, Demand(exchange.route.name, 0, 0), seed=seed)
 
+    async def told(self, exchange: Exchange) -> Headers:
+        """Return what is left of its limits to a request that is answered without a reservation."""
+        return await self._accounts.told(self._policies.plan(exchange.principal, *exchange.asked_models))
+
     def cap_of(self, exchange: Exchange) -> int | None:
         """Return how much output binds a request, whatever is left of its budgets; nothing for as much as it asks."""
         plan = self._policies.plan(exchange.principal, *exchange.asked_models)
@@ -102,7 +107,7 @@ class Admit:
             if isinstance(error, LimitReached):
                 self._accounts.count(error)
             if isinstance(error, Denial):
-                exchange.notes.refusal = Refusal(error.denied, plan, error.asked, error.message)
+                exchange.notes.refusal = Refusal(error.denied, plan, error.message)
             raise
         exchange.notes.steps.append(LayerStep("limits", "passed", began_ns, self._clock.monotonic_ns()))
         exchange.grant = grant

@@ -12,7 +12,7 @@ from app.pipeline.exchange import Exchange
 from app.pipeline.opening import Opening
 from app.pipeline.operation import Passed, StreamRenderer
 from providers.errors import BadAnswer, ProviderError, StreamInterrupted
-from providers.protocol import ChatDecoder, ChatStream, RelayStream
+from providers.protocol import ChatDecoder, ChatStream, Inspector, RelayStream
 from providers.types import (
     ChatEvent,
     Completion,
@@ -36,11 +36,28 @@ class Settler(Protocol):
     def end_well(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
         """Note that an attempt is complete."""
 
-    def end_badly(self, exchange: Exchange, attempt: Attempt, error: ProviderError, tokens_seen: int = 0) -> None:
+    def end_badly(
+        self,
+        exchange: Exchange,
+        attempt: Attempt,
+        error: ProviderError,
+        tokens_seen: int = 0,
+        *,
+        usage: Usage | None = None,
+    ) -> None:
         """Note that an attempt failed."""
 
     def cancel(self, exchange: Exchange, attempt: Attempt, *, usage: Usage | None = None, tokens_seen: int = 0) -> None:
         """Note that the caller left or its time ran out."""
+
+
+def counted_so_far(exchange: Exchange, inspector: Inspector) -> Usage | None:
+    """Return what is known of a broken answer that is made of pictures or sounds: its inspector counts those itself.
+
+    Nothing of any other: what breaks there is estimated alike, streamed or not, translated or not.
+    """
+    usage = inspector.usage
+    return msgspec.structs.replace(usage, estimated=True) if exchange.operation.is_media and usage is not None else None
 
 
 class RelayedBody:
@@ -125,8 +142,7 @@ class RelayedBody:
             try:
                 data = await self.stream.read()
             except ProviderError as error:
-                tokens = inspector.output_tokens_seen
-                self._settler.end_badly(self._exchange, self._attempt, error, tokens)
+                self.note_break(error)
                 raise
         self._last = data
         if self.recorded is not None:
@@ -154,6 +170,12 @@ class RelayedBody:
             self.recorded = None
         else:
             recorded += events
+
+    def note_break(self, error: ProviderError) -> None:
+        """Note that the answer broke, and with it the attempt."""
+        inspector = self.stream.inspector
+        usage = counted_so_far(self._exchange, inspector)
+        self._settler.end_badly(self._exchange, self._attempt, error, inspector.output_tokens_seen, usage=usage)
 
     def fail(self, say_break: Callable[[Exchange, GatewayError, Passed], bytes], error: GatewayError) -> bytes:
         """Return what ends the answer if it breaks now."""
@@ -275,7 +297,7 @@ class TranslatedBody:
             try:
                 step = await self._step()
             except ProviderError as error:
-                self._settler.end_badly(self._exchange, self._attempt, error, self._tokens_seen)
+                self.note_break(error)
                 raise
             data = self._finish() if step is None else step
         return data
@@ -302,6 +324,10 @@ class TranslatedBody:
         elif not event.created:
             event = msgspec.structs.replace(event, created=self._exchange.created_s)
         return self._renderer.feed(event)
+
+    def note_break(self, error: ProviderError) -> None:
+        """Note that the answer broke, and with it the attempt."""
+        self._settler.end_badly(self._exchange, self._attempt, error, self._tokens_seen)
 
     def _finish(self) -> bytes:
         self.is_finished = True

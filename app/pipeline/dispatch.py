@@ -12,7 +12,7 @@ from app.kernel.clock import Clock
 from app.limits.estimate import guess_tokens
 from app.pipeline.answer import Answer
 from app.pipeline.attempt import Attempt, Outcome
-from app.pipeline.bodies import RelayedBody, TranslatedBody
+from app.pipeline.bodies import RelayedBody, TranslatedBody, counted_so_far
 from app.pipeline.drains import unbroken
 from app.pipeline.exchange import Exchange
 from app.pipeline.operation import Operation
@@ -130,6 +130,9 @@ class Dispatch:
         attempt.status = stream.status
         try:
             whole = await stream.read_all()
+        except ProviderError as error:
+            self.end_badly(exchange, attempt, error, usage=counted_so_far(exchange, stream.inspector))
+            raise
         finally:
             stream.close()
         inspector = stream.inspector
@@ -185,6 +188,9 @@ class Dispatch:
             async for event in stream:
                 collector.feed(event)
             completion = collector.completion()
+        except ProviderError as error:
+            self.end_badly(exchange, attempt, error, collector.deltas_seen)
+            raise
         finally:
             stream.close()
         if not completion.choices:
@@ -196,7 +202,10 @@ class Dispatch:
         return completion
 
     async def _until_content(self, body: RelayedBody | TranslatedBody, target: Target, attempt: Attempt) -> None:
-        """Hold lifecycle frames back until the first content; closes the call if none comes."""
+        """Hold lifecycle frames back until the first content; closes the call if none comes.
+
+        What the provider said by then, such as thoughts that the client's dialect has no words for, is charged.
+        """
         used_s = (self._clock.monotonic_ns() - attempt.started_ns) / _NS_PER_S
         left_s = target.timeouts.first_token_s - used_s
         try:
@@ -204,7 +213,13 @@ class Dispatch:
                 await body.open()
         except TimeoutError:
             body.stream.close()
-            raise ProviderTimedOut("the provider sent no content in time", phase="first_token") from None
+            overdue = ProviderTimedOut("the provider sent no content in time", phase="first_token")
+            body.note_break(overdue)
+            raise overdue from None
+        except ProviderError as error:
+            body.stream.close()
+            body.note_break(error)
+            raise
         except BaseException:
             body.stream.close()
             raise
@@ -216,8 +231,9 @@ class Dispatch:
         """Hold a live answer of one model of several back until it may win; one that ends before is there whole."""
         try:
             attempt.completion = await body.hold_back()
-        except ProviderError:
+        except ProviderError as error:
             body.stream.close()
+            body.note_break(error)
             raise
         except BaseException:
             # Whoever is cut off here has said something already, and is paid for it.
@@ -241,20 +257,27 @@ class Dispatch:
         error: ProviderError,
         tokens_seen: int = 0,
         *,
+        usage: Usage | None = None,
         is_billed: bool = False,
     ) -> None:
-        """Note that an attempt failed; what was delivered before is estimated, what was not costs nothing.
+        """Note that an attempt failed, and what that costs.
 
-        Unless `is_billed`: then the prompt is charged in any case.
+        Behind the head of a good answer (2xx) the provider has taken the prompt and bills it: the prompt is charged,
+        and the output of which `tokens_seen` were seen, by estimate. A body that came in part says nothing of its
+        tokens, so that of an answer that is not streamed only the prompt is charged, as of a stream before its content;
+        where an adapter gathers a stream, its events count. `usage` is a better estimate, if there is one. Before the
+        head nothing is charged, unless `is_billed`: then the prompt is. What costs nothing when it goes well, such as a
+        count of tokens, never does.
         """
         if attempt.outcome is not None:
             return
         attempt.outcome = outcome_of(error)
         attempt.error_code = error.code
+        is_accepted = error.is_accepted or attempt.status is not None
         attempt.status = error.status or attempt.status
         attempt.ended_ns = self._clock.monotonic_ns()
-        if tokens_seen or is_billed:
-            self._charge(exchange, attempt, None, tokens_seen)
+        if (is_accepted or is_billed) and exchange.operation.estimate is None:
+            self._charge(exchange, attempt, usage, tokens_seen)
         else:
             attempt.cost_nusd = 0
         if attempt.lane is not None:

@@ -41,12 +41,13 @@ def said_beforehand(plan: Plan, use: InUse, *, asked: Mapping[str, int], refused
             _limit(
                 rule,
                 limit=rule.limit,
-                asked=asked.get(rule.key, 0),
+                asked=refused.denied.asked if refused is not None and is_it else asked.get(rule.key, 0),
                 used=None if windows is None else windows[index].used,
                 reset_ms=None if windows is None else windows[index].reset_ms,
-                is_refused=kind in {"window", "too_large"} and place == index,
+                is_refused=is_it,
             )
             for index, rule in enumerate(plan.rules)
+            for is_it in [kind in {"window", "too_large"} and place == index]
         ],
         concurrency=[
             ExplainedConcurrency(
@@ -108,7 +109,7 @@ def said_of_refusal(refusal: RefusalRecord) -> Said:
             _limit(
                 rule,
                 limit=rule.limit,
-                asked=refusal.asked if is_it else None,
+                asked=denied.asked if is_it else None,
                 used=denied.used if is_it else None,
                 reset_ms=denied.retry_ms if is_it else None,
                 is_refused=is_it,

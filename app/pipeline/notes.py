@@ -64,11 +64,10 @@ class Skipped(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """What a store said of a reservation, and what it was asked for of the rule that refused."""
+    """What a store said of a reservation."""
 
     denied: Denied
     plan: Plan
-    asked: int
     message: str
 
 

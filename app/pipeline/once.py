@@ -8,7 +8,7 @@ task, and everybody follows it. An answer is kept before its last bytes are give
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
 from app.domain.answers.schemas import Claim, Headers, IdempotencyConflict, KeptAnswer, Slot, Standing
@@ -59,6 +59,10 @@ class Answers(Protocol):
         ...
 
 
+Told = Callable[[Exchange], Awaitable[Headers]]
+"""Returns what a client is told of its limits by an answer that takes nothing of them."""
+
+
 class Repeatable(NamedTuple):
     """What makes a request the same as another. `describe` returns the headers that say who served it."""
 
@@ -71,11 +75,19 @@ class Once:
     """Answers requests that may be repeated. One for each worker, used inside its loop."""
 
     def __init__(
-        self, following: Next, *, answers: Answers, clock: Clock, supervisor: Supervisor, open_requests: set[Any]
+        self,
+        following: Next,
+        *,
+        answers: Answers,
+        told: Told,
+        clock: Clock,
+        supervisor: Supervisor,
+        open_requests: set[Any],
     ) -> None:
         """Make it; calls under way are in `open_requests`, so that a shutdown can end them."""
         self.following = following
         self.answers = answers
+        self._told = told
         self.clock = clock
         self.supervisor = supervisor
         self.open_requests = open_requests
@@ -112,6 +124,10 @@ class Once:
         try:
             head = await recording.beginning()
             answer = None if head is None else await follower.answer(head)
+            is_replay = call.is_replay or not is_first
+            if answer is not None and is_replay:
+                exchange.upstream_ns += self.clock.monotonic_ns() - began_ns
+                exchange.limit_headers = await self._told(exchange)
         except BaseException:
             follower.close()
             raise
@@ -120,8 +136,7 @@ class Once:
             if is_first or call.is_final:
                 raise recording.failure or InternalError()
             return None
-        if call.is_replay or not is_first:
-            exchange.upstream_ns += self.clock.monotonic_ns() - began_ns
+        if is_replay:
             exchange.say_failure = call.exchange.say_failure
             answer.replayed = head.replayed
         return answer

@@ -106,7 +106,6 @@ class RefusalRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     plan: bytes
     denied: Denied
-    asked: int
     message: str
 
 

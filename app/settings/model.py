@@ -154,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     master_secret: Annotated[Secret | None, derived()] = None
     """`GATEWAY_MASTER_SECRET`: the pepper of key hashes and the key of stored credentials; at least 32 bytes."""
     old_master_secret: Annotated[Secret | None, derived()] = None
-    """`GATEWAY_OLD_MASTER_SECRET`: the one before, which still opens stored credentials until they are rewrapped."""
+    """`GATEWAY_OLD_MASTER_SECRET`: the one before: keys and what is stored are good under it too while it is set."""
     admin_key: Annotated[Secret | None, derived()] = None
     """`GATEWAY_ADMIN_KEY`: an admin key used as given; at least 32 characters."""
     adapter_token: Annotated[Secret | None, derived()] = None

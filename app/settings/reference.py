@@ -24,7 +24,7 @@ from app.settings.schema import json_schema
 
 _SECRETS = {
     MASTER_SECRET: "The pepper of key hashes and the key of stored credentials; 32 bytes or more.",
-    OLD_MASTER_SECRET: "The one before, while `llm-gateway rotate-kek` puts credentials under the new one.",
+    OLD_MASTER_SECRET: "The one before, while keys and what is stored are put under the new one.",
     ADMIN_KEY: "An admin key used as it is given; 32 characters or more.",
     ADAPTER_TOKEN: "What callers of `llm-gateway adapter` must present beyond this machine; 32 characters or more.",
     "GATEWAY_CONFIG": "The file, where `--config` does not name one.",

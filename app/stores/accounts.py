@@ -91,8 +91,9 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Denied(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A refusal by the rule at `index` of its kind; nothing was written.
 
-    `retry_ms` is when waiting helps, absent if it does not. `held` is what requests in flight hold of `used`, or beside
-    it for budgets.
+    `asked` is what the request takes of a window, in money what it would hold. `retry_ms` is when waiting helps, absent
+    if it does not. `held` is what requests in flight hold: of the slots that are `used`, or beside what a budget has
+    used; a window counts both as one, and does not tell them apart. `windows_used` is what is used of every window.
     """
 
     kind: Kind
@@ -100,7 +101,9 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at_ms: int
     used: int
     held: int = 0
+    asked: int = 0
     retry_ms: int | None = None
+    windows_used: tuple[int, ...] = ()
 
 
 class Unknown(msgspec.Struct, frozen=True, gc=False):

@@ -121,13 +121,15 @@ class MemoryAccountStore:
         cap = reservation.money.cap
         if reservation.budgets:
             afforded = self._afford(reservation, at_ms)
+            if isinstance(afforded, Denied):
+                return self._with_use(afforded, reservation, ticks_ms=ticks_ms)
             if not isinstance(afforded, int):
                 return afforded
             cap = afforded
         amount = money_of(reservation.money, cap)
         refusal = self._refusal(reservation, amount, at_ms=at_ms, ticks_ms=ticks_ms)
         if refusal is not None:
-            return refusal
+            return self._with_use(refusal, reservation, ticks_ms=ticks_ms)
         balances = tuple([self._balance(budget.key) for budget in reservation.budgets])
         used = self._take(reservation, amount, ticks_ms=ticks_ms)
         granted = Granted(at_ms=at_ms, cap=cap, held_nusd=amount, used=used, balances=balances)
@@ -165,9 +167,9 @@ class MemoryAccountStore:
             amount = money if window.amount == MONEY else window.amount
             used, retry_ms = self._look(window, amount, ticks_ms)
             if amount > window.limit:
-                return Denied(kind="too_large", index=index, at_ms=at_ms, used=used)
+                return Denied(kind="too_large", index=index, at_ms=at_ms, used=used, asked=amount)
             if retry_ms and (worst is None or retry_ms > (worst.retry_ms or 0)):
-                worst = Denied(kind="window", index=index, at_ms=at_ms, used=used, retry_ms=retry_ms)
+                worst = Denied(kind="window", index=index, at_ms=at_ms, used=used, asked=amount, retry_ms=retry_ms)
         if worst is not None:
             return worst
         for index, slots in enumerate(reservation.slots):
@@ -175,6 +177,11 @@ class MemoryAccountStore:
             if taken >= slots.limit:
                 return Denied(kind="concurrency", index=index, at_ms=at_ms, used=taken, held=taken)
         return None
+
+    def _with_use(self, denied: Denied, reservation: Reservation, *, ticks_ms: int) -> Denied:
+        """Return a refusal that also says what is used of every window."""
+        used = tuple([self._look(window, 0, ticks_ms)[0] for window in reservation.windows])
+        return structs.replace(denied, windows_used=used)
 
     def _look(self, window: Window, amount: int, ticks_ms: int) -> tuple[int, int]:
         """Return what is used of a window, and in how many milliseconds it has room for `amount`: 0 if it has now."""

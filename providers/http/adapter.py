@@ -47,7 +47,7 @@ class HttpAdapter:
         if request.stream:
             self._require_stream(answer)
             return HttpChatStream(answer, dialect.chat_decoder(), dropped=asked.dropped, key=key)
-        with _hiding(key):
+        with _accepted(key):
             completion = dialect.decode_chat(await _read_out(answer))
         return ReplayStream(replay(completion), answer.headers, dropped=asked.dropped)
 
@@ -55,9 +55,13 @@ class HttpAdapter:
         """Return the vectors of the inputs."""
         asked = self._dialect.encode_embeddings(request, target)
         answer = await self._open(asked, target)
-        embeddings = self._dialect.decode_embeddings(await _read_out(answer))
-        if len(embeddings.vectors) != len(request.input):
-            raise BadAnswer("the provider's answer holds another number of embeddings than was asked for")
+        try:
+            embeddings = self._dialect.decode_embeddings(await _read_out(answer))
+            if len(embeddings.vectors) != len(request.input):
+                raise BadAnswer("the provider's answer holds another number of embeddings than was asked for")
+        except ProviderError as error:
+            _note_accepted(error, key=_key_of(target))
+            raise
         return msgspec.structs.replace(embeddings, dropped=asked.dropped) if asked.dropped else embeddings
 
     async def relay(self, request: RelayRequest, target: Target) -> RelayStream:
@@ -88,7 +92,9 @@ class HttpAdapter:
         wanted = wanted or (self._dialect.stream_type,)
         if not answer.headers.get("content-type", wanted[0]).lower().startswith(wanted):
             answer.close()
-            raise BadAnswer("the provider answered a streaming request with something that is not a stream")
+            error = BadAnswer("the provider answered a streaming request with something that is not a stream")
+            error.is_accepted = True
+            raise error
 
 
 def _key_of(target: Target) -> str:
@@ -101,20 +107,21 @@ def _without_credential(refusal: bytes, target: Target) -> bytes:
     return refusal.replace(key, b"***") if key else refusal
 
 
-def _hide(key: str, error: ProviderError) -> None:
-    """Take the key out of what a provider reports in an answer that had begun as a good one."""
+def _note_accepted(error: ProviderError, *, key: str) -> None:
+    """Note of a failure that the answer had begun as a good one, and take the key out of what the provider reports."""
+    error.is_accepted = True
     if key and key in error.message:
         error.message = error.message.replace(key, "***")
         error.args = (error.message,)
 
 
 @contextmanager
-def _hiding(key: str) -> Iterator[None]:
-    """Hide the key in what is raised within."""
+def _accepted(key: str) -> Iterator[None]:
+    """Note of what is raised within that a good answer had begun; hide the key in it."""
     try:
         yield
     except ProviderError as error:
-        _hide(key, error)
+        _note_accepted(error, key=key)
         raise
 
 
@@ -133,7 +140,7 @@ class HttpChatStream:
     async def __aiter__(self) -> AsyncIterator[ChatEvent]:
         """Yield the events of the answer; what a cancelled step waited for is the next's. Raises `ProviderError`."""
         decoder = self._decoder
-        with _hiding(self._key):
+        with _accepted(self._key):
             while not decoder.is_finished and (data := await self._answer.read()):
                 for event in decoder.feed(data):
                     yield event
@@ -171,13 +178,13 @@ class HttpRelay:
                 if passed:
                     return passed
         except ProviderError as error:
-            _hide(self._key, error)
+            _note_accepted(error, key=self._key)
             raise
         return b""
 
     async def read_all(self) -> bytes:
         """Return the whole body."""
-        with _hiding(self._key):
+        with _accepted(self._key):
             return self.inspector.feed(await _read_out(self._answer))
 
     def close(self) -> None:

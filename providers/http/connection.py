@@ -38,6 +38,7 @@ _LINGER_BYTES_MAX = 16_384
 _CONTINUE = 100
 _SWITCHING_PROTOCOLS = 101
 _OK = 200
+_SUCCESSES = range(200, 300)
 _LAST_STATUS = 599
 _FRAMING_NAMES = frozenset({"content-length", "transfer-encoding", "content-encoding"})
 
@@ -235,7 +236,7 @@ class Connection(asyncio.Protocol):
         elif answer.is_headed:
             self._count_empty(answer, len(data))
         elif self._head_bytes > _HEAD_BYTES_MAX:
-            self._fail(answer, _head_too_large())
+            self._fail(answer, self._head_refused(_head_too_large()))
 
     def eof_received(self) -> None:
         """Finish an answer that ends with the connection; the transport then closes itself."""
@@ -481,10 +482,17 @@ class Connection(asyncio.Protocol):
             self._is_reusable = False
             return
         cause = error.__context__
-        if not isinstance(cause, ProviderError):
-            cause = BadAnswer("The provider's answer is not HTTP.")
-            cause.__cause__ = error
-        self._fail(answer, cause)
+        if isinstance(cause, ProviderError):
+            self._fail(answer, self._head_refused(cause))
+            return
+        garbled = BadAnswer("The provider's answer is not HTTP.")
+        garbled.__cause__ = error
+        self._fail(answer, garbled)
+
+    def _head_refused(self, error: ProviderError) -> ProviderError:
+        """Note of a head that cannot be used, but is HTTP, whether it says that the request was accepted."""
+        error.is_accepted = self._parser.get_status_code() in _SUCCESSES
+        return error
 
     def _fail(self, answer: Answer, error: ProviderError) -> None:
         if answer.error is None:

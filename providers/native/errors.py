@@ -40,7 +40,10 @@ KINDS: dict[str, type[ProviderError]] = {
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A provider error. `kind` is a name of `KINDS`; the rest are the error's attributes, `body` in base64."""
+    """A provider error. `kind` is a name of `KINDS`; the rest are the error's attributes, `body` in base64.
+
+    `is_accepted` is the provider's answer to the service, not the service's own.
+    """
 
     kind: str
     message: str
@@ -51,6 +54,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_after_s: float | None = None
     phase: str | None = None
     body: bytes | None = None
+    is_accepted: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +79,7 @@ def fault_of(error: ProviderError) -> Fault:
         retry_after_s=error.retry_after_s,
         phase=getattr(error, "phase", None),
         body=error.body,
+        is_accepted=error.is_accepted,
     )
 
 
@@ -88,7 +93,8 @@ def error_of(fault: Fault) -> ProviderError:
 
 def _with_the_rest(error: ProviderError, fault: Fault) -> ProviderError:
     rest: dict[str, Any] = {
-        name: getattr(fault, name) for name in ("code", "status", "vendor_code", "param", "retry_after_s", "body")
+        name: getattr(fault, name)
+        for name in ("code", "status", "vendor_code", "param", "retry_after_s", "body", "is_accepted")
     }
     for name, value in rest.items():
         setattr(error, name, value)

@@ -364,6 +364,17 @@ class HttpAdapterContract(AdapterContract):
                 error = self._failure(_streamed_chat, ScriptedAnswer(body, headers=headers))
                 assert isinstance(error, ProviderError), f"{body[:40]!r}"
 
+    def test_what_breaks_behind_the_head_of_a_good_answer_says_so(self) -> None:
+        """The provider bills that. What it refuses, and a call that it never answered, it does not."""
+        for call in (call for call in self._calls() if call is not _models):
+            broken = ScriptedAnswer(headers={}, error=StreamInterrupted())
+            assert self._failure(call, broken).is_accepted, call.__name__
+            for answer in (ScriptedAnswer(b"{}", status=500), ConnectFailed()):
+                assert not self._failure(call, answer).is_accepted, call.__name__
+        html = ScriptedAnswer(b"<html>It works!</html>", headers={"content-type": "text/html"})
+        for call in (_chat, _streamed_chat):
+            assert self._failure(call, html).is_accepted, call.__name__
+
     def _answers(self) -> Iterable[tuple[ChatRequest, ScriptedAnswer | None]]:
         yield from ((case.request, _answer_of(case, [case.answer])) for case in self.cases)
 

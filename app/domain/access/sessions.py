@@ -18,7 +18,7 @@ from app.domain.access.schemas import Session, SessionRecord
 from app.domain.audit.principal import Principal, Role
 from app.domain.audit.transaction import AuditedTransaction, Auditor
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
-from app.domain.keys.secrets import parse_key
+from app.domain.keys.secrets import Derived, parse_key
 from app.kernel.clock import Clock
 from app.kernel.errors import NotFound, Unauthenticated
 from app.kernel.ids import uuid7
@@ -68,15 +68,15 @@ class SessionService:
         auditor: Auditor,
         authenticator: AdminKeyAuthenticator,
         people: People,
-        key: bytes,
+        keys: Derived,
         clock: Clock,
     ) -> None:
-        """Hash tokens under `key`."""
+        """Hash tokens under the current one of `keys`; a session that began under the old one goes on under it."""
         self._database = database
         self._auditor = auditor
         self._authenticator = authenticator
         self._people = people
-        self._key = key
+        self._keys = keys
         self._clock = clock
 
     async def sign_in_by_key(self, key: bytes, *, request_id: str) -> NewSession:
@@ -102,15 +102,14 @@ class SessionService:
         if len(token) != _TOKEN_CHARS or not token.isascii():
             raise Unauthenticated("the session is not known", code="invalid_session")
         now = self._clock.now()
-        async with self._database.reading() as connection:
-            record = await repository.find_session(connection, self._mac(token))
+        record, key = await self._find(token)
         if record is None or record.expires_at <= now or record.seen_at + IDLE <= now:
             raise Unauthenticated("the session has ended: sign in", code="invalid_session")
         principal = await self._principal(record)
         if now - record.seen_at >= _SEEN_STEP:
             async with self._database.transaction() as connection:
                 await repository.touch_session(connection, record.id, seen_at=now)
-        return self._opened(record, principal, token=token)
+        return self._opened(record, principal, token=token, key=key)
 
     async def sign_out(self, opened: OpenSession, *, request_id: str) -> None:
         """End one's own session."""
@@ -154,7 +153,7 @@ class SessionService:
             now = transaction.now
             record = SessionRecord(
                 id=uuid7(transaction.now_ns),
-                mac=self._mac(token),
+                mac=_mac(self._keys.current, token),
                 identity="person" if person is not None else by_key,  # type: ignore[arg-type] # one of two words
                 principal_id=principal.id,
                 name=principal.name,
@@ -179,7 +178,7 @@ class SessionService:
                 before=None,
                 after=record.shown,
             )
-        return NewSession(opened=self._opened(record, principal, token=token), token=token)
+        return NewSession(opened=self._opened(record, principal, token=token, key=self._keys.current), token=token)
 
     async def _end(self, transaction: AuditedTransaction, session: Session, *, is_own: bool) -> None:
         if not await repository.delete_session(transaction.connection, session.id):
@@ -202,10 +201,20 @@ class SessionService:
             return await self._authenticator.readmit(record.key_public_id)
         return self._authenticator.readmit_environment(record.key_mac or b"")
 
-    def _opened(self, record: SessionRecord, principal: Principal, *, token: str) -> OpenSession:
-        csrf = hmac.digest(self._key, b"csrf\0" + token.encode(), "sha256").hex()
+    async def _find(self, token: str) -> tuple[SessionRecord | None, bytes]:
+        """Return the record of a token, and the key under which it is hashed."""
+        current, old = self._keys
+        async with self._database.reading() as connection:
+            record = await repository.find_session(connection, _mac(current, token))
+            if record is not None or old is None:
+                return record, current
+            return await repository.find_session(connection, _mac(old, token)), old
+
+    def _opened(self, record: SessionRecord, principal: Principal, *, token: str, key: bytes) -> OpenSession:
+        csrf = hmac.digest(key, b"csrf\0" + token.encode(), "sha256").hex()
         is_recent = self._clock.now() - record.signed_in_at < RECENT
         return OpenSession(session=record.shown, principal=principal, csrf_token=csrf, is_recent=is_recent)
 
-    def _mac(self, token: str) -> bytes:
-        return hmac.digest(self._key, b"session\0" + token.encode(), "sha256")
+
+def _mac(key: bytes, token: str) -> bytes:
+    return hmac.digest(key, b"session\0" + token.encode(), "sha256")

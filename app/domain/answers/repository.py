@@ -23,6 +23,7 @@ class Row(NamedTuple):
     request_hash: bytes
     lease_until: datetime
     status: int | None
+    kid: str | None
     payload: bytes | None
 
 
@@ -63,9 +64,9 @@ async def take(
 
 async def find(connection: Connection, slot: Slot) -> Row | None:
     """Return what stands in a slot."""
-    columns = (_kept.request_hash, _kept.lease_until, _kept.status, _kept.payload)
+    columns = (_kept.request_hash, _kept.lease_until, _kept.status, _kept.kid, _kept.payload)
     row = (await connection.execute(select(*columns).where(*_in(slot)))).first()
-    return None if row is None else Row(row.request_hash, row.lease_until, row.status, row.payload)
+    return None if row is None else Row(row.request_hash, row.lease_until, row.status, row.kid, row.payload)
 
 
 async def find_claim(connection: Connection, slot: Slot) -> datetime | None:

@@ -6,39 +6,36 @@ Kept for 24 hours.
 """
 
 import asyncio
-import hashlib
 import hmac
-import os
 import zlib
 from datetime import timedelta
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.db.engine import Database
 from app.domain.answers import repository
 from app.domain.answers.repository import Row
 from app.domain.answers.schemas import Claim, IdempotencyConflict, KeptAnswer, Slot, Standing
+from app.domain.keys.sealing import Cipher
 from app.kernel.clock import Clock
 
 KEPT_FOR = timedelta(hours=24)
 LEASE = timedelta(seconds=30)
 MAX_BYTES = 1 << 20
 """The longest body that is kept; that a longer one was given is kept in its stead."""
+SEALED_AS = "inference answers 1"
+"""The purpose of the key under which it is sealed."""
 _STATUS = 200
-_NONCE_BYTES = 12
 _LARGE_BYTES = 1 << 16
 """What is larger is sealed and opened in a thread, so that the event loop never stalls."""
 
 
 class AnswerStore:
-    """Claims and answers of one installation. `seal_key` is 32 bytes."""
+    """Claims and answers of one installation."""
 
-    def __init__(self, database: Database, *, seal_key: bytes, clock: Clock) -> None:
+    def __init__(self, database: Database, *, cipher: Cipher, clock: Clock) -> None:
         self._database = database
-        self._cipher = AESGCM(seal_key)
-        self._kid = hashlib.sha256(seal_key).hexdigest()[:16]
+        self._cipher = cipher
         self._clock = clock
 
     async def claim(self, claim: Claim) -> KeptAnswer | Standing:
@@ -83,7 +80,7 @@ class AnswerStore:
         async with self._database.transaction() as connection:
             now = await repository.moment(connection, self._clock)
             return await repository.keep(
-                connection, claim, status=_STATUS, kid=self._kid, payload=payload, expires_at=now + KEPT_FOR
+                connection, claim, status=_STATUS, kid=self._cipher.kid, payload=payload, expires_at=now + KEPT_FOR
             )
 
     async def release(self, claim: Claim) -> None:
@@ -109,23 +106,18 @@ class AnswerStore:
             raise too_large_to_keep()
         binding = _binding(claim)
         is_large = len(row.payload) > _LARGE_BYTES
-        plain = (
-            await asyncio.to_thread(self._open, row.payload, binding) if is_large else self._open(row.payload, binding)
-        )
+        plain = await asyncio.to_thread(self._open, row, binding) if is_large else self._open(row, binding)
         if plain is None:
-            # The master secret was changed since: the call must not be made twice, and its answer is lost.
+            # The master secret that it was sealed under is gone: the call must not be made twice, its answer is lost.
             raise IdempotencyConflict("the answer kept under this Idempotency-Key cannot be read any more")
         return msgspec.msgpack.decode(plain, type=KeptAnswer)
 
     def _seal(self, plain: bytes, binding: bytes) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, zlib.compress(plain, level=1), binding)
+        return self._cipher.seal(zlib.compress(plain, level=1), bound_to=binding)
 
-    def _open(self, payload: bytes, binding: bytes) -> bytes | None:
-        try:
-            return zlib.decompress(self._cipher.decrypt(payload[:_NONCE_BYTES], payload[_NONCE_BYTES:], binding))
-        except InvalidTag:
-            return None
+    def _open(self, row: Row, binding: bytes) -> bytes | None:
+        packed = self._cipher.open(row.payload or b"", kid=row.kid, bound_to=binding)
+        return None if packed is None else zlib.decompress(packed)
 
 
 def too_large_to_keep() -> IdempotencyConflict:

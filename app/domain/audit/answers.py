@@ -6,21 +6,20 @@ and however concurrently a request comes. Answers may hold secrets, so they are 
 
 import hashlib
 import hmac
-import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.domain.audit import repository
 from app.domain.audit.transaction import AuditedTransaction
+from app.domain.keys.sealing import Cipher
 from app.kernel.errors import Conflict, InvalidRequest
 
+SEALED_AS = "kept answers 1"
+"""The purpose of the key under which it is sealed."""
 _KEPT = timedelta(hours=24)
-_NONCE_BYTES = 12
 _KEY_MAX = 255
 
 
@@ -40,11 +39,10 @@ class Claim(NamedTuple):
 
 
 class Answers:
-    """Takes idempotency keys and keeps answers, sealed with `seal_key` (32 bytes)."""
+    """Takes idempotency keys and keeps answers, sealed with `cipher`."""
 
-    def __init__(self, seal_key: bytes) -> None:
-        self._cipher = AESGCM(seal_key)
-        self._kid = hashlib.sha256(seal_key).hexdigest()[:16]
+    def __init__(self, cipher: Cipher) -> None:
+        self._cipher = cipher
 
     async def claim(self, transaction: AuditedTransaction, *, key: str, request: bytes) -> Claim | Answer:
         """Take the key, or return the answer that was given under it; `request` is all that makes the request.
@@ -80,16 +78,14 @@ class Answers:
 
     async def keep(self, transaction: AuditedTransaction, claim: Claim, answer: Answer) -> None:
         """Store the answer for 24 hours."""
-        nonce = os.urandom(_NONCE_BYTES)
         bound_to = self._binding(transaction, claim.key, claim.request_hash)
-        sealed = nonce + self._cipher.encrypt(nonce, msgspec.msgpack.encode(answer), bound_to)
         await repository.keep_answer(
             transaction.connection,
             principal_id=transaction.principal.id,
             key=claim.key,
             status=answer.status,
-            answer=sealed,
-            kid=self._kid,
+            answer=self._cipher.seal(msgspec.msgpack.encode(answer), bound_to=bound_to),
+            kid=self._cipher.kid,
         )
 
     def _kept(
@@ -97,17 +93,16 @@ class Answers:
     ) -> Answer:
         if not hmac.compare_digest(row["request_hash"], request_hash):
             raise _conflict("this Idempotency-Key was used for another request")
-        return self._open(row["answer"], bound_to=self._binding(transaction, key, request_hash))
+        return self._open(row, bound_to=self._binding(transaction, key, request_hash))
 
     def _binding(self, transaction: AuditedTransaction, key: str, request_hash: bytes) -> bytes:
         return b"\0".join((transaction.principal.id.encode(), key.encode(), request_hash))
 
-    def _open(self, sealed: bytes, *, bound_to: bytes) -> Answer:
-        try:
-            plain = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
-        except InvalidTag:
-            # The master secret was changed since: the effect must not be made twice, and its answer is lost.
-            raise _conflict("the answer kept under this Idempotency-Key cannot be read any more") from None
+    def _open(self, row: Mapping[str, Any], *, bound_to: bytes) -> Answer:
+        plain = self._cipher.open(row["answer"], kid=row["kid"], bound_to=bound_to)
+        if plain is None:
+            # The master secret that it was sealed under is gone: the effect must not be made twice, its answer is lost.
+            raise _conflict("the answer kept under this Idempotency-Key cannot be read any more")
         return msgspec.msgpack.decode(plain, type=Answer)
 
 

@@ -71,6 +71,16 @@ async def read_head(connection: Connection) -> Head | None:
     return None if row is None else to_record(row, Head)
 
 
+async def reseal_head(connection: Connection, seal: Seal) -> None:
+    """Seal the end of the chain anew if an older key of ours did; the writers' queue must be held.
+
+    One that is forged, or that nobody here can judge, stays as it is: whoever verifies the chain must see it.
+    """
+    head = await read_head(connection)
+    if head is not None and head.kid != seal.kid and seal.fits(head):
+        await _write_head(connection, seal.head(head.seq, head.hash, unsealed=head.unsealed))
+
+
 async def _write_head(connection: Connection, head: Head) -> None:
     values = to_row(head)
     written = await connection.execute(update(_head).where(_head.c.id == _HEAD_ID).values(values))

@@ -164,6 +164,12 @@ class Auditor:
         async with self._database.snapshot() as connection:
             return await verify(connection, self._seal, on_progress)
 
+    async def reseal(self) -> None:
+        """Seal the end of the chain under the master secret, if the one before sealed it."""
+        async with self._database.transaction() as connection:
+            await repository.queue_writers(connection)
+            await repository.reseal_head(connection, self._seal)
+
     async def _tell(self, kind: ObjectKind, object_id: UUID) -> None:
         try:
             await self._notify(kind, object_id)

@@ -67,7 +67,7 @@ async def verify(connection: Connection, seal: Seal, on_progress: OnProgress | N
             on_progress(walk.seq, total)
     return Verdict(
         checked=walk.seq,
-        seal="unsealed" if head is None else "sealed" if head.kid == seal.kid else "foreign",
+        seal="unsealed" if head is None else "sealed" if seal.knows(head.kid) else "foreign",
         unsealed=walk.unsealed,
         ranges=walk.ranges,
         broken=walk.broken or _end_fault(head, seal, walk=walk),
@@ -152,7 +152,7 @@ def _end_fault(head: Head | None, seal: Seal, *, walk: _Walk) -> Broken | None:
         return None if is_old else Broken(seq=seq, why="the seal on the end of the chain was taken away")
     if seq < head.seq:
         return Broken(seq=seq + 1, why=f"it is missing: the chain was cut off, entry {head.seq} was sealed as its last")
-    if head.kid == seal.kid and not seal.fits(head):
+    if seal.knows(head.kid) and not seal.fits(head):
         return Broken(seq=head.seq, why="the seal on it was forged: it was not made with the master secret")
     if seq > head.seq:
         why = "it is not sealed: a release that does not seal wrote it, or somebody without the master secret"

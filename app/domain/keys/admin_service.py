@@ -14,7 +14,7 @@ from app.domain.audit.principal import Principal, Role
 from app.domain.audit.transaction import AuditedTransaction
 from app.domain.keys import repository
 from app.domain.keys.schemas import AdminKey, AdminKeyWithSecret, CreateAdminKey, PatchAdminKey
-from app.domain.keys.secrets import NewKey, Pepper, make_key
+from app.domain.keys.secrets import NewKey, Peppers, make_key
 from app.domain.keys.service import future, require_usable, retire_secrets, store_secret
 from app.domain.tenants.service import resolve_organization
 from app.kernel.ids import uuid7
@@ -23,9 +23,9 @@ from app.kernel.ids import uuid7
 class AdminKeyService:
     """Keys of the admin API; only owners come here."""
 
-    def __init__(self, database: Database, *, pepper: Pepper, ownership: Ownership) -> None:
+    def __init__(self, database: Database, *, peppers: Peppers, ownership: Ownership) -> None:
         self._objects = AuditedObjects(database, repository.admin_keys, kind="admin_key")
-        self._pepper = pepper
+        self._peppers = peppers
         self._ownership = ownership
 
     async def find(self, principal: Principal, key_id: UUID) -> AdminKey:
@@ -55,7 +55,7 @@ class AdminKeyService:
             updated_at=transaction.now,
         )
         await self._objects.create(transaction, made)
-        await store_secret(transaction, new, pepper=self._pepper, admin_key_id=made.id)
+        await store_secret(transaction, new, peppers=self._peppers, admin_key_id=made.id)
         return _with_secret(made, new)
 
     async def patch(self, transaction: AuditedTransaction, key_id: UUID, patch: PatchAdminKey) -> AdminKey:
@@ -88,7 +88,7 @@ class AdminKeyService:
         require_usable(before.status)
         new = make_key("admin")
         await retire_secrets(transaction, owner="admin_key_id", owner_id=key_id, grace_s=grace_s)
-        await store_secret(transaction, new, pepper=self._pepper, admin_key_id=key_id)
+        await store_secret(transaction, new, peppers=self._peppers, admin_key_id=key_id)
         after = msgspec.structs.replace(before, public_id=new.public_id)
         return _with_secret(await self._objects.update(transaction, before, after, action="rotate"), new)
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from app.domain.keys.principal import Principal, principal_of
 from app.domain.keys.schemas import KeyRecord
-from app.domain.keys.secrets import Pepper, key_mac, parse_key
+from app.domain.keys.secrets import Peppers, key_mac, parse_key
 from app.kernel.clock import Clock
 from app.kernel.errors import Forbidden, GatewayError, Unauthenticated, Unavailable
 from app.kernel.waiting import outcome_of
@@ -31,7 +31,6 @@ _MAX_ABSENT = 10_000
 _MAX_LOADS = 3
 _ID_CHARS = 36
 _MAX_SEEN = 10_000
-_NEVER = b"\0" * 32
 
 
 class Change(Protocol):
@@ -57,6 +56,14 @@ class Source(Protocol):
         ...
 
 
+class Renew(Protocol):
+    """Has keys hashed anew that were found right by the pepper before."""
+
+    def note(self, public_id: str, token: bytes, *, stored: KeyRecord) -> None:
+        """Hear of a key that was presented and is right; returns at once."""
+        ...
+
+
 class _Known(NamedTuple):
     """A token that was verified: who it is, and when it ends (wall nanoseconds; absent: never)."""
 
@@ -73,17 +80,20 @@ class KeyDirectory:
         source: Source,
         *,
         changes: Callable[[int], Awaitable[Sequence[Change]]],
-        pepper: Pepper,
+        peppers: Peppers,
         clock: Clock,
+        renewals: Renew | None = None,
         admin_mac: bytes | None = None,
     ) -> None:
         """Read keys from `source`, and from `changes` the change log after a sequence number.
 
-        `admin_mac` is the keyed hash of an admin key that may have any form: the environment's.
+        `renewals` hears of each key that is right when it is first seen. `admin_mac` is the keyed hash of an admin key
+        that may have any form: the environment's.
         """
         self._source = source
         self._changes = changes
-        self._pepper = pepper
+        self._peppers = peppers
+        self._renewals = renewals
         self._clock = clock
         self._admin_mac = admin_mac
         self._known: dict[bytes, _Known] = {}
@@ -124,23 +134,25 @@ class KeyDirectory:
     async def _verify(self, token: bytes, digest: bytes) -> Principal:
         parsed = parse_key(token)
         if parsed is None:
-            raise self._refusal(key_mac(self._pepper.key, token))
+            raise self._refusal(token)
         if parsed.kind == "admin":
             raise _of_admin()
         generation = self._generation
         record = await self._record(parsed.public_id)
-        presented = key_mac(self._pepper.key, token)
-        if not hmac.compare_digest(presented, record.secret_mac if record is not None else _NEVER) or record is None:
-            raise self._refusal(presented)
+        if self._peppers.match(token, record) is None or record is None:
+            raise self._refusal(token)
         known = self._admit(record, check_secret=True)
+        if self._renewals is not None:
+            self._renewals.note(parsed.public_id, token, stored=record)
         if generation == self._generation and known.public_id in self._records:
             self._known[digest] = known
             self._digests.setdefault(known.public_id, set()).add(digest)
         return known.principal
 
-    def _refusal(self, presented: bytes) -> GatewayError:
-        """Return what is wrong with a key that no record has, by its keyed hash."""
-        is_admin = self._admin_mac is not None and hmac.compare_digest(presented, self._admin_mac)
+    def _refusal(self, token: bytes) -> GatewayError:
+        """Return what is wrong with a key that no record has."""
+        mac = self._admin_mac
+        is_admin = mac is not None and hmac.compare_digest(key_mac(self._peppers.current.key, token), mac)
         return _of_admin() if is_admin else Unauthenticated()
 
     def _admit(self, record: KeyRecord, *, check_secret: bool) -> _Known:

@@ -1,10 +1,10 @@
 """The rows of keys and their secrets, and the one query that authentication needs."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Column, Select, delete, exists, insert, or_, select, update
+from sqlalchemy import Column, Select, and_, delete, exists, func, insert, or_, select, update
 
 from app.db.engine import Connection, Database
 from app.db.rows import Record, Rows, to_record, to_row
@@ -30,6 +30,8 @@ _secret_columns: list[Any] = [
     _secrets.c.mac.label("secret_mac"),
     _secrets.c.kid.label("secret_kid"),
     _secrets.c.expires_at.label("secret_expires_at"),
+    _secrets.c.former_mac,
+    _secrets.c.former_kid,
 ]
 
 _KEY_BY_PUBLIC_ID: Select[Any] = (
@@ -105,6 +107,60 @@ class KeyRepository:
 async def insert_secret(connection: Connection, secret: KeySecret) -> None:
     """Add a secret to its key."""
     await connection.execute(insert(_secrets).values(to_row(secret)))
+
+
+class Renewal(NamedTuple):
+    """A secret's hash under the current pepper, and the one that it was found right by, which stays beside it.
+
+    `kid_before` is the pepper of the hash that stood first until now.
+    """
+
+    public_id: str
+    kid_before: str
+    kid: str
+    mac: bytes
+    former_kid: str
+    former_mac: bytes
+
+
+async def renew_secret(connection: Connection, renewal: Renewal) -> None:
+    """Put a secret's new hash first, unless that was done already."""
+    is_as_before = (_secrets.c.public_id == renewal.public_id) & (_secrets.c.kid == renewal.kid_before)
+    values = {
+        "kid": renewal.kid,
+        "mac": renewal.mac,
+        "former_kid": renewal.former_kid,
+        "former_mac": renewal.former_mac,
+    }
+    await connection.execute(update(_secrets).where(is_as_before).values(values))
+
+
+class Standing(NamedTuple):
+    """Of the secrets of a kind that can still be used: how many there are, and how many have no hash under a pepper.
+
+    `examples` are names and public ids of some that have none.
+    """
+
+    total: int
+    left: int
+    examples: tuple[tuple[str, str], ...]
+
+
+async def standing_of(
+    connection: Connection, owner: Literal["key_id", "admin_key_id"], *, kid: str, now: datetime, examples: int
+) -> Standing:
+    """Count a kind of secrets by the pepper `kid`; `owner` is the column that names whose they are."""
+    keys = _keys if owner == "key_id" else _admins
+    usable = [keys.c.status != "revoked"]
+    usable += [or_(ends.is_(None), ends > now) for ends in (keys.c.expires_at, _secrets.c.expires_at)]
+    left = and_(_secrets.c.kid != kid, or_(_secrets.c.former_kid.is_(None), _secrets.c.former_kid != kid))
+
+    def over(*columns: Any) -> Select[Any]:
+        return select(*columns).join_from(_secrets, keys, _secrets.c[owner] == keys.c.id).where(*usable)
+
+    total, left_count = (await connection.execute(over(func.count(), func.count().filter(left)))).one()
+    named = over(keys.c.name, _secrets.c.public_id).where(left).order_by(keys.c.id).limit(examples)
+    return Standing(total, left_count, tuple((row.name, row.public_id) for row in await connection.execute(named)))
 
 
 async def retire_secrets(connection: Connection, *, owner: str, owner_id: UUID, now: datetime, until: datetime) -> None:

@@ -133,13 +133,18 @@ class PatchAdminKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class KeySecret(msgspec.Struct, frozen=True, kw_only=True):
-    """One secret of a key, as it is stored: its keyed hash, and the id of the pepper."""
+    """One secret of a key, as it is stored: its keyed hash, and the id of the pepper.
+
+    `former_mac` is the hash under the pepper before, which processes that know no other go by.
+    """
 
     public_id: str
     key_id: UUID | None = None
     admin_key_id: UUID | None = None
     mac: bytes
     kid: str
+    former_mac: bytes | None = None
+    former_kid: str | None = None
     created_at: datetime
     expires_at: datetime | None = None
 
@@ -164,6 +169,8 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     secret_mac: bytes
     secret_kid: str
+    former_mac: bytes | None = None
+    former_kid: str | None = None
     secret_expires_at: datetime | None
     team_status: Literal["active", "suspended"] | None
     team_models: ModelList | None
@@ -188,4 +195,6 @@ class AdminKeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     secret_mac: bytes
     secret_kid: str
+    former_mac: bytes | None = None
+    former_kid: str | None = None
     secret_expires_at: datetime | None

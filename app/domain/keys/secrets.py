@@ -11,7 +11,7 @@ import hmac
 import re
 import secrets
 import zlib
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from providers.types import Secret
 
@@ -23,6 +23,8 @@ _PREFIX: dict[KeyKind, str] = {"inference": "sk-gw-", "admin": "sk-gw-admin-"}
 _PUBLIC_ID_CHARS = 10
 _SECRET_BYTES = 32
 _CHECKSUM_CHARS = 6
+_KID_CHARS = 16
+_NOBODY = bytes(32)
 _SHAPE = re.compile(rb"sk-gw-(admin-)?([0-9A-Za-z]{10})-[0-9A-Za-z_-]{43}[0-9A-Za-z]{6}")
 
 
@@ -73,10 +75,85 @@ class Pepper(NamedTuple):
     key: bytes
 
 
+class StoredMacs(Protocol):
+    """What is stored of a secret: its hash, and the one under the pepper before, if it has one."""
+
+    @property
+    def secret_kid(self) -> str: ...  # noqa: D102 - the columns' own names
+    @property
+    def secret_mac(self) -> bytes: ...  # noqa: D102
+    @property
+    def former_kid(self) -> str | None: ...  # noqa: D102
+    @property
+    def former_mac(self) -> bytes | None: ...  # noqa: D102
+
+
+class Peppers(NamedTuple):
+    """The pepper of the master secret, and that of the one before while the master secret is rotated."""
+
+    current: Pepper
+    old: Pepper | None = None
+
+    def match(self, token: bytes, stored: StoredMacs | None) -> Pepper | None:
+        """Return the pepper under which a presented key is the stored one; None for a wrong one.
+
+        One hash and one comparison in constant time, whatever is stored, and even if nothing is.
+        """
+        pepper, expected = self.find(stored) or (self.current, _NOBODY)
+        is_it = hmac.compare_digest(key_mac(pepper.key, token), expected)
+        return pepper if is_it and expected is not _NOBODY else None
+
+    def find(self, stored: StoredMacs | None) -> tuple[Pepper, bytes] | None:
+        """Return by which pepper a stored secret can be judged, and its hash under that; the current one first."""
+        if stored is None:
+            return None
+        for pepper in self:
+            if pepper is None:
+                continue
+            if stored.secret_kid == pepper.kid:
+                return pepper, stored.secret_mac
+            if stored.former_kid == pepper.kid and stored.former_mac is not None:
+                return pepper, stored.former_mac
+        return None
+
+
+class Derived(NamedTuple):
+    """Keys of 32 bytes for one purpose: `current` makes what is new, `old`, if there is one, made what is older."""
+
+    current: bytes
+    old: bytes | None = None
+
+    @property
+    def by_kid(self) -> dict[str, bytes]:
+        """Both keys by their ids, the current one first."""
+        return {key_id(key): key for key in self if key is not None}
+
+
+class MasterSecrets(NamedTuple):
+    """The master secret, and the one before while it is rotated."""
+
+    current: Secret
+    old: Secret | None = None
+
+    def derive(self, *, purpose: str) -> Derived:
+        """Return the keys for one purpose."""
+        old = None if self.old is None else derive(self.old, purpose=purpose)
+        return Derived(derive(self.current, purpose=purpose), old)
+
+    def peppers(self) -> Peppers:
+        """Return the peppers of both."""
+        return Peppers(derive_pepper(self.current), None if self.old is None else derive_pepper(self.old))
+
+
 def derive_pepper(master: Secret) -> Pepper:
     """Return the pepper of an installation's master secret."""
     key = derive(master, purpose="key pepper 1")
-    return Pepper(hashlib.sha256(key).hexdigest()[:16], key)
+    return Pepper(key_id(key), key)
+
+
+def key_id(key: bytes) -> str:
+    """Return the 16 digits by which a row names the key that it was made with."""
+    return hashlib.sha256(key).hexdigest()[:_KID_CHARS]
 
 
 def derive(master: Secret, *, purpose: str) -> bytes:

@@ -14,7 +14,7 @@ from app.domain.audit.principal import Principal
 from app.domain.audit.transaction import AuditedTransaction
 from app.domain.keys import repository
 from app.domain.keys.schemas import ApiKey, ApiKeyWithSecret, CreateKey, KeySecret, PatchKey
-from app.domain.keys.secrets import NewKey, Pepper, key_mac, make_key
+from app.domain.keys.secrets import NewKey, Peppers, key_mac, make_key
 from app.domain.tenants import repository as tenants
 from app.domain.tenants.schemas import Team
 from app.domain.tenants.service import resolve_organization
@@ -25,9 +25,9 @@ from app.kernel.ids import uuid7
 class KeyService:
     """Keys of the inference API."""
 
-    def __init__(self, database: Database, *, pepper: Pepper) -> None:
+    def __init__(self, database: Database, *, peppers: Peppers) -> None:
         self._objects = AuditedObjects(database, repository.api_keys, kind="key")
-        self._pepper = pepper
+        self._peppers = peppers
 
     async def find(self, principal: Principal, key_id: UUID) -> ApiKey:
         """Return one; raises `NotFound`."""
@@ -57,7 +57,7 @@ class KeyService:
             updated_at=transaction.now,
         )
         await self._objects.create(transaction, made)
-        await store_secret(transaction, new, pepper=self._pepper, key_id=made.id)
+        await store_secret(transaction, new, peppers=self._peppers, key_id=made.id)
         return _with_secret(made, new)
 
     async def patch(self, transaction: AuditedTransaction, key_id: UUID, patch: PatchKey) -> ApiKey:
@@ -86,7 +86,7 @@ class KeyService:
         require_usable(before.status)
         new = make_key("inference")
         await retire_secrets(transaction, owner="key_id", owner_id=key_id, grace_s=grace_s)
-        await store_secret(transaction, new, pepper=self._pepper, key_id=key_id)
+        await store_secret(transaction, new, peppers=self._peppers, key_id=key_id)
         after = msgspec.structs.replace(before, public_id=new.public_id)
         return _with_secret(await self._objects.update(transaction, before, after, action="rotate"), new)
 
@@ -129,18 +129,23 @@ async def store_secret(
     transaction: AuditedTransaction,
     new: NewKey,
     *,
-    pepper: Pepper,
+    peppers: Peppers,
     key_id: UUID | None = None,
     admin_key_id: UUID | None = None,
 ) -> None:
-    """Store the keyed hash of a new secret, of either an inference key or an admin key."""
-    mac = key_mac(pepper.key, new.text.reveal().encode())
+    """Store the keyed hash of a new secret, of either an inference key or an admin key.
+
+    While the master secret is rotated that under the old one too, for processes that know no other yet.
+    """
+    text, (current, old) = new.text.reveal().encode(), peppers
     secret = KeySecret(
         public_id=new.public_id,
         key_id=key_id,
         admin_key_id=admin_key_id,
-        mac=mac,
-        kid=pepper.kid,
+        mac=key_mac(current.key, text),
+        kid=current.kid,
+        former_mac=None if old is None else key_mac(old.key, text),
+        former_kid=None if old is None else old.kid,
         created_at=transaction.now,
     )
     await repository.insert_secret(transaction.connection, secret)

@@ -54,6 +54,8 @@ key_secrets = Table(
     Column("admin_key_id", Uuid, ForeignKey("admin_keys.id", ondelete="CASCADE")),
     Column("mac", LargeBinary(32), nullable=False),
     Column("kid", String(16), nullable=False),
+    Column("former_mac", LargeBinary(32)),
+    Column("former_kid", String(16)),
     Column("created_at", Timestamp, nullable=False),
     Column("expires_at", Timestamp),
     CheckConstraint("(key_id IS NULL) <> (admin_key_id IS NULL)", name="one_owner"),

@@ -5,18 +5,15 @@ organisation opens for nobody. Kept for 30 days, at most 10,000 responses of an 
 """
 
 import asyncio
-import hashlib
-import os
 import zlib
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.db.engine import Database
+from app.domain.keys.sealing import Cipher
 from app.domain.responses import repository
 from app.domain.responses.repository import KeptRow
 from app.domain.responses.schemas import Issued, KeptResponse
@@ -32,18 +29,18 @@ MAX_ISSUED = 1_000
 """How many ids of one answer are remembered."""
 MAX_CONVERSATION_BYTES = 32 << 20
 """The most that the responses of a conversation may take as they are said."""
-_NONCE_BYTES = 12
+SEALED_AS = "kept responses 1"
+"""The purpose of the key under which it is sealed."""
 _LARGE_BYTES = 1 << 16
 """What is larger is sealed, and a conversation opened, in a thread, so that the event loop never stalls."""
 
 
 class ResponseStore:
-    """What the Responses API remembers. `seal_key` is 32 bytes."""
+    """What the Responses API remembers."""
 
-    def __init__(self, database: Database, *, seal_key: bytes, clock: Clock) -> None:
+    def __init__(self, database: Database, *, cipher: Cipher, clock: Clock) -> None:
         self._database = database
-        self._cipher = AESGCM(seal_key)
-        self._kid = hashlib.sha256(seal_key).hexdigest()[:16]
+        self._cipher = cipher
         self._clock = clock
 
     async def keep(self, kept: KeptResponse, *, organization_id: UUID) -> bool:
@@ -57,7 +54,7 @@ class ResponseStore:
         if len(payload) > MAX_BYTES:
             return False
         now = self._clock.now()
-        row = KeptRow(kept.id, kept.previous_id, self._kid, payload)
+        row = KeptRow(kept.id, kept.previous_id, self._cipher.kid, payload)
         ids = [Issued(id=kept.id, response_id=kept.id), *(Issued(id=i, response_id=kept.id) for i in kept.item_ids)]
         async with self._database.transaction() as connection:
             await repository.insert_kept(
@@ -144,8 +141,7 @@ class ResponseStore:
             return await repository.delete_expired(connection, now=self._clock.now())
 
     def _seal(self, plain: bytes, binding: bytes) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, zlib.compress(plain, level=1), binding)
+        return self._cipher.seal(zlib.compress(plain, level=1), bound_to=binding)
 
     def _open_all(self, rows: Sequence[KeptRow], organization_id: UUID, *, wanted: int) -> list[KeptResponse]:
         """Return kept responses, or none if one of them is not there or cannot be read. Raises `TooLarge`."""
@@ -160,14 +156,12 @@ class ResponseStore:
         return opened if len(opened) == wanted else []
 
     def _open(self, row: KeptRow, organization_id: UUID, *, most: int = MAX_CONVERSATION_BYTES) -> bytes | None:
-        """Return what a row holds; nothing if the master secret was changed since, or the row was moved.
+        """Return what a row holds; nothing if its master secret is gone, or the row was moved.
 
         Raises `TooLarge` for more than `most` bytes.
         """
-        nonce, sealed = row.payload[:_NONCE_BYTES], row.payload[_NONCE_BYTES:]
-        try:
-            packed = self._cipher.decrypt(nonce, sealed, _binding(row.id, organization_id))
-        except InvalidTag:
+        packed = self._cipher.open(row.payload, kid=row.kid, bound_to=_binding(row.id, organization_id))
+        if packed is None:
             return None
         inflater = zlib.decompressobj()
         plain = inflater.decompress(packed, max(most, 0) + 1)

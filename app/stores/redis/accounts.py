@@ -293,9 +293,17 @@ def _verdict(reply: list[int], *, windows: int) -> Verdict:
         balances = tuple(map(Balance, reply[end::2], reply[end + 1 :: 2])) if len(reply) > end else ()
         return Granted(at_ms=reply[1], cap=reply[2], held_nusd=reply[3], used=tuple(reply[4:end]), balances=balances)
     if state == _REFUSED:
-        _, kind, index, at_ms, used, held, retry_ms = reply
-        wait = None if retry_ms < 0 else retry_ms
-        return Denied(kind=_KINDS[kind - 1], index=index, at_ms=at_ms, used=used, held=held, retry_ms=wait)
+        _, kind, index, at_ms, used, held, retry_ms, asked, *windows_used = reply
+        return Denied(
+            kind=_KINDS[kind - 1],
+            index=index,
+            at_ms=at_ms,
+            used=used,
+            held=held,
+            asked=asked,
+            retry_ms=None if retry_ms < 0 else retry_ms,
+            windows_used=tuple(windows_used),
+        )
     if state == _UNKNOWN:
         return Unknown(tuple(reply[2:]), reply[1])
     return OutOfPeriod(reply[1])

@@ -4,8 +4,9 @@
 -- ARGV: 1 id, 2 lease_ms, 3 orphan, 4 fixed, 5 rate, 6 cap, 7 min_cap, 8 windows, 9 slots, 10 budgets (counts);
 --   then of each window: limit, window_ms, amount (-1: the money reserved), 1 for a token bucket or 0;
 --   of each slot: limit; of each budget: limit, start_ms, end_ms (0: never).
--- Answers {1, at, cap, held, used of windows…, used and held of budgets before it…}, {0, kind, index, at, used, held, retry_ms (-1: none)}, {2, at, index…} for budgets
--- that have no account, {3, at} for a budget whose period it is not, or what has ended already. Kinds: 1 window, 2 slots, 3 budget, 4 too large.
+-- Answers {1, at, cap, held, used of windows…, used and held of budgets before it…}, {0, kind, index, at, used, held, retry_ms (-1: none), asked of a window,
+-- used of windows…}, {2, at, index…} for budgets that have no account, {3, at} for a budget whose period it is not, or what has ended already.
+-- Kinds: 1 window, 2 slots, 3 budget, 4 too large.
 local call, floor = redis.call, math.floor
 local hold = call('GET', KEYS[1])
 if hold then
@@ -28,7 +29,7 @@ local function cost(tokens)
   return fixed + tokens * rate_whole + math.ceil(tokens * rate_part / 1000000)
 end
 
-local money, balances = cost(cap), {}
+local money, balances, refusal = cost(cap), {}, nil
 if budgets > 0 then
   local unknown, available, tightest, tight_used, tight_held = {2, at}, nil, 0, 0, 0
   for i = 0, budgets - 1 do
@@ -56,17 +57,21 @@ if budgets > 0 then
       while afforded > 0 and cost(afforded) > available do afforded = afforded - 1 end
       while afforded < cap and cost(afforded + 1) <= available do afforded = afforded + 1 end
     end
-    if afforded < math.min(min_cap, cap) then return {0, 3, tightest, at, tight_used, tight_held, -1} end
-    cap = afforded
-    money = cost(cap)
+    if afforded < math.min(min_cap, cap) then
+      refusal = {0, 3, tightest, at, tight_used, tight_held, -1, 0}
+    else
+      cap = afforded
+      money = cost(cap)
+    end
   end
 end
 
 local state, worst, worst_index, worst_used = {}, 0, 0, 0
+-- What is refused for good still looks at the other windows, for what is used of them.
 for i = 0, windows - 1 do
   local key, from = KEYS[3 + i], 11 + 4 * i
   local limit, window, amount = tonumber(ARGV[from]), tonumber(ARGV[from + 1]), tonumber(ARGV[from + 2])
-  if amount < 0 then amount = money end
+  if refusal then amount = 0 elseif amount < 0 then amount = money end
   local wait, used = 0, 0
   if ARGV[from + 3] == '1' then
     local grain = window <= 86400000 and 1 or 1000
@@ -127,13 +132,21 @@ for i = 0, windows - 1 do
     end
     state[i] = {false, amount, used, oldest, slot, gone}
   end
-  if amount > limit then return {0, 4, i, at, used, 0, -1} end
+  if amount > limit then refusal = {0, 4, i, at, used, 0, -1, amount} end
   if wait > worst then worst, worst_index, worst_used = wait, i, used end
 end
-if worst > 0 then return {0, 1, worst_index, at, worst_used, 0, worst} end
+if worst > 0 and not refusal then refusal = {0, 1, worst_index, at, worst_used, 0, worst, state[worst_index][2]} end
 for i = 0, slots - 1 do
+  if refusal then break end
   local taken = call('ZCOUNT', KEYS[first_slot + i], at + 1, '+inf')
-  if taken >= tonumber(ARGV[slot_args + i]) then return {0, 2, i, at, taken, taken, -1} end
+  if taken >= tonumber(ARGV[slot_args + i]) then refusal = {0, 2, i, at, taken, taken, -1, 0} end
+end
+if refusal then
+  for i = 0, windows - 1 do
+    local is_bucket, left_or_used = state[i][1], state[i][3]
+    refusal[9 + i] = is_bucket and tonumber(ARGV[11 + 4 * i]) - left_or_used or left_or_used
+  end
+  return refusal
 end
 
 local expires = at + tonumber(ARGV[2])

@@ -102,7 +102,7 @@ async def test_a_window_is_free_again_exactly_when_it_says(installation, make):
 async def test_what_asks_for_more_than_there_ever_is_is_too_large(accounts):
     denied = await accounts.reserve(reservation(windows=(ring(100, 1), ring(10, 11, key=":w:2"))))
     assert isinstance(denied, Denied)
-    assert (denied.kind, denied.index, denied.retry_ms) == ("too_large", 1, None)
+    assert (denied.kind, denied.index, denied.asked, denied.retry_ms) == ("too_large", 1, 11, None)
 
 
 async def test_all_rules_are_taken_or_none(accounts):
@@ -229,6 +229,37 @@ async def test_a_window_of_money_takes_what_is_held(accounts):
     assert granted.used == (100,)
     await accounts.charge(charge(asked, granted, amounts=(33,)))
     assert await used(accounts, ring(1_000, 0)) == 33
+
+
+async def test_a_refusal_says_what_money_it_would_have_held(accounts):
+    """Of a window of money it is what the cap costs that a budget pays for, and not the mark that stands for it."""
+    account, window = budget(1_000), ring(500, MONEY)
+    await opened(accounts, account)
+    money = Money(fixed_nusd=100, rate_nusd=3_000_000, cap=1_000, min_cap=16)
+    denied = await accounts.reserve(reservation(windows=(window,), budgets=(account,), money=money))
+    assert isinstance(denied, Denied)
+    assert (denied.kind, denied.asked) == ("too_large", 1_000)
+    small = reservation(windows=(window,), money=Money(300))
+    assert isinstance(await accounts.reserve(small), Granted)
+    denied = await accounts.reserve(reservation(windows=(window,), money=Money(201)))
+    assert isinstance(denied, Denied)
+    assert (denied.kind, denied.used, denied.asked) == ("window", 300, 201)
+
+
+async def test_a_refusal_says_what_is_used_of_every_window(accounts):
+    account, few = budget(1_000), Slots(":c:k1", 1)
+    windows = (ring(10, 3), bucket(9, 2), ring(500, MONEY, key=":w:m"))
+    await opened(accounts, account)
+    await accounts.reserve(reservation(windows=windows, slots=(few,), budgets=(account,), money=Money(100)))
+    for kind, fields in {
+        "window": {"windows": (structs.replace(windows[0], amount=8), *windows[1:]), "money": Money(1)},
+        "too_large": {"windows": (structs.replace(windows[0], amount=11), *windows[1:]), "money": Money(1)},
+        "concurrency": {"windows": windows, "slots": (few,), "money": Money(1)},
+        "budget": {"windows": windows, "budgets": (account,), "money": Money(901)},
+    }.items():
+        denied = await accounts.reserve(reservation(**fields))
+        assert isinstance(denied, Denied)
+        assert (denied.kind, denied.windows_used) == (kind, (3, 2, 100))
 
 
 async def test_the_same_reservation_is_granted_once(accounts):

@@ -159,16 +159,20 @@ class Life:
 def _told(verdict, asked):
     """Return what does not depend on the moment; a bucket has gained what its limit gives in a moment."""
     if isinstance(verdict, Denied):
+        told = verdict.kind, verdict.index, verdict.asked, _steady(verdict.windows_used, asked)
         if verdict.kind in {"window", "too_large"} and asked.windows[verdict.index].limit >= MOST - 1:
-            return verdict.kind, verdict.index
-        return verdict.kind, verdict.index, verdict.used, verdict.held, verdict.retry_ms is None
+            return told
+        return *told, verdict.used, verdict.held, verdict.retry_ms is None
     if isinstance(verdict, Granted):
-        used = [
-            None if window.algorithm == "token_bucket" and window.limit >= MOST - 1 else used
-            for window, used in zip(asked.windows, verdict.used, strict=False)
-        ]
-        return "granted", verdict.cap, verdict.held_nusd, used
+        return "granted", verdict.cap, verdict.held_nusd, _steady(verdict.used, asked)
     return type(verdict)
+
+
+def _steady(used, asked):
+    return [
+        None if window.algorithm == "token_bucket" and window.limit >= MOST - 1 else each
+        for window, each in zip(asked.windows, used, strict=False)
+    ]
 
 
 _MOMENT_S = 0.001

@@ -26,6 +26,7 @@ from faults.fanout.cases import (
 )
 from faults.fanout.derived import derived_cases
 from faults.fanout.panel import LAST, LEGS, VERDICT, Panel, Told, panel
+from outside.charges import check_failed
 
 from providers.testing import Script
 
@@ -281,6 +282,8 @@ async def _check_ledger(found: Panel, case: Case, told: Told, script: str) -> No
         assert outcome is ANY or row["outcome"] == outcome, (name, row["outcome"], row["error_code"])
         assert code is ANY or row["error_code"] == code, (name, row["outcome"], row["error_code"])
         assert row["cost_nusd"] is not None
+        if row["outcome"] not in {"ok", "cancelled"}:
+            check_failed(row, dict(zip((*LEGS, LAST), (*case.does, case.last), strict=True))[name])
         if row["outcome"] == "cancelled":
             assert (row["input_tokens"] > 0, row["usage_source"]) == (True, "estimated")
             await found.left(name, script, by_s=told.first_s or told.ended_s)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from outside.caller import Caller, data_frames, user
+from outside.charges import check_failed
 from outside.ledger import Ledger
 from servers.configs import FAKE_KEY, FAKE_KEY_NAME, PRICE
 from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
@@ -172,8 +173,11 @@ def check(name: str, told: Told, provider: FakeProvider) -> None:
     assert (event["outcome"], event["error_code"]) == ("timeout", "upstream_timeout"), row
     assert (event["output_tokens"] > 0) == row.has_content, row
     assert CLOCK_S - EARLY_S <= event["duration_ms"] / 1_000 + 0.05 < CLOCK_S + SLACK_S, row
+    if row.clock in {"total", "deadline"}:
+        assert event["cost_nusd"] > 0, "the provider had the prompt, whether it had begun or not"
+    else:
+        check_failed(event, row.script)
     if row.script is None:
-        assert event["cost_nusd"] == 0
         return
     entry = provider.journal.for_script(name)[-1]
     assert provider.journal.wait_for(lambda _: entry.peer_closed_after_ms is not None, within_s=15), row

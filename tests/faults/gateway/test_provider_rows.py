@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import psutil  # type: ignore[import-untyped]  # psutil ships no types
 import pytest
 from outside.caller import Caller, is_done, user
-from outside.ledger import Ledger
+from outside.charges import check_failed
+from outside.ledger import Ledger, usd
 from servers.balancer import tls_in_thread
 from servers.certificates import Authority
 from servers.configs import FAKE_KEY, FAKE_KEY_NAME, PRICE
@@ -29,6 +30,7 @@ REFUSED, MOVED = "invalid_value", "upstream_redirect_blocked"
 HTML = Script(body="<html>nobody is to see this</html>", content_type="text/html")
 SECRET = "nobody"
 CHUNK = 'data: {"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+LIFECYCLE = 'data: {"id":"1","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n' * 2
 STOP = 'data: {"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 WHOLE = json.dumps({"id": "1", "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]})
 MODES = (False, True)
@@ -69,6 +71,12 @@ def told(status: int, message: str) -> Script:
     return Script(status=status, body=json.dumps({"error": error}))
 
 
+def half(body: str, fault: Any) -> Script:
+    """Return what breaks in the middle of a body."""
+    kind = "application/json" if body is WHOLE else "text/event-stream"
+    return Script(body=body, content_type=kind, fault=fault, fault_after_bytes=len(body) // 2)
+
+
 OK_WHOLE = ("content-type: application/json", f"content-length: {len(WHOLE)}")
 ROWS: dict[str, Row] = {
     # provider: connect refused / DNS / TLS error; DNS: resolver down; TLS: expired, wrong host
@@ -95,6 +103,12 @@ ROWS: dict[str, Row] = {
     "nothing": Row(BAD, script=Script(body="", content_type="application/json")),
     "garbage events": Row(BAD, script=Script(frames=["data: {nobody\n\n"]), streams=(True,)),
     "not http": Row(BAD, script=Script(raw="SSH-2.0-nobody\r\n\r\n")),
+    "garbage with 2xx": Row(BAD, script=Script(status=201, body="\x00\x01 nobody", content_type="application/json")),
+    # provider: reset mid-stream, of an answer that is not streamed, and of a stream before its content
+    "cut in its body": Row(CUT, "interrupted", script=half(WHOLE, "close"), streams=(False,)),
+    "reset in its body": Row(CUT, "interrupted", script=half(WHOLE, "reset"), streams=(False,)),
+    "cut before content": Row(CUT, "interrupted", script=half(LIFECYCLE, "close"), streams=(True,)),
+    "reset before content": Row(CUT, "interrupted", script=half(LIFECYCLE, "reset"), streams=(True,)),
     # A provider that refuses: its words are relayed, and nobody else is asked.
     "bad request": Row(REFUSED, "refused", 400, script=told(400, "top_p is too large"), retries=2),
     "unprocessable": Row(REFUSED, "refused", 400, script=told(422, "top_p is too large"), retries=2),
@@ -116,6 +130,7 @@ ROWS: dict[str, Row] = {
     "bomb": Row(LARGE, script=Script(pad_bytes=40 * MIB, encoding="gzip"), streams=(False,)),
     "deflated bomb": Row(LARGE, script=Script(pad_bytes=40 * MIB, encoding="deflate"), streams=(False,)),
     "brotli": Row(BAD, script=Script(headers={"content-encoding": "br"})),
+    "oversize": Row(LARGE, script=Script(pad_bytes=33 * MIB), streams=(False,)),
     "body of a gigabyte": Row(
         LARGE,
         script=raw(
@@ -217,6 +232,7 @@ def check(gateway: GatewayProcess, name: str, stream: bool) -> str:
             check_event(row, event)
             again = caller.post({**body, "model": "healthy", "stream": False})
             assert again.status_code == 200, again.text
+            check_budget(gateway, caller)
     except AssertionError as error:
         return f"{name}, {'stream' if stream else 'whole'}: {error}"
     return ""
@@ -240,8 +256,31 @@ def check_event(row: Row, event: dict[str, Any]) -> None:
     assert event["outcome"] == row.outcome
     assert event["error_code"] == row.code or row.outcome == "refused"
     assert event["attempt"] == 1
-    assert (event["cost_nusd"] > 0) == (row.code is None)
     assert 0 <= event["output_tokens"] < 1_000
+    if row.code is None:
+        assert event["cost_nusd"] > 0
+        return
+    check_failed(event, row.script)
+    assert event["output_tokens"] == 0, "nobody has had anything"
+
+
+def check_budget(gateway: GatewayProcess, caller: Caller) -> None:
+    """Nothing of either request is held, and both are paid."""
+    events = Ledger(gateway).wait(2, key_id=caller.key_id, within_s=10)
+    (use,) = gateway.admin("GET", f"/budgets/key/{caller.key_id}")["use"]
+    assert (use["used"], use["held"]) == (usd(sum(event["cost_nusd"] for event in events)), usd(0))
+
+
+def test_what_breaks_costs_the_same_streamed_or_not(rows: GatewayProcess, fake_provider: FakeProvider):
+    """The two bodies that ask are of one length, for both say `true` once and `false` once."""
+    for name in ("html", "garbage-with-2xx", "brotli"):
+        assert MODELS[name].script is not None
+        fake_provider.script(MODELS[name].script, model=name)
+        with Caller(rows) as caller:
+            for stream in MODES:
+                assert caller.chat(name, stream=stream, logprobs=not stream).status_code == 502
+            first, second = Ledger(rows).wait(2, key_id=caller.key_id, within_s=20)
+        assert first["cost_nusd"] == second["cost_nusd"] > 0
 
 
 @pytest.mark.parametrize("stream", MODES)

@@ -1,9 +1,11 @@
 """A gateway of two workers whose stores die and come back: what it still answers, and that the ledger loses nothing."""
 
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from decimal import Decimal
 
 import httpx
 import pytest
@@ -22,6 +24,9 @@ from providers.testing import FakeProvider
 
 CONNECTIONS = 16
 DEGRADED = "x-gateway-degraded"
+OF_MONEY = {"rules": [{"dimension": "cost", "limit": "0.001", "window_s": 60}]}
+STATE_UP, DATABASE_UP = 'gateway_store_up{store="state"}', 'gateway_store_up{store="database"}'
+FALLBACKS = 'gateway_degraded_total{store="state"}'
 LANDS_WITHIN_S = 20
 _CHANGES_READ_S = 3
 
@@ -127,6 +132,22 @@ def is_healthy(gateway: GatewayProcess) -> bool:
     return all(reply.header(DEGRADED) is None for reply in degraded_probes(gateway))
 
 
+def number(gateway: GatewayProcess, series: str) -> float:
+    """Return a number of `/metrics`; 0 for one that nobody has counted yet."""
+    text = httpx.get(f"{gateway.base_url}/metrics", timeout=30).text
+    values = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(f"{series} ")]
+    return float(values[0]) if values else 0.0
+
+
+def assert_too_dear(limited: Caller) -> None:
+    """A limit of money, which this worker alone keeps now, refuses and says what the request would have held."""
+    denied = limited.chat("fake-model", max_tokens=4_000)
+    assert (denied.status_code, denied.json()["error"]["code"]) == (429, "request_too_large")
+    asked = re.search(r"takes about ([\d.]+) of 0\.001000000 USD per minute", denied.json()["error"]["message"])
+    assert asked is not None
+    assert Decimal(asked[1]) > Decimal("0.0024"), "that is what 4,000 tokens of output cost"
+
+
 def degraded_probes(gateway: GatewayProcess) -> list[Reply]:
     data = request("POST", CHAT, [("Content-Type", "application/json"), ("Connection", "close")], b"{}")
     with ThreadPoolExecutor(CONNECTIONS) as threads:
@@ -138,6 +159,10 @@ def test_redis_dies_and_comes_back(
 ):
     """Keys without a budget go on; what they use is in PostgreSQL while Redis is still down."""
     answers = chats(caller, 8)
+    limited = Caller(gateway, limits=OF_MONEY)
+    warm(gateway, limited.key)
+    past = number(gateway, FALLBACKS)
+    assert number(gateway, STATE_UP) == 1
     redis_process.kill()
     try:
         meanwhile = chats(caller, 16)
@@ -146,6 +171,9 @@ def test_redis_dies_and_comes_back(
         )
         meanwhile += chats(caller, 8)
         assert {answer.headers.get(DEGRADED) for answer in meanwhile[-8:]} == {"redis"}
+        assert_too_dear(limited)
+        assert (number(gateway, STATE_UP), number(gateway, DATABASE_UP)) == (0, 1)
+        assert number(gateway, FALLBACKS) >= past + len(meanwhile)
         wanted = {answer.headers["x-request-id"] for answer in meanwhile}
         found = ledger.wait_until(
             lambda events: wanted <= {str(event["request_id"]) for event in events},
@@ -156,7 +184,9 @@ def test_redis_dies_and_comes_back(
         assert gateway.is_ready()
     finally:
         redis_process.start()
+        limited.http.close()
     assert wait_until(lambda: is_healthy(gateway), within_s=15)
+    assert wait_until(lambda: number(gateway, STATE_UP) == 1, within_s=15)
     # What Redis had taken before it died is in its file, and lands now.
     assert_all_in_the_ledger(ledger, caller, answers + meanwhile + chats(caller, 8))
 
@@ -212,6 +242,8 @@ def test_postgresql_dies_and_comes_back(
             assert wait_until(
                 lambda: {reply.header(DEGRADED) for reply in degraded_probes(gateway)} == {"database"}, within_s=15
             )
+            assert wait_until(lambda: number(gateway, DATABASE_UP) == 0, within_s=15)
+            assert number(gateway, STATE_UP) == 1
             answers += chats(caller, 8)
             refused = httpx.get(
                 f"{gateway.admin_url}/admin/v1/keys", headers={"authorization": f"Bearer {ADMIN_KEY}"}, timeout=20
@@ -223,6 +255,7 @@ def test_postgresql_dies_and_comes_back(
         assert_all_in_the_ledger(ledger, caller, answers)
         assert wait_until(lambda: {reply.status for reply in ask(gateway, cold.key)} == {200}, within_s=15)
         assert wait_until(lambda: is_healthy(gateway), within_s=15)
+        assert wait_until(lambda: number(gateway, DATABASE_UP) == 1, within_s=15)
 
 
 def test_a_provider_that_is_not_there(gateway: GatewayProcess, ledger: Ledger, session_provider: FakeProvider):

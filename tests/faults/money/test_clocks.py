@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 from faults.money.crowd import Question, Told, new_tag
 from faults.money.stand import Stand, standing
@@ -12,6 +13,7 @@ from faults.money.test_sliding_window import moments_of, most_in_a_window
 from outside.caller import Caller
 from outside.ledger import cost_nusd, usd
 from servers.gateway import REPOSITORY
+from servers.process import wait_until
 
 HOUR_S = 3_600
 LIMIT, WINDOW_S = 20, 3
@@ -108,6 +110,30 @@ def test_periods_and_budgets_are_those_of_the_store(stand: Stand, stepped: float
         assert len(stand.account(caller).names()) == 1
         (use,) = stand.gateway.admin("GET", f"/budgets/key/{caller.key_id}")["use"]
         assert use["used"] == usd(stand.books.spent_nusd(caller.key_id))
+
+
+def readiness(stand: Stand) -> set[int]:
+    """Return what workers say of whether requests should come to them, on connections spread among them."""
+    with httpx.Client(base_url=stand.gateway.base_url, headers={"connection": "close"}, timeout=20) as client:
+        return {client.get("/readyz").status_code for _ in range(16)}
+
+
+def test_a_clock_that_is_far_from_the_stores_makes_its_worker_unready(stand: Stand, steps: Path):
+    """More than half a minute is too far; what comes all the same is served, and a clock put right is trusted again."""
+    step = steps / str(stand.pids()[0])
+    with stand.caller() as caller:
+        assert wait_until(lambda: readiness(stand) == {200}, within_s=20)
+        try:
+            step.write_text("20")
+            # Every second it is compared: three would have found it.
+            time.sleep(3)
+            assert readiness(stand) == {200}
+            step.write_text("-40")
+            assert wait_until(lambda: readiness(stand) == {200, 503}, within_s=20), "one of two workers is wrong"
+            assert {each.status for each in ask_for(stand, caller, per_s=20, seconds=1)} == {200}
+        finally:
+            step.unlink()
+        assert wait_until(lambda: readiness(stand) == {200}, within_s=20)
 
 
 def test_leases_are_kept_across_a_step(stand: Stand, steps: Path):

@@ -18,6 +18,7 @@ from faults.routing.cells import CLIENTS, Cell, cells_of
 from faults.routing.points import SICK, SPARE, WELL, Kind
 from faults.routing.ward import Ward, opened
 from outside.caller import Caller
+from outside.charges import check_failed
 from outside.ledger import Ledger
 from outside.wire import request
 
@@ -126,9 +127,13 @@ def check_events(cell: Cell, events: list[dict[str, Any]]) -> None:
     assert found == [(leg.provider, leg.model, leg.outcome) for leg in legs]
     assert [bool(each["is_final"]) for each in ordered] == [False] * (len(legs) - 1) + [True]
     for event, leg in zip(ordered, legs, strict=True):
-        is_charged = leg.outcome == "ok" or cell.point.kind is Kind.LATE
-        assert (event["cost_nusd"] > 0) == is_charged, event
-        if leg.outcome != "ok" and cell.point.failure.code:
+        if leg.outcome == "ok":
+            assert event["cost_nusd"] > 0, event
+            continue
+        script = cell.point.script
+        check_failed(event, None if script is None else script(cell.tongue, cell.stream))
+        assert (event["output_tokens"] > 0) == (cell.point.kind is Kind.LATE), event
+        if cell.point.failure.code:
             assert event["error_code"] == cell.point.failure.code
 
 

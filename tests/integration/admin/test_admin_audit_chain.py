@@ -23,6 +23,7 @@ from app.domain.audit.chain import GENESIS, Seal, hash_of
 from app.domain.audit.principal import COMMAND_LINE
 from app.domain.audit.schemas import NewEntry
 from app.domain.audit.tables import audit_entries, audit_head
+from app.domain.keys.secrets import Derived
 from app.domain.services import AdminServices
 from app.domain.tenants.schemas import CreateTeam
 from providers.types import Secret
@@ -183,7 +184,7 @@ class TestTampering:
 
     async def test_a_forged_seal_is_named(self, plane, chain) -> None:
         entries = await rows(plane)
-        forged = msgspec.structs.asdict(Seal(b"x" * 32).head(4, entries[3]["hash"], unsealed=0))
+        forged = msgspec.structs.asdict(Seal(Derived(b"x" * 32)).head(4, entries[3]["hash"], unsealed=0))
         cut = delete(audit_entries).where(audit_entries.c.seq > 4)
         async with plane.database.reading() as connection:
             forged["kid"] = (await connection.execute(select(audit_head.c.kid))).scalar_one()

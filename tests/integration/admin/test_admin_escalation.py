@@ -16,7 +16,7 @@ from app.domain.audit.principal import COMMAND_LINE, Principal, Role
 from app.domain.ensembles.schemas import CreateEnsemble
 from app.domain.keys.admin_authentication import AdminKeyAuthenticator
 from app.domain.keys.schemas import CreateAdminKey, CreateKey, PatchAdminKey, PatchKey
-from app.domain.keys.secrets import derive_pepper
+from app.domain.keys.secrets import MasterSecrets
 from app.domain.prices.schemas import CreatePrice
 from app.domain.services import AdminServices, Host
 from app.domain.tenants.policies import Budget, Limits
@@ -161,8 +161,8 @@ async def run(path: Path, role: Role, sequence: list[tuple[str, Role, bool, int]
     database = Database(f"sqlite+aiosqlite:///{path}")
     clock = ManualClock()
     services = AdminServices.over(database, clock=clock, master_secret=MASTER, host=Host(examine=take_any))
-    pepper = derive_pepper(MASTER)
-    attackers = Attackers(services, AdminKeyAuthenticator(services.key_repository, pepper=pepper, clock=clock))
+    peppers = MasterSecrets(MASTER).peppers()
+    attackers = Attackers(services, AdminKeyAuthenticator(services.key_repository, peppers=peppers, clock=clock))
     try:
         await attackers.settle(role)
         for action, wanted, is_foreign, who in sequence:

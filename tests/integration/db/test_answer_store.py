@@ -12,6 +12,8 @@ from app.db.engine import Database
 from app.domain.answers.repository import delete_of_organization
 from app.domain.answers.schemas import Claim, KeptAnswer, Slot, Standing
 from app.domain.answers.service import AnswerStore
+from app.domain.keys.sealing import Cipher
+from app.domain.keys.secrets import Derived
 from app.kernel.clock import SystemClock
 from app.kernel.errors import Conflict
 from app.kernel.ids import uuid7
@@ -32,7 +34,7 @@ def a_claim(*, slot: Slot = SLOT, request: bytes = b"r" * 32) -> Claim:
 
 @pytest.fixture
 def open_store(database: Database) -> Callable[..., AnswerStore]:
-    return lambda key=KEY: AnswerStore(database, seal_key=key, clock=SystemClock())
+    return lambda key=KEY: AnswerStore(database, cipher=Cipher(Derived(key)), clock=SystemClock())
 
 
 @pytest.fixture

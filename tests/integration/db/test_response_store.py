@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from app.db.engine import Database
+from app.domain.keys.sealing import Cipher
+from app.domain.keys.secrets import Derived
 from app.domain.responses import service
 from app.domain.responses.repository import delete_of_organization
 from app.domain.responses.schemas import KeptResponse
@@ -27,7 +29,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def open_store(database: Database, clock: ManualClock) -> Callable[..., ResponseStore]:
-    return lambda key=KEY: ResponseStore(database, seal_key=key, clock=clock)
+    return lambda key=KEY: ResponseStore(database, cipher=Cipher(Derived(key)), clock=clock)
 
 
 @pytest.fixture

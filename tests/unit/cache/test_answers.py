@@ -100,6 +100,17 @@ def test_under_another_key_it_does_not_open() -> None:
     assert Sealer(b"l" * 32).open_answer(SEALER.seal_answer(ANSWERED, place=PLACE), place=PLACE) is None
 
 
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_what_the_key_before_sealed_opens_too_and_nothing_else_does(size: int) -> None:
+    data = b"a" * size
+    renewed = Sealer(b"n" * 32, old_key=b"k" * 32)
+    assert renewed.open(SEALER.seal(data, place=PLACE), place=PLACE) == data
+    assert renewed.open(renewed.seal(data, place=PLACE), place=PLACE) == data
+    assert SEALER.open(renewed.seal(data, place=PLACE), place=PLACE) is None
+    assert renewed.open(SEALER.seal(data, place=PLACE), place=b"elsewhere") is None
+    assert renewed.open(Sealer(b"l" * 32).seal(data, place=PLACE), place=PLACE) is None
+
+
 def test_no_part_of_it_opens() -> None:
     sealed = SEALER.seal_answer(ANSWERED, place=PLACE)
     assert all(SEALER.open_answer(sealed[:length], place=PLACE) is None for length in range(len(sealed)))

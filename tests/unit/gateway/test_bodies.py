@@ -3,9 +3,11 @@
 import pytest
 
 from app.cache.answers import Sealer
-from app.gateway.bodies import BodySealer, Spoken
+from app.gateway.bodies import BodySealer, Spoken, open_body_sealer
 from app.pipeline.explained_bodies import told_body
 from app.pipeline.transcript import MOST_BYTES, Transcript
+from app.settings import Settings
+from providers.types import Secret
 
 KEY = bytes(range(32))
 PLACE = {"request_id": "r", "organization_id": "o"}
@@ -33,6 +35,19 @@ async def test_what_is_sealed_opens_at_its_place_only():
     assert BodySealer(Sealer(bytes(32))).open(sealed, **PLACE) is None
     assert sealer.open(sealed[:-1], **PLACE) is None
     assert sealer.open(b"", **PLACE) is None
+
+
+async def test_it_opens_under_the_master_secret_before_while_that_is_known():
+    old, new = Secret("o" * 32), Secret("n" * 32)
+    first, both, alone = (
+        open_body_sealer(Settings(master_secret=master, old_master_secret=before))
+        for master, before in ((old, None), (new, old), (new, None))
+    )
+    kept = (await first.seal([spoken(b"q", b"a")]))["r"]
+    assert both.open(kept, **PLACE).request.text == "q"
+    assert alone.open(kept, **PLACE) is None
+    anew = (await both.seal([spoken(b"q", b"a")]))["r"]
+    assert alone.open(anew, **PLACE).request.text == "q"
 
 
 @pytest.mark.parametrize("size", [MOST_BYTES - 1, MOST_BYTES, MOST_BYTES + 1, 3 * MOST_BYTES])

@@ -7,14 +7,16 @@ import msgspec
 import pytest
 
 from app.domain.keys import directory as module
+from app.domain.keys import secrets
 from app.domain.keys.directory import KeyDirectory
 from app.domain.keys.schemas import KeyRecord
-from app.domain.keys.secrets import derive_pepper, key_mac, make_key
+from app.domain.keys.secrets import Peppers, derive_pepper, key_mac, make_key
 from app.kernel.clock import ManualClock
 from app.kernel.errors import Forbidden, Unauthenticated, Unavailable
 from providers.types import Secret
 
 PEPPER = derive_pepper(Secret("m" * 32))
+OLD_PEPPER = derive_pepper(Secret("o" * 32))
 
 
 @dataclass
@@ -34,7 +36,7 @@ class FakeSource:
         self.queries = 0
         self.is_down = False
         self.gate = None
-        self.directory = KeyDirectory(self, changes=self.changes_since, pepper=PEPPER, clock=clock)
+        self.directory = KeyDirectory(self, changes=self.changes_since, peppers=Peppers(PEPPER), clock=clock)
 
     async def find_by_id(self, key_id):
         return await self.find_by_public_id(next(name for name, key in self.records.items() if key.key_id == key_id))
@@ -136,7 +138,7 @@ async def test_the_environment_s_admin_key_is_not_for_inference_whatever_its_for
     directory = KeyDirectory(
         source,
         changes=source.changes_since,
-        pepper=PEPPER,
+        peppers=Peppers(PEPPER),
         clock=source.clock,
         admin_mac=key_mac(PEPPER.key, token),
     )
@@ -164,6 +166,86 @@ async def test_another_secret_under_a_known_id_is_refused_as_an_unknown_key_is(s
     with pytest.raises(Unauthenticated) as unknown:
         await source.directory.authenticate(stranger)
     assert (wrong.value.message, wrong.value.code) == (unknown.value.message, unknown.value.code)
+
+
+class Noted:
+    """Hears which keys were right, and by which hash."""
+
+    def __init__(self):
+        self.keys = []
+
+    def note(self, public_id, token, *, stored):
+        self.keys.append((public_id, token, stored.secret_kid))
+
+
+def rotating(source):
+    """A directory that knows the pepper before, and who hears of the keys that it lets in."""
+    noted = Noted()
+    peppers = Peppers(PEPPER, OLD_PEPPER)
+    made = KeyDirectory(source, changes=source.changes_since, peppers=peppers, clock=source.clock, renewals=noted)
+    return made, noted
+
+
+def add_old(source):
+    token, record = source.add()
+    source.change(record, secret_mac=key_mac(OLD_PEPPER.key, token), secret_kid=OLD_PEPPER.kid)
+    return token, source.records[record.public_id]
+
+
+async def test_a_key_of_the_pepper_before_is_let_in_and_told_of_once(source):
+    token, record = add_old(source)
+    directory, noted = rotating(source)
+    assert await directory.authenticate(token) is await directory.authenticate(token)
+    assert (source.queries, noted.keys) == (1, [(record.public_id, token, OLD_PEPPER.kid)])
+
+
+async def test_a_warm_key_is_not_hashed_again_and_a_cold_one_once_whatever_its_pepper(source, monkeypatch):
+    hashed = []
+
+    def count(pepper, token):
+        hashed.append(pepper)
+        return key_mac(pepper, token)
+
+    monkeypatch.setattr(secrets, "key_mac", count)
+    directory, _ = rotating(source)
+    for add, pepper in ((add_old, OLD_PEPPER), (FakeSource.add, PEPPER)):
+        hashed.clear()
+        token, _ = add(source)
+        for _ in range(3):
+            await directory.authenticate(token)
+        assert hashed == [pepper.key]
+    hashed.clear()
+    with pytest.raises(Unauthenticated):
+        await directory.authenticate(make_key("inference").text.reveal().encode())
+    assert hashed == [PEPPER.key]
+
+
+async def test_a_wrong_key_is_refused_under_either_pepper_and_nobody_hears_of_it(source):
+    directory, noted = rotating(source)
+    for add in (add_old, FakeSource.add):
+        token, record = add(source)
+        source.change(record, secret_mac=bytes([record.secret_mac[0] ^ 1]) + record.secret_mac[1:])
+        with pytest.raises(Unauthenticated):
+            await directory.authenticate(token)
+    assert noted.keys == []
+
+
+async def test_the_pepper_before_is_unknown_to_those_who_were_not_told(source):
+    token, record = add_old(source)
+    with pytest.raises(Unauthenticated):
+        await source.directory.authenticate(token)
+    source.change(record, former_mac=key_mac(PEPPER.key, token), former_kid=PEPPER.kid)
+    source.directory.forget_all()
+    assert (await source.directory.authenticate(token)).key_id == record.key_id
+
+
+async def test_a_suspended_key_of_the_pepper_before_is_not_renewed(source):
+    token, record = add_old(source)
+    source.change(record, status="suspended")
+    directory, noted = rotating(source)
+    with pytest.raises(Forbidden):
+        await directory.authenticate(token)
+    assert noted.keys == []
 
 
 async def test_both_secrets_of_a_rotated_key_work_until_the_old_one_ends(source, clock):
@@ -426,7 +508,7 @@ async def test_the_change_log_is_read_on_after_any_failure(source, monkeypatch):
         seen.set()
         return answer
 
-    directory = KeyDirectory(source, changes=read, pepper=PEPPER, clock=source.clock)
+    directory = KeyDirectory(source, changes=read, peppers=Peppers(PEPPER), clock=source.clock)
     directory.start()
     async with asyncio.timeout(10):
         await seen.wait()

@@ -69,6 +69,8 @@ async def test_it_says_what_the_store_says(sizes, concurrency, nusd):
             assert (foreseen.refusal, foreseen.cap, foreseen.held_nusd) == (None, verdict.cap, verdict.held_nusd)
         else:
             assert isinstance(verdict, Denied)
-            said = refusal_of(verdict, plan.policy, plan.rules, asked=0)
+            said = refusal_of(verdict, plan)
             assert foreseen.refusal is not None
             assert foreseen.refusal.code == said.code
+            if said.code == "request_too_large":
+                assert foreseen.refusal.message == said.message

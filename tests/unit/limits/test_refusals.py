@@ -6,8 +6,9 @@ from app.kernel.errors import QuotaExceeded, RateLimited
 from app.limits.allowance import Allowances
 from app.limits.denials import refusal_of, scope_of
 from app.limits.headers import HeaderPlan, duration
+from app.limits.plan import Plan
 from app.limits.policy import BudgetRule, InFlight, Policy, Rule
-from app.stores.accounts import AccountScope, BudgetAccount, Denied, Money, Reservation, Slots
+from app.stores.accounts import AccountScope, BudgetAccount, Denied, Money, Reservation, Slots, WindowUse
 
 AT_MS = 1_800_000_000_000
 
@@ -59,26 +60,56 @@ def test_less_than_nothing_is_never_left():
     assert dict(HeaderPlan([rule(limit=5)]).headers([9]))[b"x-ratelimit-remaining-requests"] == b"0"
 
 
+def test_headers_of_what_was_only_looked_at_say_when_it_is_free():
+    rules = [rule(limit=100, scope="organization"), rule(limit=20), rule("tokens", 5_000, algorithm="token_bucket")]
+    seen = dict(HeaderPlan(rules).seen([WindowUse(85, 9_000), WindowUse(3, 8_000), WindowUse(0, 0)]))
+    assert seen == {
+        b"x-ratelimit-limit-requests": b"100",
+        b"x-ratelimit-remaining-requests": b"15",
+        b"x-ratelimit-reset-requests": b"9s",
+        b"x-ratelimit-limit-tokens": b"5000",
+        b"x-ratelimit-remaining-tokens": b"5000",
+        b"x-ratelimit-reset-tokens": b"0ms",
+    }
+
+
+@pytest.mark.parametrize("algorithm", ["sliding_window", "token_bucket"])
+def test_a_window_that_nothing_was_taken_of_is_as_at_first(algorithm):
+    headers = dict(HeaderPlan([rule(limit=20, algorithm=algorithm)]).headers([0]))
+    assert (headers[b"x-ratelimit-remaining-requests"], headers[b"x-ratelimit-reset-requests"]) == (b"20", b"0ms")
+
+
 def test_no_headers_of_what_is_not_known_or_not_limited():
     assert HeaderPlan([rule()]).headers([]) == ()
     assert HeaderPlan([rule("cost")]).headers([3]) == ()
 
 
-def refuse(denied, *, rules=(), budgets=(), in_flight=(), asked=0):
-    policy = Policy(partition=0, rules=rules, budgets=budgets, in_flight=in_flight)
-    return refusal_of(denied, policy, rules, asked=asked), scope_of(denied, policy, rules)
+def refuse(denied, *, rules=(), budgets=(), in_flight=()):
+    plan = Plan(Policy(partition=0, rules=rules, budgets=budgets, in_flight=in_flight), "gpt")
+    return refusal_of(denied, plan), scope_of(denied, plan)
+
+
+def told(error):
+    """Return what of limits a refusal says in its headers, but for when they are free again."""
+    return {
+        name.removeprefix("x-ratelimit-"): value
+        for name, value in error.headers
+        if name.startswith("x-ratelimit-") and "reset" not in name
+    }
 
 
 def test_an_exhausted_window():
-    denied = Denied(kind="window", index=1, at_ms=AT_MS, used=4_990, retry_ms=12_345)
+    denied = Denied(kind="window", index=1, at_ms=AT_MS, used=4_990, retry_ms=12_345, windows_used=(3, 4_990))
     error, scope = refuse(denied, rules=(rule(), rule("tokens", 5_000, scope="team", model="gpt")))
     assert isinstance(error, RateLimited)
     assert (error.code, error.retry_after_s, scope) == ("rate_limit_exceeded", 12.345, ("team", "tokens"))
     assert error.message == (
-        "the team's limit for the model 'gpt' is exhausted: 5000 tokens per minute, used 4990, held 0; "
-        "try again in 12.345 s"
+        "the team's limit for the model 'gpt' is exhausted: 5000 tokens per minute, used 4990, including what "
+        "requests in flight hold; try again in 12.345 s"
     )
-    assert dict(error.headers)["x-ratelimit-remaining-tokens"] == "10"
+    assert told(error) == {
+        "limit-requests": "10", "remaining-requests": "7", "limit-tokens": "5000", "remaining-tokens": "10",
+    }  # fmt: skip
 
 
 def test_an_exhausted_window_of_money():
@@ -88,9 +119,25 @@ def test_an_exhausted_window_of_money():
     assert scope == ("key", "cost")
 
 
+@pytest.mark.parametrize(
+    "denied",
+    [
+        Denied(kind="window", index=1, at_ms=AT_MS, used=5, retry_ms=1_000, windows_used=(4, 5)),
+        Denied(kind="too_large", index=1, at_ms=AT_MS, used=5, asked=9, windows_used=(4, 5)),
+        Denied(kind="budget", index=0, at_ms=AT_MS, used=5, windows_used=(4, 5)),
+        Denied(kind="concurrency", index=0, at_ms=AT_MS, used=3, held=3, windows_used=(4, 5)),
+    ],
+    ids=lambda denied: denied.kind,
+)
+def test_whatever_refuses_the_client_is_told_of_requests(denied):
+    more = {"budgets": (budget(),), "in_flight": (InFlight(scope="key", slots=Slots(":c:k", 3)),)}
+    error, _ = refuse(denied, rules=(rule(), rule("cost", 8)), **more)
+    assert told(error) == {"limit-requests": "10", "remaining-requests": "6"}
+
+
 def test_what_is_too_large_is_not_to_be_tried_again():
-    denied = Denied(kind="too_large", index=0, at_ms=AT_MS, used=0)
-    error, _ = refuse(denied, rules=(rule("tokens", 500, window_ms=90_000),), asked=700)
+    denied = Denied(kind="too_large", index=0, at_ms=AT_MS, used=0, asked=700)
+    error, _ = refuse(denied, rules=(rule("tokens", 500, window_ms=90_000),))
     assert isinstance(error, RateLimited)
     assert (error.code, error.retry_after_s) == ("request_too_large", None)
     assert "about 700 of 500 tokens per 90 s" in error.message

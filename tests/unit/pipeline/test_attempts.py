@@ -293,7 +293,8 @@ async def test_a_stream_without_content_is_tried_elsewhere(pipeline, make, empty
     exchange = pipeline.exchange(CHAT, first, second, stream=True)
     text = await read_out(await pipeline.call(exchange))
     assert text.endswith(DONE)
-    assert [event.cost_nusd for event in await pipeline.settled()] == [0, cost(PRICE, USAGE)]
+    prompt = Usage(input_tokens=guess_tokens(exchange.measured()))
+    assert [event.cost_nusd for event in await pipeline.settled()] == [cost(PRICE, prompt), cost(PRICE, USAGE)]
     assert first.opened[0].is_closed
 
 
@@ -305,7 +306,8 @@ async def test_a_provider_that_sends_no_content_in_time_is_left(pipeline, make):
     with pytest.raises(UpstreamTimedOut):
         await pipeline.call(exchange)
     [event] = await pipeline.settled()
-    assert (event.outcome, event.cost_nusd, event.error_code) == ("timeout", 0, "upstream_timeout")
+    assert (event.outcome, event.usage_source, event.error_code) == ("timeout", "estimated", "upstream_timeout")
+    assert event.cost_nusd == cost(PRICE, Usage(input_tokens=guess_tokens(exchange.measured())))
     assert adapter.opened[0].is_closed
 
 

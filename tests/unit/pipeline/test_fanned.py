@@ -5,17 +5,31 @@ import random
 
 import pytest
 from msgspec import structs
-from scripted_pipeline import ANSWER, BUDGETED, HANG, STREAM, Bytes, Events, FakeAdapter, Pipeline, read_out
+from scripted_pipeline import (
+    ANSWER,
+    BUDGETED,
+    HANG,
+    PRICE,
+    STREAM,
+    USAGE,
+    Bytes,
+    Events,
+    FakeAdapter,
+    Pipeline,
+    read_out,
+)
 
 from app.api.llm.chat import LLM_CHAT_WIRE
 from app.api.openai.paths import CHAT_WIRE
+from app.domain.prices import cost
 from app.fanout.spec import read_fanout
 from app.kernel.errors import GatewayError
+from app.limits.estimate import guess_tokens
 from app.pipeline.fanned import Fanned
 from app.pipeline.fanout import Fanout
 from app.pipeline.ring import compose
 from app.routing.table import Route
-from providers.errors import ProviderOverloaded, StreamInterrupted
+from providers.errors import ConnectFailed, ProviderOverloaded, StreamInterrupted
 from providers.http.adapter import HttpRelay
 from providers.openai.inspect import StreamInspector, WholeInspector
 from providers.types import Finished, Started, TextDelta, Usage, UsageReported
@@ -280,3 +294,40 @@ async def test_what_one_leg_issues_is_not_anothers(fanning):
     await fanning.call(exchange)
     assert exchange.winner is not None
     assert exchange.issued is exchange.winner.issued
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("relays", [(), ("openai.chat",)], ids=["translate", "relay"])
+async def test_a_leg_that_breaks_behind_its_head_is_charged_for_its_prompt(fanning, relays, stream):
+    """One that is not answered at all is not; the hold of all is settled to their sum."""
+    broken, dead = FakeAdapter([StreamInterrupted()], relays=relays), FakeAdapter(ConnectFailed(), relays=relays)
+    well = FakeAdapter(ANSWER)
+    exchange = fanning.asking(CHAT, {"strategy": "compare"}, broken, dead, well, stream=stream)
+    await ask(fanning, exchange)
+    first, second, third = sorted(await fanning.settled(), key=lambda event: event.model)
+    check_events(fanning.events, exchange)
+    prompt = Usage(input_tokens=guess_tokens(exchange.measured()))
+    assert (first.outcome, first.usage_source, first.cost_nusd) == ("interrupted", "estimated", cost(PRICE, prompt))
+    assert (second.outcome, second.usage_source, second.cost_nusd) == ("error", "none", 0)
+    assert (third.outcome, third.cost_nusd) == ("ok", cost(PRICE, USAGE))
+    assert fanning.accounts.amounts.cost_nusd == first.cost_nusd + third.cost_nusd
+
+
+@pytest.mark.parametrize(
+    ("relays", "script"),
+    [
+        ((), [*REFUSAL[:3], StreamInterrupted()]),
+        (("openai.chat",), [*REFUSAL_STREAM[:2], StreamInterrupted()]),
+    ],
+    ids=["translate", "relay"],
+)
+async def test_a_leg_that_breaks_while_it_is_held_back_is_charged_for_what_it_said(fanning, relays, script):
+    exchange = fanning.asking(
+        CHAT, {"strategy": "race"}, FakeAdapter(script, relays=relays), Leg(lambda: 9), stream=True
+    )
+    await ask(fanning, exchange)
+    first, second = sorted(await fanning.settled(), key=lambda event: event.model)
+    assert (first.outcome, first.usage_source, first.output_tokens) == ("interrupted", "estimated", 2)
+    spent = Usage(input_tokens=guess_tokens(exchange.measured()), output_tokens=2)
+    assert first.cost_nusd == cost(PRICE, spent)
+    assert second.outcome == "ok"

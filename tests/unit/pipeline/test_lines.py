@@ -25,13 +25,13 @@ OTHER_PLAN = Plan(Policy(partition=0, rules=()), "m")
 
 def over_window(wait_s):
     return LimitReached(
-        "full", denied=DENIED, asked=1, key=":w", wait_s=wait_s, counted_as=("key", "requests"), retry_after_s=wait_s
+        "full", denied=DENIED, key=":w", wait_s=wait_s, counted_as=("key", "requests"), retry_after_s=wait_s, headers=()
     )
 
 
 def over_slots():
     return LimitReached(
-        "busy", denied=DENIED, asked=1, key=":c", wait_s=0.0, counted_as=("key", "concurrency"), retry_after_s=1.0
+        "busy", denied=DENIED, key=":c", wait_s=0.0, counted_as=("key", "concurrency"), retry_after_s=1.0, headers=()
     )
 
 

@@ -10,7 +10,7 @@ from scripted_pipeline import HANG, LIMITED, Bytes, FakeAdapter, Pipeline, read_
 from app.api.openai.audio import SPEECH_WIRE, TRANSCRIPTIONS_WIRE
 from app.api.openai.images import IMAGES_WIRE
 from app.api.openai.rerank import RERANK_WIRE
-from app.kernel.errors import InvalidRequest
+from app.kernel.errors import GatewayError, InvalidRequest
 from app.pipeline.operation import Asked
 from providers.errors import ProviderTimedOut, StreamInterrupted
 from providers.http.adapter import HttpRelay
@@ -98,13 +98,31 @@ async def test_a_picture_may_be_long_in_coming():
     assert adapter.calls[0][1].timeouts.first_token_s == 0.2
 
 
-async def test_sound_that_breaks_costs_nothing_that_nobody_has_counted():
+@pytest.mark.parametrize(
+    ("stream", "framing", "script"), [(True, "raw", [SOUND[0]]), (True, "raw", []), (False, "sse", [SOUND[0]])]
+)
+async def test_sound_that_breaks_is_charged_for_the_text_that_was_sent(stream, framing, script):
     pipeline = Pipeline()
-    exchange, _ = _ask(pipeline, SPEECH_WIRE, [SOUND[0], StreamInterrupted()], framing="raw")
-    parts, _ = await read_until_broken(await pipeline.call(exchange))
-    assert parts == [SOUND[0]]
+    script, more = [*script, StreamInterrupted()], {"document": {"input": "12345678"}}
+    exchange, _ = _ask(pipeline, SPEECH_WIRE, script, framing=framing, stream=stream, **more)
+    try:
+        parts, _ = await read_until_broken(await pipeline.call(exchange))
+    except GatewayError:
+        parts = []
+    assert parts == (script[:1] if stream and len(script) > 1 else [])
     (event,) = await pipeline.settled()
-    assert (event.outcome, event.cost_nusd) == ("interrupted", 0)
+    assert (event.outcome, event.input_tokens, event.usage_source) == ("interrupted", 2, "estimated")
+    assert event.cost_nusd > 0
+
+
+async def test_pictures_that_came_before_a_break_are_charged():
+    pipeline = Pipeline()
+    more = {"content_type": "text/event-stream", "document": {"prompt": "two", "n": 2}}
+    exchange, _ = _ask(pipeline, IMAGES_WIRE, [PICTURE, StreamInterrupted()], **more)
+    await read_until_broken(await pipeline.call(exchange))
+    (event,) = await pipeline.settled()
+    assert (event.outcome, event.usage_source) == ("interrupted", "estimated")
+    assert (event.input_tokens, event.output_tokens, event.details["images"]) == (100, 7, 1)
 
 
 async def test_whoever_leaves_is_charged_for_the_text_that_was_sent():

@@ -18,6 +18,7 @@ from providers.errors import StreamInterrupted
 
 SLOT = Slot(UUID(int=1), "/v1/chat/completions", "once")
 SERVED = ((b"x-gateway-provider", b"p"),)
+LIMITS = ((b"x-ratelimit-remaining-requests", b"7"),)
 TYPE = b"text/event-stream"
 
 
@@ -101,6 +102,7 @@ class Exchange:
         self.deadline_ns = deadline_ns
         self.upstream_ns = 0
         self.say_failure = None
+        self.limit_headers = ()
         self.call = None
         self.is_expired = False
 
@@ -120,10 +122,15 @@ class World:
         self.once = Once(
             self.following,
             answers=self.store,
+            told=self.told,
             clock=ManualClock(),
             supervisor=self.tasks,
             open_requests=self.open_requests,
         )
+
+    async def told(self, exchange):
+        del exchange
+        return LIMITS
 
     async def following(self, exchange):
         self.exchanges.append(exchange)
@@ -166,9 +173,11 @@ async def settled(times=10):
 
 
 async def test_a_repeated_request_is_answered_from_the_store():
-    world = World(b"whole")
+    world, exchange = World(b"whole"), Exchange()
     first = await world.ask()
-    again = await world.ask()
+    again = await world.ask(exchange)
+    assert exchange.limit_headers == LIMITS
+    assert world.exchanges[0].limit_headers == (), "who makes the call is told by what it reserves"
     assert (first.body, first.replayed) == (b"whole", None)
     assert (again.body, again.replayed, again.live) == (b"whole", SERVED, None)
     assert len(world.exchanges) == 1

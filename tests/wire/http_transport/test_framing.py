@@ -258,6 +258,45 @@ async def test_large_answers_meet_their_bound_whatever_the_pieces(name, step, be
     assert await seen == expected
 
 
+BROTLI = b"content-encoding: br\r\ncontent-length: 1\r\n"
+REFUSED_HEADS = {
+    "an encoding": (ok(BROTLI, b"a"), True),
+    "a transfer encoding": (ok(b"transfer-encoding: gzip, chunked\r\n", b"0\r\n\r\n"), True),
+    "201 fields": (ok(b"a: b\r\n" * 200 + b"content-length: 0\r\n"), True),
+    "a head without end": (b"HTTP/1.1 201 Created\r\nx-long: " + LONG_LINE, True),
+    "an encoding of a refusal": (ok(BROTLI, b"a", line=b"HTTP/1.1 404 X"), False),
+    "a refusal without end": (b"HTTP/1.1 503 X\r\nx-long: " + LONG_LINE, False),
+    "too much before the answer": (b"HTTP/1.1 102 P\r\n\r\n" * 17, False),
+    "no status": (ok(b"content-length: 0\r\n", line=b"HTTP/1.1 600 X"), False),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n", False),
+    "a cut": (b"HTTP/1.1 200 OK\r\ncontent-le", False),
+}
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+@pytest.mark.parametrize("name", REFUSED_HEADS)
+async def test_a_head_that_is_refused_tells_whether_the_request_was_accepted(name, is_kept, upstream, pool, post):
+    """It is what this answer said, not what the one before it on the same connection did."""
+    sent, expected = REFUSED_HEADS[name]
+
+    async def script(peer):
+        if is_kept:
+            await peer.request()
+            await peer.ok()
+        await peer.request()
+        await peer.send(sent)
+        peer.writer.write_eof()
+        await peer.reader.read()
+
+    server = await upstream(script)
+    for _ in range(is_kept):
+        assert await (await pool.send(post(server.url), timeouts=Timeouts())).read_all() == b"ok"
+    with pytest.raises(ProviderError) as caught:
+        await pool.send(post(server.url), timeouts=Timeouts(first_token_s=5, idle_s=5))
+    assert caught.value.is_accepted is expected
+    assert server.opened == 1
+
+
 @pytest.mark.parametrize(
     "fields", [b"content-length: 5\r\n", b"transfer-encoding: chunked\r\n", b"", b"content-encoding: br\r\n"]
 )

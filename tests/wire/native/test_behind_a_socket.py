@@ -158,7 +158,7 @@ async def ended(work):
         async with asyncio.timeout(TIMEOUT_S):
             return await work
     except ProviderError as error:
-        known = ("message", "code", "status", "vendor_code", "param", "retry_after_s", "body", "phase")
+        known = ("message", "code", "status", "vendor_code", "param", "retry_after_s", "body", "phase", "is_accepted")
         return type(error), {name: getattr(error, name, None) for name in known}
 
 

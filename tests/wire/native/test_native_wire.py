@@ -23,7 +23,14 @@ def test_the_table_of_errors_is_total():
 
 @pytest.mark.parametrize("kind", KINDS.values())
 def test_an_error_is_the_same_on_the_other_side(kind):
-    known = {"status": 418, "vendor_code": "v", "param": "p", "retry_after_s": 0.25, "body": b"\x00{}"}
+    known = {
+        "status": 418,
+        "vendor_code": "v",
+        "param": "p",
+        "retry_after_s": 0.25,
+        "body": b"\x00{}",
+        "is_accepted": True,
+    }
     error = kind("said")
     for name, value in known.items():
         setattr(error, name, value)
