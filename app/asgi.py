@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +18,7 @@ from app.api.admin.app import EXCEPTION_HANDLERS, admin_router
 from app.api.admin.description import admin_document
 from app.api.admin.desks import Desks
 from app.api.admin.problems import spoken_problem
+from app.api.anthropic.paths import MESSAGES_WIRE
 from app.api.dashboard import dashboard_router
 from app.api.docs import docs_handlers
 from app.api.errors import headers_of, status_of
@@ -26,7 +27,7 @@ from app.api.inference import headers_of_unrouted, inference_handlers
 from app.api.inference_openapi import inference_document
 from app.api.llm.requests import request_handlers
 from app.api.openai.kept import kept_response_handlers
-from app.api.openai.models import model_handlers
+from app.api.openai.models import lists_anthropics, model_handlers
 from app.api.openai.paths import CHAT_WIRE
 from app.api.probes import probe_handlers
 from app.api.understanding import Wire
@@ -283,15 +284,19 @@ def release() -> str:
 
 
 def refuse_inference(
-    path: str, error: GatewayError, request_id: str, *, took_ns: int
+    path: str, asked: Mapping[bytes, bytes], error: GatewayError, request_id: str, *, took_ns: int
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Return an error as the gateway plane says it: in the dialect of the path."""
-    wire = next((wire for wire in WIRES if path.startswith(_shared(wire))), CHAT_WIRE)
+    """Return an error as the gateway plane says it: in the dialect of the path, or of the headers of `asked`."""
+    wire = MESSAGES_WIRE if lists_anthropics(path, asked) else _wire_of(path)
     ids = [(name, request_id.encode()) for name in wire.id_headers if name != _RING_ID]
     headers = [(b"content-type", b"application/json"), *ids, *headers_of(error)]
     if any(_is_served(wire, path) for wire in WIRES):
         headers += headers_of_unrouted(took_ns)
     return status_of(error), headers, wire.say_error(error, request_id)
+
+
+def _wire_of(path: str) -> Wire:
+    return next((wire for wire in WIRES if path.startswith(_shared(wire))), CHAT_WIRE)
 
 
 def _shared(wire: Wire) -> str:
@@ -306,10 +311,10 @@ def _is_served(wire: Wire, path: str) -> bool:
 
 
 def refuse_problem(
-    path: str, error: GatewayError, request_id: str, *, took_ns: int
+    path: str, asked: Mapping[bytes, bytes], error: GatewayError, request_id: str, *, took_ns: int
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return an error as the admin plane says it."""
-    del path, took_ns
+    del path, asked, took_ns
     said = spoken_problem(error, request_id=request_id)
     return said.status, [(name.encode(), value.encode()) for name, value in said.headers.items()], said.body
 
@@ -317,7 +322,9 @@ def refuse_problem(
 def _say_openai(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
     context: RequestContext = request.scope["state"]["context"]
     took_ns = SystemClock().monotonic_ns() - context.started_ns
-    status, pairs, body = refuse_inference(request.scope["path"], error, context.request_id, took_ns=took_ns)
+    status, pairs, body = refuse_inference(
+        request.scope["path"], context.headers, error, context.request_id, took_ns=took_ns
+    )
     headers = {name.decode(): value.decode() for name, value in pairs if name != b"content-type"}
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from providers.errors import RequestRefused
-from providers.types import ChatRequest, Message, Part, Tool, ToolCallPart, ToolResultPart
+from providers.types import ChatRequest, Message, OpaquePart, Part, Tool, ToolCallPart, ToolResultPart
 
 HARMLESS = frozenset(
     {
@@ -101,6 +101,8 @@ BOOKKEEPING = frozenset(
 SUMMARY = "reasoning.summary"
 """What a writer reads that shows reasoning where it is asked for: then the wish of a Responses client is fulfilled."""
 
+_MAX_NAME = 64
+_MAX_WHAT = 128
 _TOOLS_BOOKKEEPING = frozenset({"format", "namespace", "type"})
 """Extras of declared tools that are said elsewhere as well: in a description, or in the name."""
 
@@ -140,11 +142,36 @@ def carry(
     return tuple(dict.fromkeys(dropped))
 
 
+UNSUPPORTED = "unsupported_parameter"
+"""The code of a refusal of what a wire cannot say."""
+
+
 def refuse(name: str, *, what: str | None = None) -> RequestRefused:
     """Return the error for a field that cannot be carried and may not be dropped."""
     return RequestRefused(
-        f"{what or name} cannot be sent to this provider", status=400, code="unsupported_parameter", param=name
+        f"{_inert(what or name, _MAX_WHAT)} cannot be sent to this provider",
+        status=400,
+        code=UNSUPPORTED,
+        param=_inert(name, _MAX_NAME),
     )
+
+
+def refuse_part(part: OpaquePart) -> RequestRefused:
+    """Return the error for a part of a kind that only another dialect knows; it says the kind, and which part it is."""
+    error = refuse("messages", what=f"a part of the kind {kind_of(part.value)!r}")
+    error.subject = part.value
+    return error
+
+
+def kind_of(value: Any) -> str:
+    """Return what kind a part says that it is, or what it holds: text of a client's, cut short and made printable."""
+    said = value.get("type", next(iter(value), None)) if isinstance(value, Mapping) else None
+    return (_inert(said, _MAX_NAME) if isinstance(said, str) else "") or "unknown"
+
+
+def _inert(text: str, most: int) -> str:
+    """Return the beginning of a text, of which a client may have written any part, without what is not printable."""
+    return "".join([mark if mark.isprintable() else "?" for mark in text[:most]])
 
 
 def _is_lost(request: ChatRequest, name: str) -> bool:
@@ -278,13 +305,16 @@ __all__ = [
     "HARMLESS",
     "HARMLESS_EXTRAS",
     "SUMMARY",
+    "UNSUPPORTED",
     "as_user_text",
     "canonical",
     "carry",
     "functions_only",
     "image_type",
     "in_order",
+    "kind_of",
     "refuse",
+    "refuse_part",
     "unsaid_failures",
     "unsaid_names",
 ]

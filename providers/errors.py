@@ -56,11 +56,15 @@ class ProviderError(Exception):
 
 
 class RequestRefused(ProviderError):
-    """The provider refused the request as invalid."""
+    """The provider refused the request as invalid.
+
+    `subject` is the object of the client's body that it is about, the very one, where nothing but that tells the place.
+    """
 
     code = "upstream_invalid_request"
     retryable = False
     fault = "caller"
+    subject: object = None
 
 
 class ContextTooLong(RequestRefused):

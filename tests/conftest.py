@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import configs, postgres, redis
 from servers import redis_cluster as redis_cluster_server
+from servers import redis_sentinel as redis_sentinel_server
 from servers.gateway import ADMIN_KEY, MASTER_SECRET, GatewayProcess
 from servers.proxy import TcpProxy, proxy_in_thread
 
@@ -80,6 +81,21 @@ def redis_cluster_url(redis_cluster: redis_cluster_server.RedisCluster) -> str:
     """The URL of the session's Redis Cluster, emptied."""
     redis_cluster.flush()
     return redis_cluster.url
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel() -> Iterator[redis_sentinel_server.RedisSentinel]:
+    """The session's Redis behind a sentinel. Do not break it: launch a `RedisSentinel` of your own for that."""
+    sentinel = redis_sentinel_server.RedisSentinel.launch()
+    yield sentinel
+    sentinel.close()
+
+
+@pytest.fixture
+def redis_sentinel_url(redis_sentinel: redis_sentinel_server.RedisSentinel) -> str:
+    """The URL of the session's sentinel, whose master is emptied."""
+    redis_sentinel.flush()
+    return redis_sentinel.watched_url
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ Law: one renderer for every refusal and failure; nothing of an unexpected error 
 """
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 
 from app.kernel.clock import Clock
@@ -33,9 +33,9 @@ class Refusal(Protocol):
     """How a plane says an error."""
 
     def __call__(
-        self, path: str, error: GatewayError, request_id: str, *, took_ns: int
+        self, path: str, asked: Mapping[bytes, bytes], error: GatewayError, request_id: str, *, took_ns: int
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Return the status, the headers and the body of an error for a path, after so long with the request."""
+        """Return status, headers and body of an error, for a request of this path and these headers, after so long."""
         ...
 
 
@@ -170,7 +170,7 @@ class ContextRing:
         if context.has_begun:
             return
         took_ns = self._clock.monotonic_ns() - context.started_ns
-        status, headers, body = self._refuse(scope["path"], error, context.request_id, took_ns=took_ns)
+        status, headers, body = self._refuse(scope["path"], context.headers, error, context.request_id, took_ns=took_ns)
         await outgoing({"type": "http.response.start", "status": status, "headers": headers})
         await outgoing({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 

@@ -52,7 +52,7 @@ class Layered:
             _LOG.error("request %s was given no answer by the layers", context.request_id)
         if not answer.has_begun:
             took_ns = self._clock.monotonic_ns() - context.started_ns
-            status, headers, body = self._refuse(path, error, context.request_id, took_ns=took_ns)
+            status, headers, body = self._refuse(path, context.headers, error, context.request_id, took_ns=took_ns)
             await answer({"type": _START, "status": status, "headers": headers})
             await answer({"type": "http.response.body", "body": body if method != "HEAD" else b""})
 

@@ -12,14 +12,17 @@ from app.kernel.clock import Clock
 from app.limits.estimate import guess_tokens
 from app.pipeline.answer import Answer
 from app.pipeline.attempt import Attempt, Outcome
+from app.pipeline.bent import ask, read
 from app.pipeline.bodies import RelayedBody, TranslatedBody, counted_so_far
 from app.pipeline.drains import unbroken
 from app.pipeline.exchange import Exchange
 from app.pipeline.operation import Operation
+from app.pipeline.places import tell_place
 from app.pipeline.verdicts import Verdicts
+from app.routing.bending import with_cap_named
 from app.routing.health import Lane
 from app.routing.table import RouteTarget
-from app.routing.transform import apply_edits
+from app.routing.transform import apply_edits, unwritten
 from providers.errors import (
     BadAnswer,
     ProviderError,
@@ -96,6 +99,8 @@ class Dispatch:
         except ProviderError as error:
             if error.param is not None:
                 error.param = exchange.operation.vocabulary.path(error.param)
+            if isinstance(error, RequestRefused):
+                tell_place(error, exchange.document)
             self.end_badly(exchange, attempt, error, is_billed=choice.bills_after_disconnect and _has_begun(error))
             raise
         except BaseException:
@@ -115,7 +120,9 @@ class Dispatch:
             content_type=exchange.content_type,
             framing=exchange.asked.framing,
         )
-        operation = exchange.operation
+        operation, transform = exchange.operation, exchange.route.transform
+        if transform is not None:
+            attempt.dropped = unwritten(transform, operation.vocabulary)
         if exchange.stream:
             target = choice.whole_target if operation.is_media else choice.target
             stream = await choice.adapter.relay(request, target)
@@ -150,7 +157,7 @@ class Dispatch:
             return self._estimate(exchange, attempt, operation.estimate)
         if operation.parse is None or renderer is None:
             raise RequestRefused(f"{choice.provider} does not serve {operation.endpoint}", status=400, param="model")
-        request = exchange.canonical or operation.parse(apply_edits(exchange.document, exchange.edits), exchange.asked)
+        request, written = (exchange.canonical, None) if exchange.canonical else read(exchange, operation.parse)
         if exchange.is_translated and isinstance(request, ChatRequest):
             request = msgspec.structs.replace(request, stream=exchange.stream)
         if isinstance(request, EmbeddingRequest):
@@ -160,8 +167,13 @@ class Dispatch:
             return Answer(body=renderer.whole(exchange, vectors))
         if exchange.output_cap is not None:
             request = msgspec.structs.replace(request, max_output_tokens=exchange.output_cap)
+        transform = exchange.route.transform
+        if transform is not None and transform.rename:
+            request = with_cap_named(request, transform, relays=choice.relays)
         target = choice.target if exchange.stream else choice.whole_target
-        stream = await choice.adapter.chat(request, target)
+        stream = await (
+            ask(choice.adapter, request, target, written=written) if written else choice.adapter.chat(request, target)
+        )
         attempt.status = 200
         attempt.dropped = stream.dropped
         if not exchange.stream:

@@ -25,9 +25,10 @@ from app.pipeline.notes import Notes
 from app.pipeline.operation import Asked, Operation
 from app.pipeline.options import NO_OPTIONS
 from app.pipeline.references import Reference
+from app.routing.bending import reading_part
 from app.routing.table import NO_ROUTES, Route, RouteTarget
 from app.routing.transform import NO_EDITS, edits_for
-from providers.types import ChatRequest
+from providers.types import ChatRequest, Edits
 
 
 class Rest(Protocol):
@@ -237,6 +238,12 @@ class Exchange:
         self.edits = edits_for(
             route.transform, self.document, vocabulary=self.operation.vocabulary, own=self._own_edits
         )
+
+    def edits_to_read(self) -> Edits:
+        """Return the changes to the body before it becomes canonical: what else its operator wants is done to that."""
+        transform, vocabulary = self.route.transform, self.operation.vocabulary
+        part = None if transform is None else reading_part(transform)
+        return edits_for(part, self.document, vocabulary=vocabulary, own=self._own_edits)
 
     @property
     def asked_models(self) -> tuple[str, ...]:

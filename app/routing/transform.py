@@ -16,11 +16,16 @@ def transform_edits(transform: Transform, document: Mapping[str, Any], vocabular
     """Return the edits for one body, whose dialect says the transform's names as `vocabulary` does.
 
     Order: rename, drop, default, set, system_prefix. `default` adds only what the client left out; `system_prefix` goes
-    in front of the system message's text, or becomes the system message.
+    in front of the system message's text, or becomes the system message. What the dialect has no word for is left out.
     """
+    lacks = vocabulary.lacks
     defaults, given, drops = (
         {vocabulary.path_in(document, name): value for name, value in members.items()}
-        for members in (transform.default, transform.set, dict.fromkeys(transform.drop))
+        for members in (
+            _without(transform.default, lacks),
+            _without(transform.set, lacks),
+            dict.fromkeys(transform.drop),
+        )
     )
     rename = _renames(transform.rename, document)
     names = {rename.get(name, name): name for name in document}
@@ -43,6 +48,15 @@ def edits_for(transform: Transform | None, document: Mapping[str, Any], *, vocab
     if own is NO_EDITS:
         return edits
     return msgspec.structs.replace(edits, put={**edits.put, **own.put}, drop=edits.drop | own.drop)
+
+
+def _without(members: Mapping[str, Any], names: frozenset[str]) -> Mapping[str, Any]:
+    return members if names.isdisjoint(members) else {n: value for n, value in members.items() if n not in names}
+
+
+def unwritten(transform: Transform, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Return the fields of a transform that `transform_edits` does not write, for the dialect has no word for them."""
+    return tuple(sorted(vocabulary.lacks.intersection((*transform.default, *transform.set))))
 
 
 def _is_said(document: Mapping[str, Any], path: str, present: set[str]) -> bool:

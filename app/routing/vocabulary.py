@@ -37,13 +37,15 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
     """A dialect's words.
 
     `paths` maps a name in OpenAI's chat completions to the path of the same in this dialect's bodies, a dot before each
-    inner member (`generationConfig.topK`); names that are not there are the same. `caps` are the paths of the fields
+    inner member (`generationConfig.topK`); names that are not there are the same. `lacks` are names for which the
+    dialect has no word at all. `caps` are the paths of the fields
     that cap the output, the usual one first, and `choices` of those that ask for several answers. `rivals` are fields
     that some server takes for the cap, whatever those say. `spellings` are the ways in which a member may be written,
     where there is more than one.
     """
 
     paths: Mapping[str, str] = {}
+    lacks: frozenset[str] = frozenset()
     caps: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
     choices: tuple[str, ...] = ("n",)
     rivals: tuple[str, ...] = ()

@@ -94,7 +94,11 @@ class Hedge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Changes to the request body, in this order: rename, drop, default, set, system_prefix."""
+    """Changes to the request body, in this order: rename, drop, default, set, system_prefix.
+
+    A field is named as in OpenAI's chat completions, whichever dialect the client speaks, or as on the provider's own
+    wire. What a provider has no words for is left out, and listed in `x-gateway-dropped-params`.
+    """
 
     default: Annotated[
         Mapping[str, Any],

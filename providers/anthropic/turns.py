@@ -12,12 +12,11 @@ from typing import Any
 import msgspec
 
 from providers.anthropic.wire import DIALECT, tool_id
-from providers.carry import as_user_text, image_type, refuse
+from providers.carry import as_user_text, image_type, refuse, refuse_part
 from providers.claude import with_distinct_ids
 from providers.custom_tools import wrap
 from providers.signatures import value_for
 from providers.types import (
-    AudioPart,
     FilePart,
     ImagePart,
     Message,
@@ -79,10 +78,22 @@ def _ended(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _write_turn(message: Message, *, is_own: bool) -> dict[str, Any]:
     extras = message.extras if is_own else {}
     if message.role in _INSTRUCTIONS and not is_own:
-        said = "\n\n".join(part.text for part in message.content if isinstance(part, TextPart))
+        said = "\n\n".join(_instruction(part) for part in message.content)
         return {"role": "user", "content": [{"type": "text", "text": as_user_text(said)}] if said else []}
     role = "user" if message.role == "tool" else "system" if message.role == "developer" else message.role
     return {"role": role, "content": _write_message(message, is_own=is_own)} | extras
+
+
+def _instruction(part: Part) -> str:
+    match part:
+        case TextPart() | RefusalPart():
+            return part.text
+        case FilePart(text=str(text)):
+            return text
+        case OpaquePart():
+            raise refuse_part(part)
+        case _:
+            raise refuse("messages", what="a system message of anything but text")
 
 
 def _append(turns: list[dict[str, Any]], turn: dict[str, Any]) -> None:
@@ -145,8 +156,10 @@ def _write_block(part: Part, *, is_own: bool) -> dict[str, Any]:
             block = _write_file(part)
         case OpaquePart(dialect=dialect, value=value) if dialect == DIALECT and isinstance(value, dict):
             block = value
+        case OpaquePart():
+            raise refuse_part(part)
         case _:
-            raise refuse("messages", what="audio" if isinstance(part, AudioPart) else "a part of an unknown kind")
+            raise refuse("messages", what="audio")
     return block
 
 

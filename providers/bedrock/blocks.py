@@ -13,7 +13,7 @@ import msgspec
 
 from providers.bedrock.families import Family
 from providers.bedrock.tuning import SIGNER
-from providers.carry import refuse
+from providers.carry import refuse, refuse_part
 from providers.custom_tools import wrap
 from providers.signatures import value_for
 from providers.types import (
@@ -204,8 +204,7 @@ def _own_block(part: OpaquePart) -> dict[str, Any]:
         block = {name: field for name, field in value.items() if name != "type"}
         if len(block) == 1 and (name := next(iter(block))) in _OWN_BLOCKS and value.get("type", name) == name:
             return block
-    kind = value.get("type") if isinstance(value, dict) else None
-    raise refuse("messages", what=f"a part of the type {kind or 'unknown'}")
+    raise refuse_part(part)
 
 
 __all__ = ["BlockWriter", "call_id"]

@@ -6,7 +6,7 @@ Source: https://docs.cohere.com/reference/chat, read 2026-11; cohere 7.3, `types
 from typing import Any
 
 from providers import custom_tools
-from providers.carry import as_user_text, in_order, refuse
+from providers.carry import as_user_text, in_order, refuse, refuse_part
 from providers.types import (
     AudioPart,
     FilePart,
@@ -25,7 +25,6 @@ _NAMES: dict[type[Part], str] = {
     AudioPart: "sound",
     FilePart: "a file that is no text",
     ImagePart: "an image here",
-    OpaquePart: "a part of an unknown kind",
 }
 _SYSTEM = frozenset({"system", "developer"})
 
@@ -64,6 +63,8 @@ def _text_of(part: Part) -> str:
             return part.text
         case FilePart(text=str(text)):
             return text
+        case OpaquePart():
+            raise refuse_part(part)
         case _:
             raise refuse("messages", what=_NAMES.get(type(part), "a part of this kind here"))
 

@@ -1,6 +1,7 @@
 """The echo: repeats the last user text, one word a chunk and a token.
 
-It refuses what OpenAI would refuse, so that a client's error handling can be tried without a vendor.
+It refuses what OpenAI would refuse, so that a client's error handling can be tried without a vendor. It hears text, and
+nothing of how an answer is to be chosen: that is left out or refused by the rules for every vendor.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import time
 
 import msgspec
 
+from providers.carry import CANONICAL, carry, functions_only, unsaid_failures, unsaid_names
 from providers.errors import RequestRefused
 from providers.protocol import ChatStream, RelayStream
 from providers.stream import ReplayStream
@@ -43,6 +45,8 @@ _RANGES = {
     "top_logprobs": (0.0, 20.0),
 }
 _MAX_CHOICES = 128
+_DIALECT = "echo"
+_CANNOT = CANONICAL - {"max_tokens", "n", "stop", "tool_choice", "tools"}
 
 
 class EchoAdapter:
@@ -56,7 +60,8 @@ class EchoAdapter:
     async def chat(self, request: ChatRequest, target: Target) -> ChatStream:
         """Repeat the last user text, or call the tool that the request demands with that text as `input`."""
         _refuse_what_openai_refuses(request)
-        return ReplayStream(_events(request, target.model))
+        dropped = _left_out(request)
+        return ReplayStream(_events(request, target.model), dropped=dropped)
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> Embeddings:
         """Return a unit vector for each input, the same for the same input: no meaning is in it."""
@@ -109,9 +114,23 @@ def _refuse_absent_tool(request: ChatRequest) -> None:
         raise RequestRefused(f"the tool {choice.name} is not offered", status=400, param="tool_choice")
 
 
+def _left_out(request: ChatRequest) -> tuple[str, ...]:
+    """Return the names of what is left out; raises `RequestRefused` for what may not be."""
+    dropped = carry(request, dialect=_DIALECT, cannot=_CANNOT)
+    _, hosted = functions_only(request)
+    unsaid = (*unsaid_names(request.messages), *unsaid_failures(request.messages))
+    return (*dropped, *hosted, *unsaid, *request.wire.default, *request.wire.put)
+
+
+def _until(text: str, stops: list[str]) -> str:
+    """Return a text up to the first of the words that end it."""
+    ends = [at for stop in stops if stop and (at := text.find(stop)) >= 0]
+    return text[: min(ends)] if ends else text
+
+
 def _events(request: ChatRequest, model: str) -> list[ChatEvent]:
     text = last_user_text(request.messages)
-    spoken = words(text)
+    spoken = words(_until(text, request.sampling.stop))
     limit = request.max_output_tokens
     reason: FinishReason = "length" if limit is not None and limit < len(spoken) else "stop"
     spoken = spoken if limit is None else spoken[:limit]

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from providers import custom_tools
-from providers.carry import refuse
+from providers.carry import refuse, refuse_part
 from providers.gemini.media import read_address, read_inline, write_audio, write_file, write_image
 from providers.gemini.wire import DIALECT, named
 from providers.signatures import unseal
@@ -168,6 +168,8 @@ def write_part(part: Part, *, same_dialect: bool) -> dict[str, Any]:
             return write_file(part, same_dialect=same_dialect) | extras
         case OpaquePart(dialect=dialect, value=value) if dialect == DIALECT and isinstance(value, dict):
             return value
+        case OpaquePart():
+            raise refuse_part(part)
         case _:
             raise refuse("messages", what=f"a part of the kind {_kind_of(part)}")
 

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 import msgspec
 
 from providers.errors import BadAnswer, ProviderError
+from providers.framing.additions import add_members
 from providers.protocol import Answer, ChatDecoder, ChatStream, Dialect, Inspector, RelayStream, Sender
 from providers.stream import ReplayStream, replay
 from providers.types import (
+    NO_WIRE_FIELDS,
     ChatEvent,
     ChatRequest,
     EmbeddingRequest,
@@ -41,7 +43,7 @@ class HttpAdapter:
     async def chat(self, request: ChatRequest, target: Target) -> ChatStream:
         """Open an answer as canonical events."""
         dialect = self.dialect_for(request, target)
-        asked = dialect.encode_chat(request, target)
+        asked = self._encoded(request, target, dialect)
         answer = await self._open(asked, target)
         key = _key_of(target)
         if request.stream:
@@ -76,6 +78,15 @@ class HttpAdapter:
         """Return the names of the models that the provider serves."""
         answer = await self._open(self._dialect.encode_models(target), target)
         return self._dialect.decode_models(await _read_out(answer))
+
+    def _encoded(self, request: ChatRequest, target: Target, dialect: Dialect) -> UpstreamRequest:
+        """Return a request in the words of its dialect, and with the fields that the operator adds to them."""
+        asked = dialect.encode_chat(request, target)
+        added = request.wire
+        if added is NO_WIRE_FIELDS:
+            return asked
+        body = add_members(asked.body, default=added.default, put=added.put)
+        return msgspec.structs.replace(asked, body=body)
 
     async def _open(self, request: UpstreamRequest, target: Target) -> Answer:
         """Send a request; return a successful answer, raise any other as a `ProviderError`."""

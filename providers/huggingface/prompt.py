@@ -5,8 +5,18 @@ The server keeps its models' chat templates for its OpenAI-compatible API, so th
 
 from typing import Literal, NamedTuple
 
-from providers.carry import refuse
-from providers.types import ChatRequest, FilePart, Message, Part, RefusalPart, TextPart, ThinkingPart, ToolCallPart
+from providers.carry import refuse, refuse_part
+from providers.types import (
+    ChatRequest,
+    FilePart,
+    Message,
+    OpaquePart,
+    Part,
+    RefusalPart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+)
 
 ChatTemplate = Literal["plain", "chatml", "llama3", "gemma", "mistral"]
 
@@ -109,6 +119,8 @@ def _said(part: Part) -> str:
             return text
         case ToolCallPart():
             raise refuse("messages", what="a tool call")
+        case OpaquePart():
+            raise refuse_part(part)
         case _:
             raise refuse("messages", what="a part that is no text")
 

@@ -3,15 +3,22 @@
 from providers.http.adapter import HttpAdapter
 from providers.native.dialect import NativeDialect
 from providers.native.wire import read_told
-from providers.protocol import ChatStream, RelayStream, Sender
-from providers.types import ChatRequest, EmbeddingRequest, Embeddings, RelayRequest, Target
+from providers.protocol import ChatStream, Dialect, RelayStream, Sender
+from providers.types import ChatRequest, EmbeddingRequest, Embeddings, RelayRequest, Target, UpstreamRequest
+
+
+class _Messenger(HttpAdapter):
+    """Carries requests to a service, whose own adapter adds to them what the operator does."""
+
+    def _encoded(self, request: ChatRequest, target: Target, dialect: Dialect) -> UpstreamRequest:
+        return dialect.encode_chat(request, target)
 
 
 class NativeAdapter:
     """The native dialect over HTTP; what an answer's head tells of the provider's own is put in its place."""
 
     def __init__(self, dialect: NativeDialect, sender: Sender) -> None:
-        self._http = HttpAdapter(dialect, sender)
+        self._http = _Messenger(dialect, sender)
 
     def relays(self, target: Target) -> frozenset[str]:
         """Return the operations that the configuration says the service relays."""

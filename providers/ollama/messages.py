@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from providers import custom_tools
-from providers.carry import refuse
+from providers.carry import refuse, refuse_part
 from providers.types import (
     AudioPart,
     FilePart,
@@ -28,7 +28,6 @@ _NAMES: dict[type[Part], str] = {
     AudioPart: "sound",
     FilePart: "a file",
     ImagePart: "an image by URL",
-    OpaquePart: "a part of an unknown kind",
 }
 
 
@@ -62,6 +61,8 @@ def _write_content(parts: list[Part] | list[TextPart | ImagePart | FilePart | Op
                 images.append(data)
             case ThinkingPart() | ToolCallPart():
                 continue
+            case OpaquePart():
+                raise refuse_part(part)
             case _:
                 raise refuse("messages", what=_NAMES.get(type(part), "a part of this kind here"))
     return {"content": "\n".join(texts)} | ({"images": images} if images else {})

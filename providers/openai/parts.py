@@ -142,12 +142,13 @@ def write_part(part: Part) -> dict[str, Any]:
             return _write_file(part) | part.extras
         case OpaquePart(dialect=dialect, value=value) if dialect == DIALECT and isinstance(value, dict):
             return value
+        case OpaquePart():
+            raise carry.refuse_part(part)
         case _:
             raise carry.refuse("messages", what=f"a {_NAMES[type(part)]}")
 
 
 _NAMES: dict[type[Part], str] = {
-    OpaquePart: "part of an unknown kind",
     RefusalPart: "refusal outside an assistant's turn",
     ThinkingPart: "thought outside an assistant's turn",
     ToolCallPart: "tool call outside an assistant's turn",

@@ -26,6 +26,7 @@ from providers.plugin import Plugin
 from providers.protocol import Adapter, ChatDecoder, Dialect, Inspector, Sender
 from providers.signatures import holds_seal
 from providers.types import (
+    NO_WIRE_FIELDS,
     ChatRequest,
     Completion,
     EmbeddingRequest,
@@ -257,8 +258,9 @@ class OpenAIAdapter(HttpAdapter):
         self._responses = responses
 
     def dialect_for(self, request: ChatRequest, target: Target) -> Dialect:
-        """Return the words in which a request is asked."""
-        return self._responses if self._chat.prefers_responses(request, target) else self._chat
+        """Return the words in which a request is asked: those of chat completions for what is added to them."""
+        prefers = request.wire is NO_WIRE_FIELDS and self._chat.prefers_responses(request, target)
+        return self._responses if prefers else self._chat
 
 
 def open_openai(sender: Sender, *, chat_api: ChosenApi, make: Callable[[ChatApi], OpenAIDialect]) -> Adapter:

@@ -4,6 +4,7 @@ Law: hub, not pairs. Every inbound and outbound translator speaks these types; w
 """
 
 from providers.types.chat import (
+    NO_WIRE_FIELDS,
     ChatRequest,
     Choice,
     Completion,
@@ -14,6 +15,7 @@ from providers.types.chat import (
     Sampling,
     Tool,
     ToolChoice,
+    WireFields,
 )
 from providers.types.content import (
     AudioPart,
@@ -45,6 +47,7 @@ from providers.types.usage import Usage
 from providers.types.wire import Edits, Headers, RelayRequest, UpstreamRequest
 
 __all__ = [
+    "NO_WIRE_FIELDS",
     "AudioPart",
     "ChatEvent",
     "ChatRequest",
@@ -84,4 +87,5 @@ __all__ = [
     "UpstreamRequest",
     "Usage",
     "UsageReported",
+    "WireFields",
 ]

@@ -78,11 +78,25 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop: list[str] = []
 
 
+class WireFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Fields of the provider's own wire that the operator adds to its body, by name, a dot before each inner member.
+
+    `put` are written in any case, `default` where the body says nothing of the kind.
+    """
+
+    default: dict[str, Any] = {}
+    put: dict[str, Any] = {}
+
+
+NO_WIRE_FIELDS = WireFields()
+
+
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A conversation to continue.
 
     `extras` are the top-level fields that have no canonical name, as the client sent them, in the dialect named by
-    `dialect`; a dialect that meets its own name may send them on, another must drop or refuse each by name.
+    `dialect`; a dialect that meets its own name may send them on, another must drop or refuse each by name. `wire` is
+    not the client's: whoever sends the request adds it to what the dialect has written.
     """
 
     model: str
@@ -100,6 +114,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     user: str | None = None
     metadata: dict[str, str] = {}
     extras: dict[str, Any] = {}
+    wire: WireFields = NO_WIRE_FIELDS
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -72,8 +72,13 @@ class RedisProcess(Redis):
             command = [str(program), "--port", str(port), *words]
             return ServerProcess(command, log=workspace.path / "log", cwd=workspace.path)
 
-        process, port = start_on_free_port(make, ready=_answers, advice=ADVICE)
+        process, port = start_on_free_port(make, ready=answers, advice=ADVICE)
         return cls(process, port=port, workspace=workspace)
+
+    @property
+    def program(self) -> str:
+        """The path of the program that runs."""
+        return self._process.command[0]
 
     @property
     def pid(self) -> int:
@@ -109,7 +114,7 @@ class RedisProcess(Redis):
     def start(self) -> None:
         """Start again after `kill` or `stop`, and wait until the data are loaded."""
         self._process.start()
-        if not wait_until(functools.partial(_answers, self._port), within_s=60, process=self._process):
+        if not wait_until(functools.partial(answers, self._port), within_s=60, process=self._process):
             raise ServerFailed(f"Redis did not start again:\n{self._process.tail()}")
 
     def restart(self) -> None:
@@ -140,7 +145,7 @@ def launch(environ: Mapping[str, str] = os.environ) -> Redis:
     return server
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     """Say whether the server on `port` answers, and has loaded its data."""
     try:
         return bool(Redis(f"redis://127.0.0.1:{port}/0").execute("PING"))

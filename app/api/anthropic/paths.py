@@ -51,10 +51,31 @@ _VOCABULARY = Vocabulary(
         "stop": "stop_sequences",
         "user": "metadata.user_id",
     },
+    lacks=frozenset(
+        {
+            "frequency_penalty",
+            "logit_bias",
+            "logprobs",
+            "n",
+            "parallel_tool_calls",
+            "presence_penalty",
+            "seed",
+            "top_logprobs",
+        }
+    ),
     caps=("max_tokens",),
     choices=(),
     system_prefix=_prefix_system,
 )
+_COUNTED = msgspec.structs.replace(
+    _VOCABULARY,
+    lacks=_VOCABULARY.lacks
+    | {"max_completion_tokens", "max_tokens", "metadata", "stop", "temperature", "top_k", "top_p", "user"},
+)
+"""The words of a body that is counted: none for how an answer is made.
+
+Source: anthropic 2.14: MessageCountTokensParams.
+"""
 
 
 def _read(document: Mapping[str, Any], call: Call) -> Asked:
@@ -120,7 +141,7 @@ COUNT_TOKENS_WIRE = Wire(
         name="count_tokens",
         relay=COUNT_TOKENS,
         endpoint="/v1/messages/count_tokens",
-        vocabulary=_VOCABULARY,
+        vocabulary=_COUNTED,
         generates=False,
         unseals=True,
         estimate=_estimate,

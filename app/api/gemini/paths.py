@@ -76,6 +76,7 @@ VOCABULARY = Vocabulary(
         "top_logprobs": f"{_CONFIG}.logprobs",
         "top_p": f"{_CONFIG}.topP",
     },
+    lacks=frozenset({"logit_bias", "metadata", "parallel_tool_calls", "user"}),
     caps=_either("maxOutputTokens", "max_output_tokens"),
     choices=_either("candidateCount", "candidate_count"),
     system_prefix=_prefix_system,

@@ -127,7 +127,8 @@ COMPLETIONS_WIRE = Wire(
         reader=Reader(whole=read_text_completion, decoder=lambda _: TextDecoder()),
         has_choices=True,
         vocabulary=_Words(
-            paths={"top_logprobs": "logprobs"},
+            paths={"max_completion_tokens": "max_tokens", "top_logprobs": "logprobs"},
+            lacks=frozenset({"parallel_tool_calls", "reasoning_effort", "tool_choice", "tools"}),
             caps=("max_tokens",),
             choices=("n", "best_of"),
             rivals=("n_predict",),

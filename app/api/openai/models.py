@@ -1,5 +1,6 @@
 """`GET /v1/models`: what the key may use, in OpenAI's shape, or in Anthropic's where its version header is sent."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,13 @@ _CODEX_VERSION = "client_version"
 
 Source: https://github.com/openai/codex/blob/main/codex-rs/codex-api/src/endpoint/models.rs, read 2026-11.
 """
+_PATH = "/v1/models"
 _DEFAULT_LIMIT, _MAX_LIMIT = 20, 1_000
+
+
+def lists_anthropics(path: str, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request is for models in Anthropic's shape."""
+    return _ANTHROPIC_VERSION in headers and (path == _PATH or path.startswith(f"{_PATH}/"))
 
 
 def openai_model(route: Route) -> dict[str, Any]:
@@ -60,31 +67,43 @@ def model_handlers(gateway: Gateway) -> list[Any]:
     """Return the handlers of both paths."""
 
     async def usable(request: Request[Any, Any, Any]) -> list[Route]:
-        headers = request.scope["state"]["context"].headers
+        headers = _headers_of(request)
         principal = await requires_inference(headers, gateway.directory, gateway.tokens, scope="models")
         organization_id = principal.organization_id
         return [route for route in gateway.routes if principal.may_use(route.name) and route.open_to(organization_id)]
 
-    @get("/v1/models", include_in_schema=False)
+    @get(_PATH, include_in_schema=False)
     async def list_models(request: Request[Any, Any, Any]) -> Response[bytes]:
         routes = await usable(request)
-        if _ANTHROPIC_VERSION in request.scope["state"]["context"].headers:
-            return _json(anthropic_page(routes, request.query_params))
+        if _ANTHROPIC_VERSION in _headers_of(request):
+            return _anthropic(anthropic_page(routes, request.query_params), request)
         listed: dict[str, Any] = {"object": "list", "data": [openai_model(route) for route in routes]}
         if _CODEX_VERSION in request.query_params:
             listed["models"] = []
         return _json(listed)
 
-    @get("/v1/models/{name:path}", include_in_schema=False)
+    @get(f"{_PATH}/{{name:path}}", include_in_schema=False)
     async def read_model(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
         wanted = name.removeprefix("/")
         route = next((route for route in await usable(request) if route.name == wanted), None)
         if route is None:
             raise NotFound(f"the model {wanted[:100]!r} does not exist", code="model_not_found", param="model")
-        is_anthropic = _ANTHROPIC_VERSION in request.scope["state"]["context"].headers
-        return _json(anthropic_model(route) if is_anthropic else openai_model(route))
+        if _ANTHROPIC_VERSION in _headers_of(request):
+            return _anthropic(anthropic_model(route), request)
+        return _json(openai_model(route))
 
     return [list_models, read_model]
+
+
+def _headers_of(request: Request[Any, Any, Any]) -> Mapping[bytes, bytes]:
+    headers: Mapping[bytes, bytes] = request.scope["state"]["context"].headers
+    return headers
+
+
+def _anthropic(body: dict[str, Any], request: Request[Any, Any, Any]) -> Response[bytes]:
+    answer = _json(body)
+    answer.headers["request-id"] = request.scope["state"]["request_id"]
+    return answer
 
 
 def _json(body: dict[str, Any]) -> Response[bytes]:

@@ -28,10 +28,16 @@ def _id_of(request_id: str) -> str:
 
 
 def _request_of(exchange: Exchange) -> Mapping[str, Any]:
-    """Return the request that a response repeats: what was written out is again what it went on from."""
-    if exchange.previous_id is None:
-        return exchange.document
-    return {**exchange.document, "previous_response_id": exchange.previous_id}
+    """Return the request that a response repeats: what was written out is again what it went on from.
+
+    What the operator forbids to store is not said to be stored, though the client left that open.
+    """
+    document = exchange.document
+    if exchange.previous_id is not None:
+        document = {**document, "previous_response_id": exchange.previous_id}
+    if not exchange.is_kept and document.get("store") is None:
+        document = {**document, "store": False}
+    return document
 
 
 def _produce(exchange: Exchange, response: dict[str, Any]) -> None:
@@ -94,7 +100,9 @@ def _say_break(exchange: Exchange, error: GatewayError, passed: Passed) -> bytes
     """Return what ends a relayed response that broke, under its own id, in numbers that follow its own."""
     known = passed.ids[0] if passed.ids else _id_of(exchange.request_id)
     first = number_after(passed.last)
-    return render_failure(error.code, error.message, param=error.param, id=known, first=first)
+    return render_failure(
+        error.code, error.message, param=error.param, id=known, first=first, is_stored=exchange.is_kept
+    )
 
 
 def _read(document: Mapping[str, Any], call: Call) -> Asked:
@@ -130,6 +138,18 @@ RESPONSES_WIRE = Wire(
                 "reasoning_effort": "reasoning.effort",
                 "response_format": "text.format",
             },
+            lacks=frozenset(
+                {
+                    "frequency_penalty",
+                    "logit_bias",
+                    "logprobs",
+                    "n",
+                    "presence_penalty",
+                    "seed",
+                    "stop",
+                    "top_k",
+                }
+            ),
             caps=("max_output_tokens",),
             choices=(),
             system_prefix=_prefix_instructions,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from app.commands.litellm.reading import Section
 from app.commands.litellm.references import ENVIRON, References
@@ -38,6 +38,8 @@ _ENTRA = (
     "azure_scope",
 )
 _AWS_ROLES = ("aws_profile_name", "aws_role_name", "aws_session_name", "aws_web_identity_token", "aws_sts_endpoint")
+_OF_A_RESOURCE = re.compile(r"/(?:openai|models)(?:/|$)")
+"""Where the paths of Azure's resources begin; a gateway of one's own before them may have a path, too."""
 _ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/v1/messages")
 _AT_A_REGION = frozenset({"bedrock", "vertex"})
 _ELSEWHERE = frozenset({"custom_openai", "databricks", "docker_model_runner", "infinity", "lemonade", "litellm_proxy"})
@@ -91,7 +93,12 @@ class Accounts:
             written = params.text("api_base", "base_url")
         if written is None:
             return None
-        base = self.references.value_of(written, where, example=f"https://{adapter}.invalid")
+        base, _, query = self.references.value_of(written, where, example=f"https://{adapter}.invalid").partition("?")
+        asked = dict(parse_qsl(query))
+        if adapter == "azure" and "api-version" in asked and not params.has("api_version"):
+            params.fill({"api_version": asked.pop("api-version")})
+        if asked:
+            self._report.lose(where, f"the query of the address ({', '.join(asked)}): an address is without one here")
         return _root(base, adapter)
 
     def _sign_in(self, provider: dict[str, Any], *, upstream: Upstream, params: Section) -> None:
@@ -108,8 +115,9 @@ class Accounts:
             self._key(provider, params)
         if adapter == "ollama":
             self._loading(provider, params)
-        if any(params.take(key) is not None for key in _ENTRA):
-            self._report.lose(params.path, "signing in by Entra ID is not known here; use the resource's key")
+        for key in _ENTRA:
+            if params.take(key) is not None:
+                self._report.lose(params.at(key), "signing in by Entra ID is not known here; use the resource's key")
 
     def _key(self, provider: dict[str, Any], params: Section) -> None:
         adapter, has_base = provider["adapter"], "base_url" in provider
@@ -149,11 +157,10 @@ class Accounts:
         for key in _AWS_ROLES:
             if params.take(key) is not None:
                 self._report.lose(params.at(key), "roles and profiles are not known here; give keys that sign")
-        token = params.text("api_key")
+        where = params.at("aws_bearer_token" if params.has("aws_bearer_token") else "api_key")
+        token = params.text("aws_bearer_token", "api_key")
         if token is not None:
-            provider["api_key"] = self.references.secret_of(
-                token, params.at("api_key"), variable="AWS_BEARER_TOKEN_BEDROCK"
-            )
+            provider["api_key"] = self.references.secret_of(token, where, variable="AWS_BEARER_TOKEN_BEDROCK")
             return
         names = {"access_key_id": "AWS_ACCESS_KEY_ID", "secret_access_key": "AWS_SECRET_ACCESS_KEY"}
         for field, variable in names.items():
@@ -215,12 +222,11 @@ def _words(text: str) -> str:
 
 def _root(base: str, adapter: str) -> str:
     """Return where an API begins, as the adapter wants it, for LiteLLM's address of it."""
-    base = base.partition("?")[0].rstrip("/")
+    base = base.rstrip("/")
     for endpoint in _ENDPOINTS:
         base = base.removesuffix(endpoint)
     if adapter == "azure":
-        parts = urlsplit(base)
-        return f"{parts.scheme}://{parts.netloc}"
+        return _OF_A_RESOURCE.split(base, maxsplit=1)[0]
     if adapter in {"anthropic", "ollama"}:
         return base.removesuffix("/v1")
     if adapter == "gemini" and "/v1" not in base:

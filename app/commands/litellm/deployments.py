@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from app.commands.litellm.accounts import Accounts
+from app.commands.litellm.attempts import clock_in, retries_in
 from app.commands.litellm.reading import Section
 from app.commands.litellm.vendors import Upstream, adapter_of, unserved, upstream_of
 from providers.catalog import Catalog
@@ -52,10 +53,14 @@ _INFO_REASONS = {
     "output_cost_per_second": "prices are of tokens and images",
     "input_cost_per_image": "pictures that come in are priced as tokens",
 }
-_INFO_IGNORED = (
-    "id", "description", "db_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", "litellm_provider",
-    "metadata", "created_at", "updated_at", "created_by", "updated_by",
+INFO_UNNEEDED = (
+    "id", "db_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", "litellm_provider",
+    "created_at", "updated_at", "created_by", "updated_by",
 )  # fmt: skip
+"""What tells LiteLLM of a model what the catalogue tells here, or what only its own database needs."""
+INFO_UNNEEDED_PREFIX = "supports_"
+PARAMS_UNNEEDED = ("drop_params", "use_in_pass_through")
+"""What is always so here, or is about paths that are not served."""
 _NO_MODES = frozenset({"realtime", "batch", "video_generation", "search", "vector_store", "ocr"})
 _OTHERWISE = "the gateway has nothing like it"
 
@@ -73,7 +78,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     is_wild: bool = False
     weights: Mapping[str, float] = {}
     order: float | None = None
-    retries: float | None = None
+    retries: int | None = None
     total_s: float | None = None
     first_token_s: float | None = None
     price: Mapping[str, str] = {}
@@ -82,12 +87,16 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployments:
-    """Reads the elements of `model_list`; `credentials` are those of `credential_list`, by name."""
+    """Reads the elements of `model_list`.
+
+    `credentials` are those of `credential_list` by name, and `used` the names of those that some element had.
+    """
 
     def __init__(self, accounts: Accounts, catalog: Catalog, *, credentials: Mapping[str, Mapping[Any, Any]]) -> None:
         self._accounts = accounts
         self._catalog = catalog
         self._credentials = credentials
+        self.used: set[str] = set()
 
     def read(self, entry: Section) -> Deployment | None:
         """Return what an element says; `None`, and a report, where it cannot be served."""
@@ -99,6 +108,7 @@ class Deployments:
         self._fill(params)
         model = self._accounts.references.model_of(model, params.at("model"))
         if model is None:
+            entry.report.lose(f"{entry.path} ({name})", "is left out, for what it serves is not known")
             return None
         upstream = upstream_of(
             model,
@@ -135,6 +145,7 @@ class Deployments:
         if name is None:
             return
         if name in self._credentials:
+            self.used.add(name)
             params.fill(self._credentials[name])
         else:
             params.report.lose(params.at("litellm_credential_name"), "names no credential of `credential_list`")
@@ -151,18 +162,12 @@ class Deployments:
 
 def _finish(entry: Section, params: Section, info: Section) -> None:
     """Report what nobody took."""
-    params.ignore("drop_params", "model_info", "use_in_pass_through", "input_type", "merge_reasoning_content")
-    info.ignore(*_INFO_IGNORED)
-    told = []
+    params.ignore(*PARAMS_UNNEEDED)
+    info.ignore(*INFO_UNNEEDED)
     for key, _ in info.rest():
-        if key in _INFO_REASONS:
-            entry.report.lose(info.at(key), _INFO_REASONS[key])
-        elif not key.startswith("supports_"):
-            told.append(key)
-    if told:
-        entry.report.lose(info.path, f"{', '.join(told)}: models have no descriptions of their own here")
+        if not key.startswith(INFO_UNNEEDED_PREFIX):
+            entry.report.lose(info.at(key), _INFO_REASONS.get(key, "models have no descriptions of their own here"))
     params.lose_rest(_PARAMS_REASONS, _OTHERWISE)
-    entry.ignore("model_info_id")
     entry.lose_rest(_PARAMS_REASONS, _OTHERWISE)
 
 
@@ -175,9 +180,9 @@ def _routing(params: Section, entry: Section) -> dict[str, Any]:
     return {
         "weights": {key: value for key, value in given.items() if value is not None},
         "order": params.number("order"),
-        "retries": params.number("num_retries", "max_retries"),
-        "total_s": params.number("timeout", "request_timeout"),
-        "first_token_s": params.number("stream_timeout"),
+        "retries": retries_in(params, "num_retries", "max_retries"),
+        "total_s": clock_in(params, "timeout", "request_timeout"),
+        "first_token_s": clock_in(params, "stream_timeout"),
     }
 
 
@@ -201,12 +206,15 @@ def _price(params: Section, info: Section) -> dict[str, str]:
     for field, (key, factor) in _PRICES.items():
         for place in (params, info):
             written = place.text(key)
-            if written is not None and field not in prices:
-                amount = _usd(written, factor)
-                if amount is None:
-                    place.report.lose(place.at(key), "is not a price")
-                else:
-                    prices[field] = amount
+            if written is None:
+                continue
+            amount = _usd(written, factor)
+            if amount is None:
+                place.report.lose(place.at(key), "is not a price")
+            elif field in prices:
+                place.report.change(place.at(key), "is passed over: the price of `litellm_params` wins, as in LiteLLM")
+            else:
+                prices[field] = amount
     if prices and not {"input", "image", "audio_input"} & prices.keys():
         prices["input"] = "0"
     if prices.get("input") and "output" not in prices:

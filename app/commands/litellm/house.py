@@ -4,7 +4,7 @@ from typing import Any
 
 from app.commands.litellm.accounts import Accounts
 from app.commands.litellm.reading import Section
-from app.commands.litellm.references import ENVIRON
+from app.commands.litellm.redis import state_of
 
 _CACHES = {
     "local": "exact",
@@ -18,9 +18,13 @@ _CACHES = {
     "gcs": "exact",
     "azure-blob": "exact",
 }
+_AT_HAND = frozenset({"local", "in-memory", "redis", "redis-semantic"})
+"""Caches that are where those of the gateway are: in memory, or in Redis."""
+_CACHE_REASONS = {"supported_call_types": "what is cached is not chosen by the kind of the call"}
 _PERIODS = {"1d": "day", "24h": "day", "7d": "week", "1w": "week", "30d": "month", "31d": "month", "1mo": "month"}
 _MAX_TTL_S = 31_622_400
 _CALLBACKS = "metrics are at `/metrics`, usage at `/admin/v1/usage`; other receivers are not written to"
+_CACHED = "`cache: true` of `litellm_settings` turns the cache on, and `cache.mode` here"
 _LIBRARY_REASONS = {
     "callbacks": _CALLBACKS,
     "success_callback": _CALLBACKS,
@@ -32,6 +36,9 @@ _LIBRARY_REASONS = {
     "budget_duration": "budgets belong to organisations, teams and keys",
     "max_end_user_budget": "budgets belong to organisations, teams and keys",
     "default_team_settings": "teams are made by the admin API",
+    "service_callbacks": _CALLBACKS,
+    "enable_json_schema_validation": "answers are not held against the schema that a request gives",
+    "cache_responses": _CACHED,
     "default_internal_user_params": "there are no users; people sign in by OIDC, and grants give them roles",
 }
 _GENERAL_REASONS = {
@@ -55,25 +62,29 @@ _ROUTER_REASONS = {
     "provider_budget_config": "budgets belong to organisations, teams and keys",
     "routing_strategy_args": "balances have no settings of their own",
     "max_fallbacks": "a model's fallbacks are tried each once",
+    "cache_responses": _CACHED,
+    "optional_pre_call_checks": "see `sticky` of a model, for equal beginnings and for sessions",
 }
 _OTHERWISE = "the gateway has nothing like it"
-_QUIET_LIBRARY = (
+LIBRARY_UNNEEDED = (
     "drop_params", "set_verbose", "telemetry", "json_logs", "turn_off_message_logging", "suppress_debug_info",
-    "redact_user_api_key_info", "enable_json_schema_validation", "cache_responses", "drop_unknown_params",
+    "redact_user_api_key_info", "drop_unknown_params",
 )  # fmt: skip
-_QUIET_GENERAL = (
+GENERAL_UNNEEDED = (
     "port", "host", "proxy_batch_write_at", "database_connection_pool_limit", "database_connection_timeout",
     "disable_spend_logs", "disable_error_logs", "allow_requests_on_db_unavailable", "proxy_batch_polling_interval",
     "disable_master_key_return", "health_check_interval", "disable_spend_updates",
 )  # fmt: skip
-_QUIET_ROUTER = ("enable_pre_call_checks", "set_verbose", "debug_level", "cache_responses", "optional_pre_call_checks")
+ROUTER_UNNEEDED = ("set_verbose", "debug_level")
+CACHE_UNNEEDED = ("namespace", "max_connections", "socket_timeout")
+"""What needs no equal: how LiteLLM's own process, logs and tables work, or what is always so here."""
 
 
 def carry_house(file: dict[str, Any], *, accounts: Accounts, places: dict[str, Section]) -> None:
     """Write the sections of the whole gateway into the file, and report what is left in the places read."""
     library, router, general = (places[name] for name in ("litellm_settings", "router_settings", "general_settings"))
     caching = library.section("cache_params")
-    redis = _redis(accounts, (router, caching, library))
+    redis = state_of(accounts.references, (router, caching, library))
     _carry_cache(file, library=library, caching=caching)
     if redis is not None:
         file["state"] = redis
@@ -82,60 +93,48 @@ def carry_house(file: dict[str, Any], *, accounts: Accounts, places: dict[str, S
         )
     _carry_budget(file, library)
     _carry_general(general)
-    library.ignore(*_QUIET_LIBRARY)
-    router.ignore(*_QUIET_ROUTER)
-    general.ignore(*_QUIET_GENERAL)
+    if router.flag("enable_pre_call_checks"):
+        reason = "a prompt's length is not counted beforehand: `fallbacks: {context_length: […]}` answer a refusal"
+        router.report.change(router.at("enable_pre_call_checks"), reason)
+    library.ignore(*LIBRARY_UNNEEDED)
+    router.ignore(*ROUTER_UNNEEDED)
+    general.ignore(*GENERAL_UNNEEDED)
     library.lose_rest(_LIBRARY_REASONS, _OTHERWISE)
     router.lose_rest(_ROUTER_REASONS, _OTHERWISE)
     general.lose_rest(_GENERAL_REASONS, _OTHERWISE)
-
-
-def _redis(accounts: Accounts, places: tuple[Section, ...]) -> str | None:
-    """Return the URL of Redis, or the variable that has to hold it; `None` where no Redis is named."""
-    found: str | None = None
-    for place in places:
-        url, host = place.text("redis_url", "url"), place.text("redis_host", "host")
-        password = place.text("redis_password", "password")
-        port, database = place.text("redis_port", "port"), place.text("redis_db", "db")
-        nodes = place.take("redis_startup_nodes")
-        place.ignore("redis_username", "username", "redis_ssl", "ssl", "startup_nodes")
-        if nodes is not None:
-            place.report.lose(place.at("redis_startup_nodes"), "write `state: redis+cluster://h1,h2` yourself")
-        if found is None and url is not None:
-            found = accounts.references.secret_of(url, place.at("redis_url"), variable="REDIS_URL")
-        elif found is None and host is not None:
-            found = _redis_of(place, host=host, port=port, database=database, password=password)
-    return found
-
-
-def _redis_of(place: Section, *, host: str, port: str | None, database: str | None, password: str | None) -> str:
-    parts = (host, port or "6379", database or "0")
-    if password is None and not any(part.startswith(ENVIRON) or not part.isprintable() for part in parts):
-        return f"redis://{parts[0]}:{parts[1]}/{parts[2]}"
-    place.report.change(place.at("redis_host"), "set REDIS_URL to `redis://:PASSWORD@HOST:PORT/0`")
-    return "env:REDIS_URL"
 
 
 def _carry_cache(file: dict[str, Any], *, library: Section, caching: Section) -> None:
     is_on = library.flag("cache")
     kind = caching.text("type") or "redis"
     ttl_s, similarity = caching.number("ttl", "default_in_redis_ttl"), caching.number("similarity_threshold")
-    is_by_choice = caching.text("mode") == "default_off"
-    if is_on:
-        mode = _CACHES.get(kind)
-        if mode is None:
-            caching.report.lose(caching.at("type"), f"`{kind}` is no cache that is known here")
-            return
-        cache: dict[str, Any] = {"mode": "off" if is_by_choice else mode}
+    default = caching.text("mode")
+    is_by_choice = default == "default_off"
+    if default not in {None, "default_on", "default_off"}:
+        caching.report.lose(caching.at("mode"), f"`{default}` is neither `default_on` nor `default_off`")
+    mode = _CACHES.get(kind)
+    if is_on and mode is None:
+        caching.report.lose(caching.at("type"), f"`{kind}` is no cache that is known here")
+    elif is_on and mode is not None:
+        file["cache"] = {"mode": "off" if is_by_choice else mode} | _kept(caching, ttl_s)
         if is_by_choice:
-            caching.report.change(caching.at("mode"), "requests ask for it by `x-gateway-cache: exact`")
-        if ttl_s is not None and ttl_s >= 1:
-            cache["ttl_s"] = int(min(ttl_s, _MAX_TTL_S))
-        if mode == "semantic" and similarity is not None:
+            caching.report.change(caching.at("mode"), f"requests ask for it by `x-gateway-cache: {mode}`")
+        if similarity is not None:
             caching.report.change(caching.at("similarity_threshold"), "is left to the calibration of our own embedder")
-        file["cache"] = cache
-    caching.ignore("namespace", "max_connections", "socket_timeout", "supported_call_types")
-    caching.lose_rest({}, "the cache keeps what is its own in `state`, or at `cache.url`")
+        if kind not in _AT_HAND:
+            caching.report.change(caching.at("type"), f"what `{kind}` kept is kept where the gateway's state is")
+    caching.ignore(*CACHE_UNNEEDED)
+    caching.lose_rest(_CACHE_REASONS, "the cache keeps what is its own in `state`, or at `cache.url`")
+
+
+def _kept(caching: Section, ttl_s: float | None) -> dict[str, int]:
+    """Return how long answers are kept, in the range that the file takes."""
+    if ttl_s is None:
+        return {}
+    kept_s = max(1, int(min(ttl_s, _MAX_TTL_S)))
+    if kept_s != ttl_s:
+        caching.report.change(caching.at("ttl"), f"is {kept_s} s here")
+    return {"ttl_s": kept_s}
 
 
 def _carry_budget(file: dict[str, Any], library: Section) -> None:

@@ -3,7 +3,8 @@
 Law: what nobody took is in the report at the end.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,15 @@ class Section:
         return self._left.pop(key, None)
 
     def text(self, *keys: str) -> str | None:
-        """Return the text of the first of the keys that has one; the others are taken with it."""
-        found = [self._scalar(key) for key in keys]
-        return next((text for text in found if text), None)
+        """Return the text of the first of the keys that has one; the others are taken with it, and reported."""
+        found = self._first(keys)
+        return None if found is None else found[1]
+
+    def _first(self, keys: Sequence[str]) -> tuple[str, str] | None:
+        written = [(key, text) for key in keys if (text := self._scalar(key))]
+        for key, _ in written[1:]:
+            self.report.change(self.at(key), f"is passed over, for `{written[0][0]}` is written too")
+        return written[0] if written else None
 
     def _scalar(self, key: str) -> str | None:
         value = self.take(key)
@@ -57,14 +64,17 @@ class Section:
 
     def number(self, *keys: str) -> float | None:
         """Return the number of the first of the keys that has one; `"30"` and `1e-06` are numbers, too."""
-        for key in keys:
-            text = self.text(key)
-            if text is None:
-                continue
-            try:
-                return float(text)
-            except ValueError:
-                self.report.lose(self.at(key), "is not a number; a variable of the environment cannot stand for one")
+        found = self._first(keys)
+        if found is None:
+            return None
+        key, text = found
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number):
+            return number
+        self.report.lose(self.at(key), "is not a number; a variable of the environment cannot stand for one")
         return None
 
     def flag(self, key: str) -> bool | None:

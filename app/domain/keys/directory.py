@@ -87,8 +87,8 @@ class KeyDirectory:
     ) -> None:
         """Read keys from `source`, and from `changes` the change log after a sequence number.
 
-        `renewals` hears of each key that is right when it is first seen. `admin_mac` is the keyed hash of an admin key
-        that may have any form: the environment's.
+        `renewals` hears of each key that is right when it is first seen. `admin_mac` is the keyed hash, under the
+        current pepper, of an admin key that may have any form: the environment's.
         """
         self._source = source
         self._changes = changes
@@ -151,8 +151,8 @@ class KeyDirectory:
 
     def _refusal(self, token: bytes) -> GatewayError:
         """Return what is wrong with a key that no record has."""
-        mac = self._admin_mac
-        is_admin = mac is not None and hmac.compare_digest(key_mac(self._peppers.current.key, token), mac)
+        presented = key_mac(self._peppers.current.key, token)
+        is_admin = self._admin_mac is not None and hmac.compare_digest(presented, self._admin_mac)
         return _of_admin() if is_admin else Unauthenticated()
 
     def _admit(self, record: KeyRecord, *, check_secret: bool) -> _Known:

@@ -3,13 +3,14 @@
 import graphlib
 from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import entry_points
-from typing import get_args
+from typing import Any, get_args
 
 from app.settings.checks.findings import Findings
 from app.settings.document import below
 from app.settings.model import EnsembleSettings, ModelSettings, PriceSettings
 from app.settings.policy import Strategy
 from app.settings.suggestions import did_you_mean, one_of, shown
+from providers.openai.downstream import parse_chat
 
 MAX_NAME = 256
 _OWN_FIELDS = frozenset({"model", "stream", "messages"})
@@ -171,12 +172,29 @@ def _check_transform(findings: Findings, path: str, model: ModelSettings) -> Non
         for field in fields:
             if field in _OWN_FIELDS:
                 findings.error(below(where, kind), f"`{field}` is what the gateway itself reads and writes")
+    _check_forms(findings, below(where, "set"), transform.set)
+    _check_forms(findings, below(where, "default"), transform.default)
     for field in transform.default:
         if field in transform.set:
             findings.warn(below(where, "default"), f"`{field}` has no effect: `set` writes it in any case")
     for field in transform.drop:
         if field in transform.set:
             findings.warn(below(where, "drop"), f"`{field}` has no effect: `set` writes it again")
+
+
+def _check_forms(findings: Findings, where: str, fields: Mapping[str, Any]) -> None:
+    for field, value in fields.items():
+        if field not in _OWN_FIELDS and not _is_readable(field, value):
+            findings.error(below(where, field), "has a form that chat completions do not have")
+
+
+def _is_readable(field: str, value: Any) -> bool:
+    """Whether a field can be said to providers of every kind, which read it as chat completions say it."""
+    try:
+        parse_chat({"model": "", "messages": [], field: value})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _check_price(findings: Findings, path: str, model: ModelSettings) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from providers.answers import objects
-from providers.carry import refuse
+from providers.carry import refuse, refuse_part
 from providers.openai.parts import if_set, split_data_url
 from providers.openai.responses.wire import DIALECT
 from providers.types import AudioPart, FilePart, ImagePart, OpaquePart, Part, RefusalPart, TextPart
@@ -116,6 +116,8 @@ def write_part(part: Part, *, role: str, keeps_extras: bool) -> dict[str, Any]:
             said = _write_file(part)
         case OpaquePart(dialect=dialect, value=value) if dialect == DIALECT and isinstance(value, dict):
             return value
+        case OpaquePart():
+            raise refuse_part(part)
         case _:
             raise refuse("messages", what=f"a part of the kind {type(part).__name__}")
     return said | extras

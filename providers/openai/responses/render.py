@@ -164,9 +164,13 @@ def render_failure(
     param: str | None,
     id: str,  # noqa: A002 - the wire's word
     first: int = 0,
+    is_stored: bool = False,
 ) -> bytes:
-    """Return the frames of an answer that broke and of which nothing is known but its id and their first number."""
-    events = _failure({**_echo({}, ""), "id": id}, code, message, param=param)
+    """Return the frames of an answer that broke and of which nothing is known but its id and their first number.
+
+    `is_stored` is whether its vendor may have stored it.
+    """
+    events = _failure({**_echo({"store": is_stored}, ""), "id": id}, code, message, param=param)
     return b"".join([_frame(event, number) for number, event in enumerate(events, first)])
 
 

@@ -1,4 +1,4 @@
-"""The same stores three times: in memory, on a real Redis, and on a real cluster of three."""
+"""The same stores four times: in memory, on a real Redis, on one that a sentinel names, and on a cluster of three."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,14 +15,24 @@ REDELIVERED_AFTER_MS = 400
 
 @dataclass
 class Installation:
-    """Stores as two processes see them (the same object in memory), and the way to let time pass for them."""
+    """Stores as two processes see them (the same object in memory), and the way to let time pass for them.
+
+    `flush` empties the server behind the stores' backs; memory has none.
+    """
 
     stores: Stores
     peer: Stores
     pass_s: Callable[[float], Awaitable[None]]
+    flush: Callable[[], None] | None = None
 
 
-@pytest.fixture(params=["memory", "redis", "cluster"])
+SERVERS = {"redis": "redis_server", "sentinel": "redis_sentinel", "cluster": "redis_cluster"}
+"""The fixture that starts each kind of server."""
+URLS = {"redis": "redis_url", "sentinel": "redis_sentinel_url", "cluster": "redis_cluster_url"}
+"""The fixture that empties each, and knows its URL."""
+
+
+@pytest.fixture(params=["memory", *URLS])
 async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installation]:
     if request.param == "memory":
         clock = ManualClock()
@@ -35,11 +45,11 @@ async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installa
         yield Installation(stores, stores, pass_s)
         await stores.aclose()
         return
-    url = request.getfixturevalue("redis_url" if request.param == "redis" else "redis_cluster_url")
+    url = request.getfixturevalue(URLS[request.param])
     pair = [open_stores(url, redelivered_after_ms=REDELIVERED_AFTER_MS) for _ in range(2)]
     for stores in pair:
         await stores.start()
-    yield Installation(*pair, asyncio.sleep)
+    yield Installation(*pair, asyncio.sleep, request.getfixturevalue(SERVERS[request.param]).flush)
     for stores in pair:
         await stores.aclose()
 

@@ -64,15 +64,14 @@ async def all_samples(stores: Stores, after: str = "", *, semantic: str = SEMANT
 
 
 @pytest.fixture
-def wipe(request: pytest.FixtureRequest, installation) -> Callable[[], Awaitable[None]]:
+def wipe(installation) -> Callable[[], Awaitable[None]]:
     """Let the store lose everything, as it does when somebody empties the Redis."""
-    where = request.node.callspec.params["installation"]
 
     async def empty() -> None:
-        if where == "memory":
+        if installation.flush is None:
             await installation.stores.cache.purge(ACME)
         else:
-            request.getfixturevalue("redis_server" if where == "redis" else "redis_cluster").flush()
+            installation.flush()
 
     return empty
 

@@ -82,7 +82,7 @@ def test_putting_in_memory_never_suspends():
         step.send(None)
 
 
-@pytest.mark.parametrize("url_of", ["redis_url", "redis_cluster_url"])
+@pytest.mark.parametrize("url_of", ["redis_url", "redis_sentinel_url", "redis_cluster_url"])
 async def test_a_cache_of_its_own_is_shared_and_closed_like_any_store(request, url_of):
     place, kept = Place(Owner(1, "o"), "organization", b"k" * 32), Kept(b"answer", "m", (), 1, 60_000)
     url = request.getfixturevalue(url_of)

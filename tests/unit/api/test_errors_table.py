@@ -98,11 +98,11 @@ def test_what_cannot_be_waited_for_says_so():
     ],
 )
 def test_a_refusal_before_any_wire_is_in_the_dialect_of_the_path(path, member):
-    status, _, body = refuse_inference(path, errors.NotFound("there is no such path"), "id", took_ns=0)
+    status, _, body = refuse_inference(path, {}, errors.NotFound("there is no such path"), "id", took_ns=0)
     assert status == 404
     assert member in msgspec.json.decode(body)["error"]
     assert (
-        msgspec.json.decode(refuse_inference("/v1/messages/batches", errors.NotFound("no"), "id", took_ns=0)[2])[
+        msgspec.json.decode(refuse_inference("/v1/messages/batches", {}, errors.NotFound("no"), "id", took_ns=0)[2])[
             "request_id"
         ]
         == "id"

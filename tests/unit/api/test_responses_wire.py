@@ -82,9 +82,10 @@ def test_what_went_on_from_another_says_so_and_keeps_only_what_is_new():
 
 def test_what_is_not_to_be_kept_is_not_handed_over():
     exchange = _exchange(is_kept=False)
-    OPERATION.renderer.whole(exchange, ANSWER)
+    said = json.loads(OPERATION.renderer.whole(exchange, ANSWER))
     _streamed(exchange)
     assert exchange.produced is None
+    assert said["store"] is False
 
 
 def test_a_late_error_is_an_error_and_a_failed_response():

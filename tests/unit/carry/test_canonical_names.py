@@ -6,7 +6,7 @@ from providers.carry import CANONICAL, HARMLESS, canonical
 from providers.types import ChatRequest, Sampling
 
 RENAMED = {"max_output_tokens": "max_tokens", "reasoning": "reasoning_effort"}
-NO_OPTIONS = {"model", "messages", "dialect", "sampling", "stream", "extras"}
+NO_OPTIONS = {"model", "messages", "dialect", "sampling", "stream", "extras", "wire"}
 
 
 def test_all_fields_of_a_request_have_a_name():

@@ -12,8 +12,8 @@ from app.middleware.context import ContextRing, PlaneState
 HOST = (b"host", b"gateway.example.com")
 
 
-def refuse(path, error, request_id, *, took_ns):
-    del path, request_id, took_ns
+def refuse(path, asked, error, request_id, *, took_ns):
+    del path, asked, request_id, took_ns
     return status_of(error), [(b"content-type", b"application/json"), *headers_of(error)], openai_body(error)
 
 

