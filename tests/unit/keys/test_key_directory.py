@@ -138,7 +138,7 @@ async def test_the_environment_s_admin_key_is_not_for_inference_whatever_its_for
     directory = KeyDirectory(
         source,
         changes=source.changes_since,
-        pepper=PEPPER,
+        peppers=Peppers(PEPPER),
         clock=source.clock,
         admin_mac=key_mac(PEPPER.key, token),
     )
