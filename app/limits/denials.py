@@ -80,7 +80,7 @@ def refusal_of(denied: Denied, plan: Plan) -> GatewayError:
     wait_s = (denied.retry_ms or 0) / _MS_PER_S
     return LimitReached(
         f"the {_named(rule)} is exhausted: {_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}, "
-        f"used {_amount(rule, denied.used)}, including what requests in flight hold; try again in {wait_s:.3f} s",
+        f"used {_amount(rule, denied.used)}, what is held by requests in flight included; try again in {wait_s:.3f} s",
         denied=denied,
         key=rule.key,
         wait_s=wait_s,

@@ -74,8 +74,8 @@ def test_what_finds_too_little_left_is_told_with_what_is_used(gateway: GatewayPr
         assert Decimal(limit["used"]) + Decimal(limit["asked"]) > Decimal("0.00003")
         message, _, wait = denied.json()["error"]["message"].partition("; try again in ")
         assert message == (
-            f"the key's limit is exhausted: 0.000030000 USD per minute, used {limit['used']}, including what requests "
-            "in flight hold"
+            f"the key's limit is exhausted: 0.000030000 USD per minute, used {limit['used']}, what is "
+            "held by requests in flight included"
         )
         assert wait.endswith(" s")
         assert before["refusal"]["message"].startswith(message)

@@ -104,8 +104,8 @@ def test_an_exhausted_window():
     assert isinstance(error, RateLimited)
     assert (error.code, error.retry_after_s, scope) == ("rate_limit_exceeded", 12.345, ("team", "tokens"))
     assert error.message == (
-        "the team's limit for the model 'gpt' is exhausted: 5000 tokens per minute, used 4990, including what "
-        "requests in flight hold; try again in 12.345 s"
+        "the team's limit for the model 'gpt' is exhausted: 5000 tokens per minute, used 4990, what is "
+        "held by requests in flight included; try again in 12.345 s"
     )
     assert told(error) == {
         "limit-requests": "10", "remaining-requests": "7", "limit-tokens": "5000", "remaining-tokens": "10",
