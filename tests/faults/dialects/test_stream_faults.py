@@ -49,7 +49,8 @@ def scripts_of(wire: Wire) -> dict[str, Script]:
             continue
         late = [*before, frame]
         found[f"{name}.early"] = wire.script([frame], fault="stall", fault_after_frames=1)
-        found[f"{name}.late"] = wire.script(late, chunk_delay_ms=25, fault="stall", fault_after_frames=len(late))
+        # Far enough apart that a busy gateway does not read both at once.
+        found[f"{name}.late"] = wire.script(late, chunk_delay_ms=300, fault="stall", fault_after_frames=len(late))
         found[f"{name}.amid"] = wire.script([*late, *after], joins_frames=True)
     return found
 
