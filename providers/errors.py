@@ -12,7 +12,7 @@
     ├── StreamInterrupted      the answer was cut before its end
     └── BadAnswer              garbage, a redirect, too large, the wrong encoding
 
-Law: `retryable` and `fault` are all that routing reads, and `is_accepted` all that accounting does.
+Law: `retryable` and `fault` are all that routing reads, `is_accepted` and `is_declared` all that accounting does.
 """
 
 from typing import ClassVar, Literal
@@ -26,6 +26,8 @@ class ProviderError(Exception):
     code: str = "upstream_error"
     retryable: ClassVar[bool] = True
     fault: ClassVar[Fault] = "upstream"
+    is_declared: ClassVar[bool] = False
+    """Whether the provider itself says so, by its status or within an answer; it does not bill what it calls failed."""
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class RequestRefused(ProviderError):
     code = "upstream_invalid_request"
     retryable = False
     fault = "caller"
+    is_declared = True
     subject: object = None
 
 
@@ -84,18 +87,21 @@ class CredentialRefused(ProviderError):
 
     code = "upstream_auth_failed"
     fault = "operator"
+    is_declared = True
 
 
 class ProviderRateLimited(ProviderError):
     """The provider's rate limit is exhausted."""
 
     code = "upstream_rate_limited"
+    is_declared = True
 
 
 class ProviderOverloaded(ProviderError):
     """The provider failed or is overloaded."""
 
     code = "upstream_error"
+    is_declared = True
 
 
 class ConnectFailed(ProviderError):

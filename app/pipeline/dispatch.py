@@ -281,15 +281,16 @@ class Dispatch:
         Behind the head of a good answer (2xx) the provider has taken the prompt and bills it: the prompt is charged,
         and the output of which `tokens_seen` were seen, by estimate. A body that came in part says nothing of its
         tokens, so that of an answer that is not streamed only the prompt is charged, as of a stream before its content;
-        where an adapter gathers a stream, its events count. `usage` is a better estimate, if there is one. Before the
-        head nothing is charged, unless `is_billed`: then the prompt is. What costs nothing when it goes well, such as a
-        count of tokens, never does.
+        where an adapter gathers a stream, its events count. `usage` is a better estimate, if there is one. Nothing is
+        charged where the provider itself says that it failed or refuses before it has said anything else, by its status
+        or within a stream; nor before the head, unless `is_billed`: then the prompt is. What costs nothing when it goes
+        well, such as a count of tokens, never does.
         """
         if attempt.outcome is not None:
             return
         attempt.outcome = outcome_of(error)
         attempt.error_code = error.code
-        is_accepted = error.is_accepted or attempt.status is not None
+        is_accepted = (error.is_accepted or attempt.status is not None) and (tokens_seen > 0 or not error.is_declared)
         attempt.status = error.status or attempt.status
         attempt.ended_ns = self._clock.monotonic_ns()
         if (is_accepted or is_billed) and exchange.operation.estimate is None:

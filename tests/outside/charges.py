@@ -5,6 +5,17 @@ from typing import Any
 from outside.ledger import cost_nusd
 from providers.testing import Script
 
+_DECLARED = frozenset(
+    {
+        "upstream_error",
+        "upstream_rate_limited",
+        "upstream_auth_failed",
+        "upstream_invalid_request",
+        "context_length_exceeded",
+        "content_policy_violation",
+    }
+)
+"""What a provider itself says went wrong: it does not bill that, if it has said nothing else before."""
 _NEVER_MS = 60_000
 """A head that is this late is not waited for by any test."""
 
@@ -26,7 +37,8 @@ def is_accepted(script: Script | None) -> bool:
 def check_failed(event: dict[str, Any], script: Script | None) -> None:
     """Check the event of an attempt that failed: its prompt and what was seen, estimated, if it was accepted."""
     tokens = event["input_tokens"], event["output_tokens"]
-    if is_accepted(script):
+    is_declared = event["error_code"] in _DECLARED and not tokens[1]
+    if is_accepted(script) and not is_declared:
         assert event["usage_source"] == "estimated", event
         assert event["cost_nusd"] == cost_nusd(*tokens), event
         assert tokens[0] > 0, event

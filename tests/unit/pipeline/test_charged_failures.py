@@ -24,7 +24,17 @@ from app.domain.prices import cost
 from app.kernel.errors import GatewayError
 from app.limits.estimate import guess_tokens
 from app.settings.model import Hedge
-from providers.errors import BadAnswer, ConnectFailed, ProviderOverloaded, ProviderTimedOut, StreamInterrupted
+from providers.errors import (
+    BadAnswer,
+    ConnectFailed,
+    ContextTooLong,
+    CredentialRefused,
+    ProviderOverloaded,
+    ProviderRateLimited,
+    ProviderTimedOut,
+    RequestRefused,
+    StreamInterrupted,
+)
 from providers.types import Started, TextDelta, Timeouts, Usage
 
 CHAT, LLM, EMBEDDINGS = CHAT_WIRE.operation, LLM_CHAT_WIRE.operation, EMBEDDINGS_WIRE.operation
@@ -41,6 +51,7 @@ BEFORE_A_HEAD = [
     BadAnswer(),
     ProviderOverloaded(status=500),
 ]
+DECLARED = [ProviderRateLimited(), ProviderOverloaded(), RequestRefused(), ContextTooLong(), CredentialRefused()]
 REPORTED = b'{"error": {"message": "no", "code": "server_error"}}'
 
 
@@ -92,16 +103,31 @@ async def test_a_relay_that_breaks_behind_its_head_is_charged(pipeline, stream, 
     assert adapter.opened[0].is_closed
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", WHOLE[:40], b"[]", b'{"choices": []}', REPORTED])
+@pytest.mark.parametrize("body", [b"", b"<html>", WHOLE[:40], b"[]", b'{"choices": []}'])
 async def test_a_body_that_is_no_answer_is_charged(pipeline, body):
     exchange = pipeline.exchange(CHAT, relaying([body]), retries=0)
     [event] = await events_of_failure(pipeline, exchange)
     check_estimated(event, exchange)
 
 
+async def test_an_error_in_the_place_of_an_answer_is_free(pipeline):
+    """Whether a provider says that it failed by its status or in a good answer's body, it does not bill it."""
+    exchange = pipeline.exchange(CHAT, relaying([REPORTED]), retries=0)
+    [event] = await events_of_failure(pipeline, exchange)
+    check_free(event)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("error", DECLARED, ids=lambda error: error.code)
+async def test_so_is_one_that_an_adapter_was_told_within_an_answer(pipeline, stream, error):
+    exchange = pipeline.exchange(CHAT, FakeAdapter(accepted(error)), stream=stream, retries=0)
+    [event] = await events_of_failure(pipeline, exchange)
+    check_free(event)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("error", BREAKS, ids=lambda error: error.code)
-async def test_so_is_one_that_an_adapter_could_not_read(pipeline, stream, error):
+async def test_one_that_an_adapter_could_not_read_is_charged(pipeline, stream, error):
     exchange = pipeline.exchange(CHAT, FakeAdapter(accepted(error)), stream=stream, retries=0)
     [event] = await events_of_failure(pipeline, exchange)
     check_estimated(event, exchange)
