@@ -39,9 +39,9 @@ class Change(Protocol):
     @property
     def seq(self) -> int: ...  # noqa: D102 - the columns' own names
     @property
-    def kind(self) -> str: ...  # noqa: D102
+    def kind(self) -> str: ...  # noqa: D102 - as above
     @property
-    def object_id(self) -> UUID: ...  # noqa: D102
+    def object_id(self) -> UUID: ...  # noqa: D102 - as above
 
 
 class Source(Protocol):

@@ -81,11 +81,11 @@ class StoredMacs(Protocol):
     @property
     def secret_kid(self) -> str: ...  # noqa: D102 - the columns' own names
     @property
-    def secret_mac(self) -> bytes: ...  # noqa: D102
+    def secret_mac(self) -> bytes: ...  # noqa: D102 - as above
     @property
-    def former_kid(self) -> str | None: ...  # noqa: D102
+    def former_kid(self) -> str | None: ...  # noqa: D102 - as above
     @property
-    def former_mac(self) -> bytes | None: ...  # noqa: D102
+    def former_mac(self) -> bytes | None: ...  # noqa: D102 - as above
 
 
 class Peppers(NamedTuple):
