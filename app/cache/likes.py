@@ -19,8 +19,12 @@ from app.kernel.clock import Clock
 from app.stores.cache import Owner, Sample
 from app.stores.errors import StoreUnavailable
 
-SAMPLED = 0.02
-"""The share of semantic hits that are not given but compared with the answer that is made instead."""
+SHORTEST_GAP, LONGEST_GAP = 26, 74
+"""After so many semantic hits the next is a sample: not given, but compared with the answer that is made instead.
+
+On average that is one in fifty. Gaps are drawn, so that no rhythm of questions escapes; the shortest is long enough for
+whoever tries hits out by hand.
+"""
 _REREAD_NS = 60_000_000_000
 _KEPT = 10_000
 _MS_PER_S = 1_000
@@ -73,6 +77,7 @@ class Likes:
         self._clock = clock
         self._spawn = spawn
         self._draw = draw
+        self._until_sampled = self._gap()
         self._thresholds: dict[Owner, tuple[int, float]] = {}
 
     async def find(self, spot: Spot, wish: Wish, *, look: Look) -> Like | None:
@@ -80,7 +85,18 @@ class Likes:
         found = await self.foresee(spot, wish, look=look)
         if found is None:
             return None
-        return Like(found, serves=wish.semantic == "on" and self._draw() >= SAMPLED)
+        return Like(found, serves=wish.semantic == "on" and not self._is_sampled())
+
+    def _is_sampled(self) -> bool:
+        """Whether the hit that is about to be given is to be compared instead."""
+        self._until_sampled -= 1
+        if self._until_sampled:
+            return False
+        self._until_sampled = self._gap()
+        return True
+
+    def _gap(self) -> int:
+        return SHORTEST_GAP + int(self._draw() * (LONGEST_GAP - SHORTEST_GAP + 1))
 
     async def foresee(self, spot: Spot, wish: Wish, *, look: Look) -> Found | None:
         """Return what `find` would go by. Nothing is sampled or counted."""

@@ -47,6 +47,10 @@ def series(text: str) -> set[str]:
     return {line.rpartition(" ")[0] for line in text.splitlines() if line and not line.startswith("#")}
 
 
+def breakers(gateway: GatewayProcess) -> str:
+    return "\n".join(each for each in series(scraped(gateway.base_url)) if each.startswith("gateway_breaker_state"))
+
+
 def use(gateway: GatewayProcess) -> None:
     """Have every kind of number made: streams, refusals, failures, hits, limits."""
     limits = {"requests_per_minute": 3}
@@ -96,6 +100,8 @@ def test_everything_that_was_promised_is_counted(gateway: GatewayProcess):
 @pytest.mark.timeout(400)
 def test_ten_thousand_names_of_strangers_add_no_series(embedded_gateway: GatewayProcess):
     use(embedded_gateway)
+    # Breakers are shown at the next look after a call, so that this one would be taken for a stranger's.
+    assert wait_until(lambda: 'model="fake-500"' in breakers(embedded_gateway), within_s=20)
     with Caller(embedded_gateway) as caller:
         headers = {"authorization": f"Bearer {caller.key}", "content-type": "application/json"}
 

@@ -1,6 +1,7 @@
 """Like questions through a running gateway, with the embedder that ships with it."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -123,21 +124,29 @@ def test_whoever_wants_more_likeness_gets_fewer_hits(stage: Stage, provider: Any
         assert caller.post(strict, path="/v1/llm/chat").headers["x-gateway-cache"] == "miss"
 
 
+def compared(caller: Caller) -> Counter[str]:
+    """Return how many comparisons the gateway has made, by their outcome."""
+    text = caller.http.get("/metrics").text
+    found = [line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("gateway_cache_shadow_total")]
+    return Counter({name.partition('verdict="')[2].partition('"')[0]: int(float(count)) for name, count in found})
+
+
 def test_the_shadow_only_compares(stage: Stage, provider: Any):
     with Caller(stage.gateway, cache={"mode": "shadow", "scope": "key"}) as caller:
-        provider.script(Script(text="Use the link on the sign-in page.", times=1))
+        before = compared(caller)
+        provider.script(Script(text="Use the link on the sign-in page."))
         kept(caller, ASKED)
-        provider.script(Script(text="Use the link on the sign-in page!", times=1))
+        provider.reset()
+        provider.script(Script(text="Use the link on the sign-in page!"))
         assert ask(caller, LIKE)[0] == "miss"
+        provider.reset()
         provider.script(Script(text="Bake it for 20 minutes at 180 degrees."))
         assert ask(caller, "How could I reset my password?")[0] == "miss"
 
-        def compared() -> dict[str, float]:
-            text = caller.http.get("/metrics").text
-            found = [line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("gateway_cache_shadow_total")]
-            return {name.partition('verdict="')[2].partition('"')[0]: float(count) for name, count in found}
+        def made() -> bool:
+            return compared(caller) - before == {"agree": 1, "differ": 1}
 
-        assert wait_until(lambda: compared() == {"agree": 1.0, "differ": 1.0}, within_s=15), compared()
+        assert wait_until(made, within_s=15), (before, compared(caller))
 
 
 def test_an_answer_leaves_the_layer_with_its_time(stage: Stage, provider: Any):

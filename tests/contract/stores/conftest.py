@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import pytest
 
 from app.kernel.clock import ManualClock
+from app.stores.errors import StoreUnavailable
 from app.stores.opening import open_stores
 from app.stores.protocols import Claimed, Stores, UsageQueue
 
 REDELIVERED_AFTER_MS = 400
+_ATTEMPTS = 10
 
 
 @dataclass
@@ -46,12 +48,25 @@ async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installa
         await stores.aclose()
         return
     url = request.getfixturevalue(URLS[request.param])
-    pair = [open_stores(url, redelivered_after_ms=REDELIVERED_AFTER_MS) for _ in range(2)]
-    for stores in pair:
-        await stores.start()
+    pair = [await _started(url) for _ in range(2)]
     yield Installation(*pair, asyncio.sleep, request.getfixturevalue(SERVERS[request.param]).flush)
     for stores in pair:
         await stores.aclose()
+
+
+async def _started(url: str) -> Stores:
+    """Return stores that are connected, however long the machine takes for it: the second that an attempt has is not
+    what is tested here."""
+    for _ in range(_ATTEMPTS):
+        stores = open_stores(url, redelivered_after_ms=REDELIVERED_AFTER_MS)
+        try:
+            await stores.start()
+        except StoreUnavailable as error:
+            await stores.aclose()
+            trouble = error
+        else:
+            return stores
+    raise trouble
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from app.cache.answers import Answered
 from app.cache.embedding import vector_of
-from app.cache.likes import SAMPLED, Likes, Look
+from app.cache.likes import LONGEST_GAP, SHORTEST_GAP, Likes, Look
 from app.cache.question import Question
 from app.cache.shadow import count_of
 from app.cache.shelf import Found, Spot
@@ -49,13 +49,12 @@ class Judge:
 
 
 class World:
-    def __init__(self):
+    def __init__(self, draw=0.5):
         self.clock = ManualClock()
         self.store = MemoryCacheStore(clock=self.clock)
         self.semantic = Semantic()
         self.compared = []
         self.tasks = []
-        self.draw = 0.5
         self.made = 0
         self.statistics = Statistics(self.store, spawn=self.spawn)
         shelf = type("Shelf", (), {"store": self.store, "now_ms": lambda _: self.clock.now_ns() // 10**6})()
@@ -67,7 +66,7 @@ class World:
             compared=self.compared.append,
             clock=self.clock,
             spawn=self.spawn,
-            draw=lambda: self.draw,
+            draw=lambda: draw,
         )
 
     def spawn(self, work):
@@ -100,13 +99,19 @@ async def test_nothing_is_looked_for_where_nobody_wants_it(world):
     assert world.made == 0, "an embedder that nobody needs is not made"
 
 
-@pytest.mark.parametrize(
-    ("semantic", "draw", "serves"), [("on", 0.5, True), ("on", SAMPLED / 2, False), ("shadow", 0.5, False)]
-)
-async def test_a_share_of_hits_and_the_whole_shadow_are_only_compared(world, semantic, draw, serves):
-    world.draw = draw
-    like = await world.likes.find(SPOT, Wish(semantic=semantic), look=Look())
-    assert (like.serves, like.found.similarity) == (serves, 0.95)
+async def test_the_whole_shadow_is_only_compared(world):
+    like = await world.likes.find(SPOT, Wish(semantic="shadow"), look=Look())
+    assert (like.serves, like.found.similarity) == (False, 0.95)
+
+
+@pytest.mark.parametrize(("draw", "gap"), [(0.0, SHORTEST_GAP), (0.5, 50), (0.999_999, LONGEST_GAP)])
+async def test_a_fiftieth_of_the_hits_is_only_compared(draw, gap):
+    world = World(draw)
+    served = [(await world.likes.find(SPOT, Wish(semantic="on"), look=Look())).serves for _ in range(3 * gap)]
+    assert served == 3 * [*[True] * (gap - 1), False]
+    await world.likes.foresee(SPOT, Wish(semantic="on"), look=Look())
+    again = [(await world.likes.find(SPOT, Wish(semantic="on"), look=Look())).serves for _ in range(gap)]
+    assert again.index(False) == gap - 1, "what is foreseen is no hit"
 
 
 @pytest.mark.parametrize(
