@@ -547,7 +547,7 @@ def test_a_body_framed_twice_runs_once_and_closes(target: Target, fake_provider:
     """6: chunks win over the length, so what follows them is never run as a request."""
     smuggled = request("GET", "/v1/models", [AUTH])
     data = FRAMED + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(GOOD) + smuggled
-    told = target.send(Row("6", data, (200,)), replies=2, within_s=5)
+    told = target.send(Row("6", data, (200,)), replies=2, within_s=20)
     assert len(told.replies) == 1, told.replies
     assert told.replies[0].status in {200, 400}
     assert told.is_closed
@@ -557,7 +557,7 @@ def test_a_body_framed_twice_runs_once_and_closes(target: Target, fake_provider:
 def test_a_body_that_is_cut_does_nothing(target: Target, fake_provider: FakeProvider):
     """35: ten bytes are promised, three come, the client ends."""
     data = request("POST", CHAT, [JSON, AUTH, ("Content-Length", "10")], b'{"m')
-    told = target.send(Row("35", data, (400,), half_closes=True), replies=2, within_s=5)
+    told = target.send(Row("35", data, (400,), half_closes=True), replies=2, within_s=20)
     assert told.is_closed
     assert [reply.status for reply in told.replies] in ([], [400])
     assert fake_provider.journal.entries == []

@@ -71,7 +71,7 @@ def test_a_retry_is_given_the_first_answer(caller: Caller, ledger: Ledger, fake_
     ids = {answer.headers["x-request-id"] for answer in (first, *again)}
     assert len(ids) == 4
     assert calls(fake_provider) == 1
-    assert [str(event["request_id"]) for event in ledger.wait(2, key_id=caller.key_id, within_s=1)] == [
+    assert [str(event["request_id"]) for event in ledger.wait_for_all(1, key_id=caller.key_id)] == [
         first.headers["x-request-id"]
     ]
 
@@ -187,7 +187,7 @@ def test_a_stream_that_broke_is_made_again(caller: Caller, ledger: Ledger, fake_
     assert is_done(made.text)
     assert made.headers.get(REPLAYED) is None
     assert caller.post(body, idempotency_key="k").content == made.content
-    assert [event["outcome"] for event in ledger.wait(3, key_id=caller.key_id, within_s=1)] == ["interrupted", "ok"]
+    assert [event["outcome"] for event in ledger.wait_for_all(2, key_id=caller.key_id)] == ["interrupted", "ok"]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_many_at_once_are_one_call(  # noqa: PLR0917 - three of them are fixture
     assert sorted(REPLAYED in answer.headers for answer in answers) == [False] + [True] * 19
     assert len({answer.headers["x-request-id"] for answer in answers}) == 20
     assert calls(fake_provider) == 1
-    events = ledger.wait(2, key_id=caller.key_id, within_s=1)
+    events = ledger.wait_for_all(1, key_id=caller.key_id)
     assert [(event["outcome"], event["attempt"]) for event in events] == [("ok", 1)]
 
 
@@ -263,7 +263,7 @@ def test_a_client_that_leaves_finds_the_whole_answer_when_it_comes_back(  # noqa
     assert is_done(again.text) is stream
     assert again.text.count("word") == 50
     assert calls(fake_provider) == 1
-    events = ledger.wait(2, key_id=caller.key_id, within_s=1)
+    events = ledger.wait_for_all(1, key_id=caller.key_id)
     assert [event["outcome"] for event in events] == ["ok"]
     assert events[0]["output_tokens"] == 50
     assert events[0]["usage_source"] == "provider"

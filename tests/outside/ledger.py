@@ -41,6 +41,11 @@ class Ledger:
         """Return those events as soon as there are `count`, or after `within_s` those that there are."""
         return self.wait_until(lambda events: len(events) >= count, within_s=within_s, **where)
 
+    def wait_for_all(self, count: int, **where: UUID | str) -> list[dict[str, Any]]:
+        """Return those events once there are `count`, and whatever came within a second after."""
+        self.wait(count, **where)
+        return self.wait(count + 1, within_s=1, **where)
+
     def wait_until(
         self, is_so: Callable[[list[dict[str, Any]]], bool], *, within_s: float, **where: UUID | str
     ) -> list[dict[str, Any]]:

@@ -63,10 +63,10 @@ def test_what_is_kept_and_saved_is_told(
         is_kept(gateway, organization, 1)
         assert [ask(caller, "once")[0] for _ in range(3)] == ["exact"] * 3
         assert ask(caller, "hot", temperature=1.5)[0] == "bypass"
-        assert wait_until(lambda: view(gateway, organization)["use"]["exact"] == 3, within_s=6)
+        assert wait_until(lambda: view(gateway, organization)["use"]["exact"] == 3, within_s=20)
         use = view(gateway, organization)["use"]
         assert (use["misses"], use["semantic"], use["coalesced"]) == (1, 0, 0)
-        assert wait_until(lambda: view(gateway, organization)["use"]["bypassed"] == 1, within_s=6)
+        assert wait_until(lambda: view(gateway, organization)["use"]["bypassed"] == 1, within_s=20)
         assert float(use["saved_cost"]) > 0
         text = gateway.run("cache", "stats", "--organization", organization).stdout
         told = json.loads(gateway.run("cache", "stats", "--json", "--organization", organization).stdout)
@@ -133,7 +133,7 @@ def test_the_shadow_report_has_what_was_compared(
         assert ask(caller, LIKE[1])[0] == "miss"
         is_kept(gateway, organization, 2)
         assert ask(caller, "what is France's capital?")[0] == "miss", "it never serves"
-        assert wait_until(lambda: view(gateway, organization)["shadow"]["overall"]["compared"] == 2, within_s=6)
+        assert wait_until(lambda: view(gateway, organization)["shadow"]["overall"]["compared"] == 2, within_s=20)
         shadow = view(gateway, organization)["shadow"]
     assert shadow["overall"] | {"rate_at_most": 0} == {"compared": 2, "wrong": 1, "rate": 0.5, "rate_at_most": 0}
     assert 0.9 < shadow["overall"]["rate_at_most"] < 1
