@@ -111,8 +111,8 @@ class LedgerWriter:
                 claimed += more
 
     async def _write(self, claimed: Sequence[Claimed]) -> None:
-        oldest_ms = min(item.entry.at_ms for item in claimed)
-        self._lag.set(max(0.0, (self._clock.now_ns() // _NS_PER_MS - oldest_ms) / _MS_PER_S) if oldest_ms else 0.0)
+        oldest_ms = min(item.queued_ms for item in claimed)
+        self._lag.set(max(0.0, (self._clock.now_ns() // _NS_PER_MS - oldest_ms) / _MS_PER_S))
         ready = await self._beside.prepare(claimed)
         for at in range(0, len(ready), _BATCH):
             await self._entries.write([item.entry for item in ready[at : at + _BATCH]])

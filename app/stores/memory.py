@@ -27,10 +27,10 @@ class MemoryUsageQueue:
         """Make an empty queue."""
         self._clock = clock
         self._redelivered_after_ns = redelivered_after_ms * _NS_PER_MS
-        self._waiting: deque[UsageEntry] = deque()
+        self._waiting: deque[tuple[int, UsageEntry]] = deque()
         self._remembered: set[str] = set()
         self._order: deque[tuple[int, str]] = deque()
-        self._claimed: dict[bytes, tuple[int, UsageEntry]] = {}
+        self._claimed: dict[bytes, tuple[int, int, UsageEntry]] = {}
         self.on_put: Callable[[UsageEntry], None] = _do_nothing
         """Is told of each entry that did not come again."""
         self._receipts = 0
@@ -40,13 +40,13 @@ class MemoryUsageQueue:
 
     async def put(self, entries: Sequence[UsageEntry]) -> None:
         """Take the entries that are not among the last 20,000 taken within 120 s."""
-        now_ns = self._clock.monotonic_ns()
+        now_ns, now_ms = self._clock.monotonic_ns(), self._clock.now_ns() // _NS_PER_MS
         self._forget(now_ns)
         for entry in entries:
             if entry.id not in self._remembered:
                 self._remembered.add(entry.id)
                 self._order.append((now_ns + REMEMBERED_S * _NS_PER_S, entry.id))
-                self._waiting.append(entry)
+                self._waiting.append((now_ms, entry))
                 self._put += 1
                 if not entry.again:
                     self.on_put(entry)
@@ -88,26 +88,26 @@ class MemoryUsageQueue:
         return [entry for entry in since if entry.partition == partition]
 
     def _all(self) -> list[UsageEntry]:
-        return [*(entry for _, entry in self._claimed.values()), *self._waiting]
+        return [*(entry for _, _, entry in self._claimed.values()), *(entry for _, entry in self._waiting)]
 
     def _give_out(self) -> Claimed:
-        entry = self._waiting.popleft()
+        queued_ms, entry = self._waiting.popleft()
         self._receipts += 1
         receipt = b"%d" % self._receipts
-        self._claimed[receipt] = (self._clock.monotonic_ns() + self._redelivered_after_ns, entry)
-        return Claimed(entry, receipt)
+        self._claimed[receipt] = (self._clock.monotonic_ns() + self._redelivered_after_ns, queued_ms, entry)
+        return Claimed(entry, receipt, queued_ms)
 
     def _requeue_overdue(self) -> None:
         """Put claims that were never acknowledged back in front; claims are in order of time, so the first decides."""
         now_ns = self._clock.monotonic_ns()
         overdue = []
-        for receipt, (due_ns, entry) in self._claimed.items():
+        for receipt, (due_ns, queued_ms, entry) in self._claimed.items():
             if due_ns > now_ns:
                 break
-            overdue.append((receipt, entry))
-        for receipt, entry in reversed(overdue):
+            overdue.append((receipt, queued_ms, entry))
+        for receipt, queued_ms, entry in reversed(overdue):
             del self._claimed[receipt]
-            self._waiting.appendleft(entry)
+            self._waiting.appendleft((queued_ms, entry))
 
     def _forget(self, now_ns: int) -> None:
         """Drop ids past their time, and the oldest of too many."""

@@ -22,10 +22,11 @@ REDELIVERED_AFTER_MS = 30_000
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """An entry given out once, with the receipt that acknowledges it."""
+    """An entry given out once, with the receipt that acknowledges it, and when the store took it (ms since 1970)."""
 
     entry: UsageEntry
     receipt: bytes
+    queued_ms: int
 
 
 class UsageQueue(Protocol):

@@ -175,7 +175,12 @@ def _read_reply(outcome: object) -> list[Claimed]:
 
 def _parse(partition: int, entries: Sequence[_StreamEntry]) -> list[Claimed]:
     """Return the stream's entries as ours; an entry that was deleted while pending has no fields."""
-    return [Claimed(read_entry(partition, fields), receipt) for receipt, fields in entries if fields is not None]
+    return [
+        # The id of a stream's entry begins with the server's time.
+        Claimed(read_entry(partition, fields), receipt, queued_ms=int(receipt.partition(b"-")[0]))
+        for receipt, fields in entries
+        if fields is not None
+    ]
 
 
 def read_entry(partition: int, fields: Sequence[bytes]) -> UsageEntry:

@@ -17,6 +17,14 @@ async def test_what_is_put_is_claimed(stores):
     assert [each.entry for each in claimed] == put
 
 
+async def test_what_is_claimed_says_when_it_was_put(installation):
+    await installation.stores.usage.put(entries("a"))
+    await installation.pass_s(0.3)
+    await installation.stores.usage.put(entries("b"))
+    first, second = await installation.peer.usage.claim(limit=10, wait_s=0)
+    assert 290 < second.queued_ms - first.queued_ms < 20_000
+
+
 async def test_payloads_and_ids_come_back_as_they_were(stores):
     put = [UsageEntry(0, "é-\x00-1", bytes(range(256))), UsageEntry(0, "2", b""), UsageEntry(63, "3", b"\r\n" * 40_000)]
 
@@ -145,13 +153,15 @@ async def test_many_entries_are_acknowledged_in_one_call(stores, claim_all):
 
 async def test_what_a_dead_consumer_claimed_comes_again(installation):
     await installation.stores.usage.put(entries("a", "b"))
-    assert len(await installation.stores.usage.claim(limit=10, wait_s=0)) == 2
+    queued_ms = [each.queued_ms for each in await installation.stores.usage.claim(limit=10, wait_s=0)]
+    assert len(queued_ms) == 2
     assert await installation.peer.usage.claim(limit=10, wait_s=0) == []
 
     await installation.pass_s(0.6)
 
     again = await installation.peer.usage.claim(limit=10, wait_s=0)
     assert [each.entry.id for each in again] == ["a", "b"]
+    assert [each.queued_ms for each in again] == queued_ms
     await installation.peer.usage.acknowledge(again)
     assert await installation.stores.usage.depth() == 0
 

@@ -313,6 +313,16 @@ async def test_the_lag_is_that_of_the_oldest_event(ledger):
     assert dict(ledger.metrics._cells.read())[LEDGER_LAG.name, (), "value"] == 0.0
 
 
+async def test_a_long_request_is_not_late(ledger):
+    """Its event has the time at which it was admitted, and is in the queue since it ended."""
+    began_ms = ledger.clock.now_ns() // 10**6
+    ledger.clock.advance(600)
+    await ledger.queue.put([msgspec.structs.replace(ledger.entry(), at_ms=began_ms)])
+    ledger.clock.advance(2)
+    await ledger.writer._write(await ledger.queue.claim(limit=1, wait_s=0))
+    assert dict(ledger.metrics._cells.read())[LEDGER_LAG.name, (), "value"] == 2.0
+
+
 def test_a_parked_event_can_be_written_by_hand(ledger):
     event = decode_event(ledger.entry().payload)
     assert msgspec.json.decode(msgspec.json.encode(event), type=UsageEvent) == event
