@@ -245,7 +245,7 @@ class GatewayApplication:
         self._metrics.number(LOG_DROPPED).set(self._log.dropped)
         for name, state in self._states.items():
             state.is_tight = self._gateway is not None and self._gateway.pressure.refuses_streams
-            self._metrics.number(INFLIGHT, name).set(state.inflight)
+            self._metrics.number(INFLIGHT, name).set(state.inflight - state.probes)
 
     def _probes(self, plane: str) -> list[Any]:
         state = self._states[plane] if plane in self._states else PlaneState(cap=1)

@@ -34,9 +34,9 @@ class _Problem(msgspec.Struct):
 
 
 class AdminClient:
-    """Calls the admin plane at `url` with an admin key. One call, one connection."""
+    """Calls the admin plane at `url` with an admin key, as `host` if that is given. One call, one connection."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, *, host: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise CommandFailed(f"--url {url!r} is no address such as http://127.0.0.1:3040")
@@ -45,6 +45,7 @@ class AdminClient:
         self._authority = parts.netloc
         self._path = parts.path.rstrip("/") + _PREFIX
         self._key = key
+        self._host = {} if host is None else {"host": host}
 
     def get(self, path: str, query: Mapping[str, str]) -> bytes:
         """Return what a path below `/admin/v1` answers; raises `CommandFailed` with the reason of a refusal."""
@@ -59,7 +60,7 @@ class AdminClient:
         return self._call("POST", path, body=body, headers={"content-type": media_type})
 
     def _call(self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] = {}) -> bytes:
-        headers = {**headers, "authorization": f"Bearer {self._key}"}
+        headers = {**headers, **self._host, "authorization": f"Bearer {self._key}"}
         kind = HTTPSConnection if self._is_safe else HTTPConnection
         try:
             with closing(kind(self._authority, timeout=_PATIENCE_S)) as connection:
@@ -89,15 +90,24 @@ def open_client(
         if needs_file:
             raise
         settings = read_settings(dataclasses.replace(sources, path=None))
+    if key is None:
+        if settings.admin_key is None:
+            raise CommandFailed(
+                "GATEWAY_ADMIN_KEY is not set: this asks a running gateway, which takes an admin key. A first `serve` "
+                "prints one; `llm-gateway keys create --admin --name ops` makes another."
+            )
+        key = settings.admin_key.reveal()
+    if url is not None:
+        return AdminClient(url, key)
     here = Address(plane="admin", host=settings.admin.host, port=settings.admin.port)
-    if key is not None:
-        return AdminClient(url or here.url, key)
-    if settings.admin_key is None:
-        raise CommandFailed(
-            "GATEWAY_ADMIN_KEY is not set: this asks a running gateway, which takes an admin key. A first `serve` "
-            "prints one; `llm-gateway keys create --admin --name ops` makes another."
-        )
-    return AdminClient(url or here.url, settings.admin_key.reveal())
+    return AdminClient(here.url, key, host=_served_host(settings.admin.allowed_hosts))
+
+
+def _served_host(allowed: tuple[str, ...]) -> str | None:
+    """Return a name under which the admin plane is served, where not every name is: its address may be none."""
+    if "*" in allowed:
+        return None
+    return next((name.replace("*", "llm-gateway", 1) for name in allowed), None)
 
 
 def _reason(status: int, said: bytes) -> str:

@@ -71,6 +71,8 @@ class PlaneState:
         """Begin with nothing in flight; at most `cap` requests are here at once, whatever they want or wait for."""
         self.cap = cap
         self.inflight = 0
+        self.probes = 0
+        """How many of those in flight are probes, the scrape itself for one."""
         self.is_draining = False
         self.is_tight = False
         """Whether memory is so short that no connection should be kept."""
@@ -112,15 +114,18 @@ class ContextRing:
             uuid7_text(), headers, receive=receive, send=send, started_ns=self._clock.monotonic_ns()
         )
         scope["state"] = {"context": context, "request_id": context.request_id}
-        state = self._state
+        state, is_probe = self._state, scope["path"] in PROBES
         state.inflight += 1
+        state.probes += is_probe
         context.is_last = state.is_draining or state.is_tight
         tracer = None if self._tracing is None else self._tracing.tracer
-        if tracer is not None and scope["path"] not in PROBES:
+        if tracer is not None and not is_probe:
             context.trace = tracer.begin(headers, started_ns=context.started_ns)
         outgoing = _Outgoing(send, context)
         try:
-            self._admit(scope["path"], context, has_repeats=len(headers) != len(pairs), pairs=pairs)
+            # Probes are let through whatever the host or the load.
+            if not is_probe:
+                self._admit(context, has_repeats=len(headers) != len(pairs), pairs=pairs)
             await self._app(scope, receive, outgoing)
         except GatewayError as error:
             await self._answer(scope, outgoing, context, error)
@@ -129,6 +134,7 @@ class ContextRing:
             await self._answer(scope, outgoing, context, InternalError())
         finally:
             state.inflight -= 1
+            state.probes -= is_probe
             if context.status is not None and (self._count is not None or context.trace is not None):
                 took_ns = self._clock.monotonic_ns() - context.started_ns
                 route = scope.get("path_template") or _UNKNOWN_ROUTE
@@ -143,10 +149,8 @@ class ContextRing:
         if self._tracing is not None and trace.is_sampled:
             self._tracing.add([plain_span(trace, answered, now_ns=self._clock.now_ns())])
 
-    def _admit(self, path: str, context: RequestContext, *, has_repeats: bool, pairs: Any) -> None:
-        """Refuse what may not go on; probes are let through whatever the host or the load."""
-        if path in PROBES:
-            return
+    def _admit(self, context: RequestContext, *, has_repeats: bool, pairs: Any) -> None:
+        """Refuse what may not go on."""
         headers = context.headers
         if has_repeats:
             _refuse_repeats([name for name, _ in pairs])

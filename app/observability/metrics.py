@@ -35,7 +35,7 @@ TTFT_SECONDS = Family(
 TOKENS = Family("gateway_tokens_total", "Tokens, each counted once.", ("model", "kind"))
 COST = Family("gateway_cost_usd_total", "Cost of upstream attempts, in USD.", ("model", "provider"))
 ATTEMPTS = Family("gateway_upstream_attempts_total", "Upstream attempts.", ("provider", "outcome"))
-INFLIGHT = Family("gateway_inflight", "Requests in flight.", ("plane",), "gauge", "live_sum")
+INFLIGHT = Family("gateway_inflight", "Requests in flight, probes and scrapes apart.", ("plane",), "gauge", "live_sum")
 LEDGER_LAG = Family(
     "gateway_ledger_lag_seconds", "Age of the oldest usage event not yet in the ledger.", (), "gauge", "live_max"
 )

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import httpx
 import pytest
@@ -62,6 +62,17 @@ def test_traffic_shows_as_a_rate(embedded_gateway: GatewayProcess):
     assert view["latency"]["p95_ms"] > 0
     assert view["first_token"]["p50_ms"] > 0
     assert view["overhead"]["p50_ms"] > 0
+
+
+def test_an_idle_gateway_has_nothing_in_flight_and_answers_by_the_name_that_it_is_served_under():
+    tree = {"providers": {"echo": {"adapter": "echo"}}, "admin": {"allowed_hosts": ["*.example.com", "a.example.org"]}}
+    with closing(GatewayProcess.launch(tree, environ={"GATEWAY_ADMIN_KEY": ADMIN_KEY})) as gateway:
+        for _ in range(2):
+            view = json.loads(gateway.run("top", "--once", "--json", "--interval", "0.3").stdout)
+            assert view["in_flight"] == 0
+        assert "in force" in gateway.run("config", "reload").stdout
+        refused = httpx.get(f"{gateway.admin_url}/admin/v1/keys", headers={"authorization": f"Bearer {ADMIN_KEY}"})
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_host")
 
 
 def test_once_prints_a_table(embedded_gateway: GatewayProcess):

@@ -62,7 +62,7 @@ def is_at_rest(stand: Stand, caller: Caller) -> bool:
     held = stand.gateway.admin("GET", f"/budgets/key/{caller.key_id}")["use"][0]["held"]
     metrics = httpx.get(f"{stand.gateway.base_url}/metrics").text
     inflight = re.search(r'^gateway_inflight\{plane="gateway"\} (\S+)$', metrics, re.MULTILINE)
-    return float(held) == 0 and inflight is not None and float(inflight[1]) <= 1
+    return float(held) == 0 and inflight is not None and float(inflight[1]) == 0
 
 
 def statuses(told: list[Told]) -> Counter[str]:

@@ -207,7 +207,7 @@ class Panel(NamedTuple):
 
     async def rest(self, key_id: str | None = None) -> None:
         """Wait until nothing is in flight, held or called any more."""
-        deadline = time.monotonic() + 6
+        deadline = time.monotonic() + 15
         while not self._is_at_rest(key_id or self.caller.key_id):
             assert time.monotonic() < deadline, "something is held, called or in flight for good"
             await asyncio.sleep(0.05)
@@ -217,7 +217,7 @@ class Panel(NamedTuple):
         metrics = httpx.get(f"{self.gateway.base_url}/metrics").text
         inflight = re.search(r'^gateway_inflight\{plane="gateway"\} (\S+)$', metrics, re.MULTILINE)
         is_over = all(entry.finished_after_ms is not None for name in (*LEGS, LAST) for entry in self.stage.calls(name))
-        return held == 0 and inflight is not None and float(inflight[1]) <= 1 and is_over
+        return held == 0 and inflight is not None and float(inflight[1]) == 0 and is_over
 
 
 def _filled(scripts: Sequence[Script | None]) -> list[Script | None]:

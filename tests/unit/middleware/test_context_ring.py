@@ -248,13 +248,16 @@ async def test_the_requests_in_flight_are_counted():
     seen = []
 
     async def look(scope, receive, send):
-        seen.append(ring.state.inflight)
+        seen.append((ring.state.inflight, ring.state.probes))
         await ring.app(scope, receive, send)
 
     ring.ring._app = look
     await ring.ask(HOST)
-    assert seen == [1]
-    assert ring.state.inflight == 0
+    await ring.ask(HOST, path="/metrics")
+    ring.error = NotFound()
+    await ring.ask(HOST, path="/readyz")
+    assert seen == [(1, 0), (1, 1), (1, 1)], "a probe is told apart"
+    assert (ring.state.inflight, ring.state.probes) == (0, 0)
 
 
 async def test_what_nobody_inside_counts_is_counted_by_its_route():
