@@ -14,6 +14,7 @@ from app.commands.embedded import with_master_secret
 from app.commands.failure import CommandFailed, listed
 from app.commands.ollama import OLLAMA_ADAPTER, answers
 from app.settings import Settings, SettingsError, discover_providers, load
+from app.settings.adapters import ECHO
 from app.settings.model import ProviderSettings
 from providers.registry import BrokenPlugin, Registry, UnknownAdapter
 
@@ -47,6 +48,7 @@ class Sources:
             adapter_options=self.options_of,
             adapters=self.registry.names(),
             catalog_rows=self._rows(),
+            known_models=self._catalogued,
             overrides=self.overrides,
         )
         return self._with_ollama(settings)
@@ -66,6 +68,30 @@ class Sources:
             return None
         except BrokenPlugin as error:
             raise CommandFailed(str(error)) from error
+
+    def _catalogued(self, settings: Settings) -> list[str] | None:
+        """Return the names that the file's providers serve without `models`; nothing where one must be asked for them.
+
+        Those that do not chat, and are served though nobody lists them, are among them.
+        """
+        names: dict[str, None] = {}
+        for name, provider in settings.providers.items():
+            models = self._models_of(provider)
+            if not models:
+                return None
+            names |= {each: None for model in models for each in (model, f"{name}/{model}")}
+        return [*names]
+
+    def _models_of(self, provider: ProviderSettings) -> list[str]:
+        """Return the models that a provider is known to have; none if nobody knows them."""
+        if provider.adapter == ECHO:
+            return [ECHO]
+        plugin, catalog = self.registry.find(provider.adapter), self.registry.catalog
+        vendor = plugin.catalog or ""
+        is_vendors_own = provider.base_url is None or provider.base_url.rstrip("/") == plugin.base_url
+        if not is_vendors_own or not catalog.models(vendor):
+            return []
+        return [model.id for model in catalog.snapshot.models(catalog.vendors[vendor].prices or "")]
 
     def _rows(self) -> list[tuple[str, str, tuple[str, ...]]]:
         return [(name, name, row.keys) for name, row in self.registry.well_known()]

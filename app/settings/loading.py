@@ -1,6 +1,6 @@
 """The door: a file and the environment come in, the tree or every fault comes out."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -31,6 +31,9 @@ from providers.types import Secret
 MIN_MASTER_SECRET_BYTES = 32
 MIN_ADMIN_KEY_CHARACTERS = 32
 
+KnownModels = Callable[[Settings], Collection[str] | None]
+"""Returns the names that are served without `models`, or `None` where a provider tells them only when it is asked."""
+
 _DOCUMENT = Path("document")
 """What origins call a document that is no file."""
 _NOTHING = Node(None, origin="default")
@@ -45,7 +48,7 @@ def load(
     adapter_options: AdapterOptions,
     adapters: Collection[str] = (),
     catalog_rows: Sequence[CatalogRow] = (),
-    known_models: Collection[str] | None = None,
+    known_models: KnownModels = lambda _: None,
     is_priced: IsPriced | None = None,
     overrides: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -53,8 +56,8 @@ def load(
 
     `adapter_options` gives an adapter's options struct by name, `None` for an unknown one; `adapters` are the names to
     suggest. `catalog_rows` are the vendors to look for in the environment where neither file nor environment has
-    `providers`. `known_models` are the names that are served without `models`, if known. `overrides` are texts by
-    dotted path that win over all, for the command line.
+    `providers`. `known_models` tells the names that providers of a file serve without `models`. `overrides` are
+    texts by dotted path that win over all, for the command line.
 
     Raises `SettingsError` with every fault, in the order of the file, if one of them is an error.
     """
@@ -68,7 +71,8 @@ def load(
     settings: Settings = reader.read(info, root, "")
     settings = _with_environment_secrets(settings, reader, environ=environ)
     settings = _with_gateway_url(settings, reader)
-    if root.value.get("providers", _NOTHING).value is None:
+    is_discovered = root.value.get("providers", _NOTHING).value is None
+    if is_discovered:
         found = discover_providers(environ, catalog_rows, adapter_options=adapter_options)
         settings = _with_discovered(settings, reader, found=found)
     names = {section: _names(root, section) or [*getattr(settings, section)] for section in _NAMED_SECTIONS}
@@ -76,7 +80,8 @@ def load(
         settings,
         marks=reader.marks,
         names=names,
-        known_models=known_models,
+        # An Ollama next door may still be added to what was discovered.
+        known_models=None if is_discovered or names["models"] else known_models(settings),
         is_priced=is_priced,
         key_variables={name: variables for name, _, variables in catalog_rows},
     )

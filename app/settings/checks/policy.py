@@ -42,8 +42,11 @@ def _check_limits(findings: Findings, limits: LimitSettings) -> None:
 
 
 def _check_rule_model(findings: Findings, path: str, name: str | None) -> None:
-    known = [*findings.names["models"], *findings.names["ensembles"]] or findings.known_models
-    if name is None or known is None or name in known:
+    models = findings.names["models"] or findings.known_models
+    if name is None or models is None:
+        return
+    known = [*models, *findings.names["ensembles"]]
+    if name in known:
         return
     findings.error(
         path, f"there is no model {shown(name)}, so the limit would never apply", suggestion=did_you_mean(name, known)

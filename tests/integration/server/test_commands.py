@@ -120,6 +120,24 @@ def test_check_of_good_settings_is_exit_code_0(run):
     assert "sk-1" not in text
 
 
+@pytest.mark.parametrize(
+    ("providers", "members", "faults"),
+    [
+        ("{echo: {adapter: echo}}", "[echo, echo/echo]", []),
+        ("{echo: {adapter: echo}}", "[echo, echa]", ["members[1]"]),
+        ("{openai: {api_keys: [env:KEY]}}", "[gpt-4o-mini, openai/gpt-4o, gpt-4o-min]", ["members[2]"]),
+        ("{openai: {api_keys: [env:KEY]}, own: {adapter: openai, base_url: 'http://127.0.0.1:1/v1'}}", "[llama]", []),
+        ("{own: {adapter: openai, base_url: 'http://127.0.0.1:1/v1'}, echo: {adapter: echo}}", "[llama]", []),
+    ],
+)
+def test_check_knows_what_is_served_without_models(run, providers, members, faults):
+    """But for a provider that has to be asked which models it has."""
+    ensembles = f"{{e: {{strategy: race, members: {members}}}}}"
+    Path("gateway.yaml").write_text(f"providers: {providers}\nensembles: {ensembles}\n")
+    text = run("check", expects=1 if faults else 0, KEY="sk-1").stdout
+    assert re.findall(r"ensembles\.e\.(\S+): there is no model", text) == faults
+
+
 def test_check_of_a_file_that_is_not_there_says_so(run):
     assert "absent.yaml cannot be read" in run("check", "--config", "absent.yaml", expects=1).stdout
     assert "absent.yaml cannot be read" in run("check", expects=1, GATEWAY_CONFIG="absent.yaml").stdout

@@ -404,5 +404,8 @@ def test_an_unpriced_model_under_a_budget_is_a_warning(warnings_of):
 def test_names_served_without_models_may_be_named_if_they_are_known(load_text, faults_of):
     text = BASE + "ensembles: {e: {strategy: race, members: [gpt-x, gpt-y]}}"
     assert load_text(text).ensembles["e"].members == ("gpt-x", "gpt-y")
-    assert load_text(text, known_models={"gpt-x", "gpt-y"}).warnings == ()
-    assert faults_of(text, known_models={"gpt-x", "gpt-z"}).keys() == {"ensembles.e.members[1]"}
+    assert load_text(text, known_models=lambda _: {"gpt-x", "gpt-y"}).warnings == ()
+    assert faults_of(text, known_models=lambda _: {"gpt-x", "gpt-z"}).keys() == {"ensembles.e.members[1]"}
+    limited = text + "\nlimits: {rules: [{dimension: requests, limit: 5, window_s: 60, model: gpt-z}]}"
+    assert load_text(limited).warnings == ()
+    assert faults_of(limited, known_models=lambda _: {"gpt-x", "gpt-y"}).keys() == {"limits.rules[0].model"}
