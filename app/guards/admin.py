@@ -52,12 +52,16 @@ async def within_known_parameters(connection: Connection, handler: BaseRouteHand
     """Refuse query parameters that the handler does not take, and repeated ones: silence would be a wrong answer."""
     known = _names_of(handler)
     is_strict = not handler.opt.get(ANY_QUERY, False)
-    seen = [name for name, _ in connection.query_params.multi_items()]
-    for name in seen:
+    pairs = [*connection.query_params.multi_items()]
+    seen = [name for name, _ in pairs]
+    for name, value in pairs:
         if is_strict and name not in known:
             raise InvalidRequest(f"unknown query parameter {name[:100]!r}", code="unknown_parameter", param=name[:100])
         if seen.count(name) > 1:
             raise InvalidRequest(f"{name} is given more than once", param=name)
+        # The framework would read it as a parameter that is not there.
+        if is_strict and value.lower() == "null":
+            raise InvalidRequest(f"{name} is never null: leave it out to see all", param=name)
 
 
 def _names_of(handler: BaseRouteHandler) -> set[str]:

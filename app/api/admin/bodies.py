@@ -15,6 +15,7 @@ from app.api.admin.problems import invalid_body
 from app.kernel.errors import InvalidRequest, UnsupportedMediaType
 
 MAX_BYTES = 1 << 20
+_WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -51,15 +52,32 @@ class JsonBody(MsgspecDTO[Body]):
 async def refuse_missing_body(request: Request[Any, Any, Any]) -> None:
     """Before a handler that takes a body: raise `UnsupportedMediaType`, or `InvalidRequest` if there is none.
 
-    Where the handler has a default for it none is needed, and nobody asks of which type it would be.
+    Where the handler has a default for it none is needed, and nobody asks of which type it would be. Where it takes
+    none, one with fields is an `InvalidRequest`: silence would be a wrong answer.
     """
     if request.route_handler.parsed_data_field is None:
+        if request.method in _WRITES:
+            _refuse_fields(await request.body())
         return
     if may_be_left_out(request.route_handler) and not await request.body():
         return
     require_json(request.headers.get("content-type", ""))
     if not await request.body():
         raise InvalidRequest("the body is empty; it must be a JSON object", code="invalid_json")
+
+
+def _refuse_fields(body: bytes) -> None:
+    if not body.strip():
+        return
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidRequest("this takes no body", code="invalid_json") from None
+    if isinstance(document, dict) and document:
+        field = next(iter(document))
+        raise InvalidRequest(f"unknown field {field!r}: this takes no body", code="unknown_parameter", param=field)
+    if document not in ({}, None):
+        raise InvalidRequest("this takes no body", code="invalid_json")
 
 
 def may_be_left_out(handler: BaseRouteHandler) -> bool:

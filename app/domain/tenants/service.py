@@ -82,10 +82,10 @@ class OrganizationService:
         connection = transaction.connection
         if await repository.teams.any_where(connection, **owned):
             raise Conflict("the organisation still has teams", code="not_empty")
-        for rows in (api_keys, admin_keys):
+        for kind, rows in (("keys", api_keys), ("admin keys", admin_keys)):
             for status in ("active", "suspended"):
                 if await rows.any_where(connection, **owned, status=status):
-                    raise Conflict("the organisation still has keys: revoke them first", code="not_empty")
+                    raise Conflict(f"the organisation still has {kind}: revoke them first", code="not_empty")
 
 
 class TeamService:

@@ -77,6 +77,26 @@ async def test_a_body_that_may_be_left_out_is_read_as_any(
     assert (await root.post(path, content=content, headers={"content-type": content_type})).status_code == status
 
 
+@before_the_database
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"", 200, None),
+        (b"{}", 200, None),
+        (b'{"grace_s": 1}', 400, "unknown_parameter"),
+        (b"[1]", 400, "invalid_json"),
+        (b"\xff", 400, "invalid_json"),
+    ],
+)
+async def test_a_body_that_nobody_reads_says_nothing(
+    root: httpx.AsyncClient, content: bytes, status: int, code: str | None
+) -> None:
+    made = (await root.post("/keys", json={"name": "a"})).json()
+    answer = await root.post(f"/keys/{made['id']}/revoke", content=content)
+    assert (answer.status_code, answer.json().get("code")) == (status, code)
+    assert ((await root.get(f"/keys/{made['id']}")).json()["status"] == "revoked") is (status == 200)
+
+
 async def test_json_with_its_charset_is_fine(root: httpx.AsyncClient) -> None:
     headers = {"content-type": "Application/JSON; charset=UTF-8"}
     assert (await root.post("/keys", content=b'{"name": "a"}', headers=headers)).status_code == 201
@@ -168,6 +188,8 @@ async def test_a_wrong_field_is_named(root: httpx.AsyncClient, body: dict[str, o
         ("cursor=" + "a" * 600, "cursor"),
         ("cursor=é", "cursor"),
         ("team_id=x", "team_id"),
+        ("team_id=null", "team_id"),
+        ("status=NULL", "status"),
         ("status=deleted", "status"),
         ("organization_id=%27%20OR%201=1", "organization_id"),
     ],
