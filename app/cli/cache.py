@@ -79,13 +79,15 @@ def cache_report(*, config: Path | None, is_json: bool, **asked: Any) -> None:
 )
 @config_option
 @url_option
-@_organization
+@click.option(
+    "--organization", metavar="ID", help="Whose cache. Default: that of the key's organization, or that of all."
+)
 @as_json
-@click.option("--id", "entry_id", metavar="ID", help="The x-gateway-cache-id of an answer.")
+@click.option("--id", metavar="ID", help="The x-gateway-cache-id of an answer.")
 @click.option("--model", help="The public name of the model that was asked.")
 @click.option("--tag", metavar="NAME=VALUE", help="A tag of the request that the answer was made for.")
 @click.option("--scope", help="Who shares the answers: organization, team:ID or key:ID.")
-@click.option("--all", "is_all", is_flag=True, help="Everything of the organization; stands alone.")
+@click.option("--all", "is_all", is_flag=True, help="Everything; stands alone.")
 def cache_purge(
     *, config: Path | None, is_json: bool, url: str | None, organization: str | None, is_all: bool, **named: Any
 ) -> None:

@@ -16,6 +16,7 @@ from app.cache.wishes import CachePolicy, nearest
 from app.domain.audit.principal import Principal
 from app.domain.audit.transaction import AuditedTransaction
 from app.domain.tenants.policies import CacheRules
+from app.domain.tenants.repository import organization_ids
 from app.domain.tenants.schemas import DEFAULT_ORGANIZATION
 from app.domain.tenants.service import OrganizationService, resolve_organization
 from app.domain.usage.entries import partition_of
@@ -107,27 +108,37 @@ class CacheDesk:
             return None, None
 
     async def purge(self, transaction: AuditedTransaction, spec: PurgeCache) -> Purged:
-        """Forget what is named, and write that down.
+        """Forget what is named, and write that down wherever something was forgotten.
 
-        Raises `InvalidRequest` that names the field at fault, and `Unavailable` where the store does not answer: some
-        may be gone then, and asking again does no harm.
+        Who is of the installation and names no organisation means all. Raises `InvalidRequest` that names the field at
+        fault, and `Unavailable` where the store does not answer: some may be gone then, and asking again does no harm.
         """
-        organization_id = await resolve_organization(transaction, spec.organization_id)
+        if spec.organization_id is None and transaction.principal.is_of_installation:
+            numbers = {each: await self._forget(spec, each) for each in await organization_ids(transaction.connection)}
+            found = {each: number for each, number in numbers.items() if number} or {DEFAULT_ORGANIZATION: 0}
+            purged = Purged(organization_id=None, purged=sum(found.values()))
+        else:
+            one = await resolve_organization(transaction, spec.organization_id)
+            found = {one: await self._forget(spec, one)}
+            purged = Purged(organization_id=one, purged=found[one])
+        for organization_id, number in found.items():
+            await transaction.record(
+                "purge",
+                kind="cache",
+                object_id=organization_id,
+                organization_id=organization_id,
+                before=None,
+                after=_Purge(named=named(spec), purged=number),
+            )
+        return purged
+
+    async def _forget(self, spec: PurgeCache, organization_id: UUID) -> int:
+        """Forget what is named of one organisation, and return how much that was."""
         selection = selection_of(spec, organization_id)
         try:
-            number = await self._store.purge(_owner(organization_id), **selection)
+            return await self._store.purge(_owner(organization_id), **selection)
         except StoreUnavailable as error:
             raise Unavailable("the cache's store does not answer", code="cache_unavailable", retry_after_s=1) from error
-        purged = Purged(organization_id=organization_id, purged=number)
-        await transaction.record(
-            "purge",
-            kind="cache",
-            object_id=organization_id,
-            organization_id=organization_id,
-            before=None,
-            after=_Purge(named=named(spec), purged=number),
-        )
-        return purged
 
 
 def open_cache_desk(core: Core) -> CacheDesk:

@@ -9,12 +9,17 @@ from app.kernel.errors import InvalidRequest
 
 _ENTRY_ID = re.compile(r"[0-9a-f]{32}")
 _MOST_NAME, _MOST_TAG_NAME, _MOST_TAG_VALUE = 300, 64, 256
-_NOTHING_NAMED = "say what is to be purged: entry_id, model, tag or scope; or everything, with `all: true`"
+_NOTHING_NAMED = "say what is to be purged: id, model, tag or scope; or everything, with `all: true`"
 
 
 def named(spec: PurgeCache) -> dict[str, str | bool]:
     """Return what names entries, as it was given."""
-    said = {"entry_id": spec.entry_id, "model": spec.model, "tag": spec.tag, "scope": spec.scope}
+    said = {
+        "id": spec.entry_id if spec.id is None else spec.id,
+        "model": spec.model,
+        "tag": spec.tag,
+        "scope": spec.scope,
+    }
     found: dict[str, str | bool] = {name: value for name, value in said.items() if value is not None}
     return found | {"all": True} if spec.all else found
 
@@ -27,17 +32,21 @@ def selection_of(spec: PurgeCache, organization_id: UUID) -> Mapping[str, str | 
     if spec.all and len(names) > 1:
         raise InvalidRequest("`all` stands alone: leave it out, or all that narrows it", param="all")
     return {
-        "entry_id": None if spec.entry_id is None else _read_entry_id(spec.entry_id),
+        "entry_id": _read_entry_id(spec),
         "model": None if spec.model is None else _read_model(spec.model),
         "tag": None if spec.tag is None else _read_tag(spec.tag),
         "scope": None if spec.scope is None else _read_scope(spec.scope, organization_id),
     }
 
 
-def _read_entry_id(text: str) -> str:
-    if not _ENTRY_ID.fullmatch(text.lower()):
-        raise InvalidRequest("entry_id is 32 hexadecimal digits, as in x-gateway-cache-id", param="entry_id")
-    return text.lower()
+def _read_entry_id(spec: PurgeCache) -> str | None:
+    said = {name: text.lower() for name, text in (("id", spec.id), ("entry_id", spec.entry_id)) if text is not None}
+    for name, text in said.items():
+        if not _ENTRY_ID.fullmatch(text):
+            raise InvalidRequest(f"{name} is 32 hexadecimal digits, as in x-gateway-cache-id", param=name)
+    if len({*said.values()}) > 1:
+        raise InvalidRequest("id and entry_id are the same field: give one of them", param="entry_id")
+    return next(iter(said.values()), None)
 
 
 def _read_model(text: str) -> str:

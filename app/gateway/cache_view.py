@@ -110,9 +110,10 @@ class PurgeCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What is to be forgotten: the entries that match all that is named, or `all` of them."""
 
     organization_id: Annotated[
-        UUID | None, Meta(description="Absent: the caller's own organisation, or the default one.")
+        UUID | None, Meta(description="Absent: the caller's own organisation, or all for one of the installation.")
     ] = None
-    entry_id: Annotated[str | None, Meta(description="The `x-gateway-cache-id` of an answer.")] = None
+    id: Annotated[str | None, Meta(description="The `x-gateway-cache-id` of an answer.")] = None
+    entry_id: Annotated[str | None, Meta(description="The same as `id`.")] = None
     model: Annotated[str | None, Meta(description="The public name of the model that was asked.")] = None
     tag: Annotated[
         str | None, Meta(description="A tag of the request that the answer was made for.", examples=["team=blue"])
@@ -123,11 +124,11 @@ class PurgeCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             description="Who shares the answers: `organization`, `team:<id>` or `key:<id>`.", examples=["organization"]
         ),
     ] = None
-    all: Annotated[bool, Meta(description="Everything of the organisation; stands alone.")] = False
+    all: Annotated[bool, Meta(description="Everything; stands alone.")] = False
 
 
 class Purged(msgspec.Struct, frozen=True, kw_only=True):
     """How many entries were still there, and are forgotten."""
 
-    organization_id: UUID
+    organization_id: Annotated[UUID | None, Meta(description="Null: of all organisations.")]
     purged: int

@@ -9,7 +9,7 @@ from app.api.dashboard.filters import Text, usage_query_of
 from app.api.dashboard.parameters import AnyRequest, Changer, Desk, Renderer, Visitor
 from app.gateway.cache_view import PurgeCache
 
-_NAMED = ("organization_id", "entry_id", "model", "tag", "scope")
+_NAMED = ("organization_id", "id", "model", "tag", "scope")
 
 
 class CachePages(Controller):

@@ -210,8 +210,10 @@ async def test_what_cannot_be_asked_is_named(root: httpx.AsyncClient, params: di
 @pytest.mark.parametrize(
     ("body", "left"),
     [
+        ({"id": "01" * 16}, 5),
         ({"entry_id": "01" * 16}, 5),
-        ({"entry_id": "FF" * 16}, 6),
+        ({"id": "01" * 16, "entry_id": "01" * 16}, 5),
+        ({"id": "FF" * 16}, 6),
         ({"model": "other"}, 5),
         ({"tag": "team=blue"}, 4),
         ({"scope": "organization"}, 2),
@@ -244,6 +246,8 @@ async def test_all_that_is_named_must_match(
         ({"all": False}, "all"),
         ({"organization_id": str(DEFAULT_ORGANIZATION)}, "all"),
         ({"all": True, "model": "m"}, "all"),
+        ({"id": ""}, "id"),
+        ({"id": "01" * 16, "entry_id": "02" * 16}, "entry_id"),
         ({"entry_id": ""}, "entry_id"),
         ({"entry_id": "01" * 15}, "entry_id"),
         ({"entry_id": "*"}, "entry_id"),
@@ -277,7 +281,7 @@ async def test_a_purge_is_audited_and_a_repeated_one_is_answered_as_before(plane
     first = await root.post("/cache/purge", json={"model": "m"}, headers=headers)
     await keep(plane, 2)
     again = await root.post("/cache/purge", json={"model": "m"}, headers=headers)
-    assert first.json() == again.json() == {"organization_id": str(DEFAULT_ORGANIZATION), "purged": 1}
+    assert first.json() == again.json() == {"organization_id": None, "purged": 1}
     assert again.headers["idempotent-replayed"] == "true"
     assert await entries(root) == 1
     (entry,) = (await root.get("/audit", params={"object_kind": "cache", "action": "purge"})).json()["items"]
@@ -285,3 +289,31 @@ async def test_a_purge_is_audited_and_a_repeated_one_is_answered_as_before(plane
     assert (entry["before"], entry["after"]) == (None, {"named": {"model": "m"}, "purged": 1})
     assert plane.told == [("cache", DEFAULT_ORGANIZATION)]
     assert (await plane.services.auditor.verify()).broken is None
+
+
+@pytest.mark.parametrize("body", [{"all": True}, {"model": "m"}, {"scope": "organization"}, {"id": "07" * 16}])
+async def test_who_is_of_the_installation_purges_all_organizations_or_the_one_named(
+    plane: Any, root: httpx.AsyncClient, world: Any, body: dict[str, Any]
+) -> None:
+    """And whoever is of one organisation purges that."""
+    ours, theirs = (UUID(each["organizations"]["id"]) for each in (world.ours, world.theirs))
+    everywhere = (DEFAULT_ORGANIZATION, ours, theirs)
+
+    async def left() -> list[int]:
+        views = [await root.get("/cache", params={"organization_id": str(each)}) for each in everywhere]
+        return [view.json()["kept"]["entries"] for view in views]
+
+    for organization in everywhere:
+        await keep(plane, 7, organization=organization)
+    admin = world.callers["ours admin"]
+    assert (await admin.post("/cache/purge", json=body)).json() == {"organization_id": str(ours), "purged": 1}
+    assert await left() == [1, 0, 1]
+    named = {"organization_id": str(theirs)}
+    assert (await root.post("/cache/purge", json=body | named)).json() == named | {"purged": 1}
+    assert await left() == [1, 0, 0]
+    for organization in (ours, theirs):
+        await keep(plane, 7, organization=organization)
+    assert (await root.post("/cache/purge", json=body)).json() == {"organization_id": None, "purged": 3}
+    assert await left() == [0, 0, 0]
+    entries = (await root.get("/audit", params={"object_kind": "cache"})).json()["items"]
+    assert {UUID(each["organization_id"]) for each in entries[:3]} == {theirs, ours, DEFAULT_ORGANIZATION}
