@@ -7,10 +7,12 @@ import rich_click as click
 
 from app.cli.options import examples, say
 
+_SCREEN = Path("-")
+
 
 @click.group(
     "import",
-    epilog=examples("llm-gateway import litellm config.yaml --output gateway.yaml"),
+    epilog=examples("llm-gateway import litellm config.yaml"),
 )
 def import_() -> None:
     """Write a gateway.yaml for the configuration of another gateway."""
@@ -20,12 +22,17 @@ def import_() -> None:
     "litellm",
     epilog=examples(
         "llm-gateway import litellm config.yaml",
-        "llm-gateway import litellm config.yaml --output gateway.yaml",
-        "llm-gateway import litellm config.yaml --strict > gateway.yaml",
+        "llm-gateway import litellm config.yaml --output new/gateway.yaml --force",
+        "llm-gateway import litellm config.yaml --strict --output - | less",
     ),
 )
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.yaml")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write. Default: the screen.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write; - shows it only. Default: gateway.yaml, which is shown as well.",
+)
 @click.option("--force", "is_forced", is_flag=True, help="Replace the file if it exists.")
 @click.option("--strict", "is_strict", is_flag=True, help="Exit with 1 if something could not be carried over.")
 def import_litellm(*, config: Path, output: Path | None, is_forced: bool, is_strict: bool) -> None:
@@ -39,9 +46,9 @@ def import_litellm(*, config: Path, output: Path | None, is_forced: bool, is_str
     from app.commands import import_litellm as command  # noqa: PLC0415 - slow to import, and only this command needs it
 
     imported = command.run(config)
-    if output is None:
-        say(imported.text.rstrip())
-    else:
+    if output != _SCREEN:
         command.write(imported, output, replaces=is_forced)
+    if output in {None, _SCREEN}:
+        say(imported.text.rstrip())
     click.echo("\n".join(imported.report), err=True)
     sys.exit(1 if is_strict and imported.has_losses else 0)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from app.commands.failure import CommandFailed
 from app.commands.litellm.conversion import convert
-from app.commands.sources import Sources
+from app.commands.sources import DEFAULT_FILE, Sources
 from app.settings import SettingsError
 from providers.registry import Registry
 
@@ -45,8 +45,9 @@ def run(path: Path) -> Imported:
     return Imported(converted.text, lines, bool(converted.report.lost or faults))
 
 
-def write(imported: Imported, output: Path, *, replaces: bool) -> None:
-    """Write the file; raises `CommandFailed` if one is there and it is not to be replaced."""
+def write(imported: Imported, output: Path | None, *, replaces: bool) -> None:
+    """Write the file, `gateway.yaml` unless it is named; raises `CommandFailed` if one is there and is not replaced."""
+    output = output or DEFAULT_FILE
     try:
         with output.open("w" if replaces else "x", encoding="utf-8") as file:
             file.write(imported.text)

@@ -330,14 +330,25 @@ def test_the_command_writes_the_file_and_its_report(run, tmp_path):
     assert "127.0.0.1:8000" in (tmp_path / "gateway.yaml").read_text()
 
 
-def test_without_an_output_the_file_is_on_the_screen(run):
+def test_without_an_output_the_file_is_written_and_shown(run, tmp_path):
     shown = run("import", "litellm", FILES / "one_star.yaml", "--strict")
     assert yaml.safe_load(shown.stdout) == tree_of("one_star")
+    assert (tmp_path / "gateway.yaml").read_text() == shown.stdout
+    again = run("import", "litellm", FILES / "clouds.yaml", expects=1)
+    assert "the file gateway.yaml exists; --force replaces it" in again.stderr
+    assert again.stdout == ""
+    assert (tmp_path / "gateway.yaml").read_text() == shown.stdout
+
+
+def test_what_is_only_shown_is_not_written(run, tmp_path):
+    shown = run("import", "litellm", FILES / "one_star.yaml", "--output", "-")
+    assert yaml.safe_load(shown.stdout) == tree_of("one_star")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_strict_fails_where_something_is_lost(run):
     assert yaml.safe_load(run("import", "litellm", FILES / "clouds.yaml", "--strict", expects=1).stdout)["models"]
-    run("import", "litellm", FILES / "clouds.yaml")
+    run("import", "litellm", FILES / "clouds.yaml", "--force")
 
 
 @pytest.mark.parametrize(
@@ -366,5 +377,5 @@ def test_an_absent_file_is_one_clear_error(run):
 
 def test_help_teaches(run):
     text = run("import", "litellm", "--help").stdout
-    assert "$ llm-gateway import litellm config.yaml --output gateway.yaml" in text
+    assert "$ llm-gateway import litellm config.yaml --output new/gateway.yaml" in text
     assert "os.environ/NAME" in text
