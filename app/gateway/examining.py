@@ -38,6 +38,8 @@ class EnsembleExaminer:
         self._upstream = upstream
         self._extensions = Extensions()
         self._built: tuple[Settings, StoredUpstream, RouteTable] | None = None
+        self._asks_for_names = False
+        """Whether a provider has to be asked which models it has, which nobody does here."""
         self.find: Callable[[str], Route | None] = self._find
         """Returns the route of a name. A process that serves inference knows more: what self-hosted servers say."""
 
@@ -60,6 +62,13 @@ class EnsembleExaminer:
             if asked is not None:
                 self._check_member(asked, field, taken)
 
+    def problem_of(self, ensemble: EnsembleSettings) -> str | None:
+        """Return why an ensemble is not served, if it is not: one of its models is not there."""
+        missing = next((name for name in ensemble.models if self.find(name) is None), None)
+        if missing is None or (self.find == self._find and self._asks_for_names):
+            return None
+        return f"there is no model {missing[:_SHOWN]!r}"
+
     def _check_member(self, name: str, path: str, ensembles: frozenset[str]) -> None:
         route = self.find(name)
         if name in ensembles or (route is not None and route.ensemble is not None):
@@ -74,6 +83,7 @@ class EnsembleExaminer:
             providers = open_providers(served, registry=registry, sender=_Nobody())
             builder = RouteBuilder(served, providers, registry, names_models=bool(settings.models))
             self._built = settings, upstream, builder.table()
+            self._asks_for_names = bool(builder.unlisted())
         return self._built[2].find(name)
 
 

@@ -137,8 +137,7 @@ class RouteBuilder:
     def _ensemble(self, name: str, members: RouteTable) -> Route | None:
         """Return what stands for several models; nothing if one of them is not there."""
         ensemble = self._ensembles[name]
-        names = (*ensemble.members, *(each for each in (ensemble.judge, ensemble.fuser) if each is not None))
-        found = [members.find(each) for each in names]
+        found = [members.find(each) for each in ensemble.models]
         if any(route is None for route in found):
             return None
         targets = tuple(target for route in found if route is not None for target in route.targets)

@@ -59,6 +59,11 @@ class EnsembleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     )
     return_candidates: Annotated[bool, Meta(description="Whether all answers are returned beside the one.")] = False
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model that it asks: the members, the judge and the fuser."""
+        return (*self.members, *(name for name in (self.judge, self.fuser) if name is not None))
+
 
 class LimitRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """At most `limit` of a dimension in any window of `window_s` seconds."""

@@ -20,6 +20,12 @@ async def names_of_others(connection: Connection, ensemble: StoredEnsemble) -> s
     return {row[0] for row in await connection.execute(statement)}
 
 
+async def all_ensembles(connection: Connection) -> list[StoredEnsemble]:
+    """Return every ensemble, by its name."""
+    statement = select(tables.ensembles).order_by(tables.ensembles.c.name)
+    return [to_record(row, StoredEnsemble) for row in (await connection.execute(statement)).mappings()]
+
+
 class EnsembleRepository:
     """Reads all ensembles, for whoever keeps a snapshot of them."""
 
@@ -28,8 +34,6 @@ class EnsembleRepository:
 
     async def read_all(self) -> Mapping[str, EnsembleSettings]:
         """Return every ensemble by its name, as the file would say it, in one query."""
-        statement = select(tables.ensembles).order_by(tables.ensembles.c.name)
         async with self._database.reading() as connection:
-            rows = (await connection.execute(statement)).mappings()
-            stored = [to_record(row, StoredEnsemble) for row in rows]
+            stored = await all_ensembles(connection)
         return {each.name: each.as_settings() for each in stored}

@@ -120,6 +120,7 @@ class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: Annotated[datetime | None, Meta(description="Null of one of the file.")] = None
     version: Annotated[int | None, Meta(description="Counts changes; it is the ETag. Null of one of the file.")] = None
     source: EnsembleSource = "api"
+    problem: Annotated[str | None, Meta(description="Why it is not served, if it is not.")] = None
 
 
 class CreateEnsemble(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -167,7 +168,7 @@ class PatchEnsemble(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     return_candidates: ReturnCandidates | UnsetType = UNSET
 
 
-def of_file(ensemble_id: UUID, name: str, ensemble: EnsembleSettings) -> Ensemble:
+def of_file(ensemble_id: UUID, name: str, ensemble: EnsembleSettings, *, problem: str | None = None) -> Ensemble:
     """Return an ensemble of the file as the API says it."""
     said = {field: getattr(ensemble, field) for field in _OF_FILE}
     nusd = ensemble.max_cost_nusd
@@ -177,4 +178,5 @@ def of_file(ensemble_id: UUID, name: str, ensemble: EnsembleSettings) -> Ensembl
         name=name,
         max_cost=None if nusd is None else format_usd(nusd),
         source="config",
+        problem=problem,
     )

@@ -34,6 +34,10 @@ class Examine(Protocol):
         """
         ...
 
+    def problem_of(self, ensemble: EnsembleSettings) -> str | None:
+        """Return why an ensemble is not served, if it is not."""
+        ...
+
 
 class EnsembleService:
     """Models that answer together. Everybody may read them; those of the installation make them."""
@@ -50,14 +54,14 @@ class EnsembleService:
     async def find(self, principal: Principal, ensemble_id: UUID) -> Ensemble:
         """Return one; raises `NotFound`."""
         owned = next((each for each in self._of_file().values() if each.id == ensemble_id), None)
-        return owned or _shown(await self._objects.find(principal, ensemble_id))
+        return owned or self._shown(await self._objects.find(principal, ensemble_id))
 
     async def page(self, principal: Principal, *, limit: int, cursor: str | None) -> Page[Ensemble]:
         """Return some: those of the API, newest first, then those of the file, by name."""
 
         async def stored(at: str | None) -> Page[Ensemble]:
             page = await self._objects.page(principal, limit=limit, cursor=at, where={})
-            return Page([_shown(each) for each in page.items], page.cursor)
+            return Page([self._shown(each) for each in page.items], page.cursor)
 
         return await page_with_file(_FILE, stored, self._of_file(), limit=limit, cursor=cursor)
 
@@ -71,13 +75,13 @@ class EnsembleService:
             updated_at=transaction.now,
         )
         made = await self._checked(transaction, made)
-        return _shown(await self._objects.create(transaction, made))
+        return self._shown(await self._objects.create(transaction, made))
 
     async def patch(self, transaction: AuditedTransaction, ensemble_id: UUID, patch: PatchEnsemble) -> Ensemble:
         """Change one; requests that have begun end as they began."""
         before = await self._load(transaction, ensemble_id)
         after = await self._checked(transaction, patched(before, patch))
-        return _shown(await self._objects.update(transaction, before, after))
+        return self._shown(await self._objects.update(transaction, before, after))
 
     async def delete(self, transaction: AuditedTransaction, ensemble_id: UUID) -> None:
         """Remove one; its name is then that of no model."""
@@ -111,7 +115,21 @@ class EnsembleService:
 
     def _of_file(self) -> Mapping[str, Ensemble]:
         found = self._settings().ensembles.items()
-        return {name: of_file(uuid5(_IDS_OF_FILE, name), name, ensemble) for name, ensemble in found}
+        return {
+            name: of_file(uuid5(_IDS_OF_FILE, name), name, ensemble, problem=self._problem_of(ensemble))
+            for name, ensemble in found
+        }
+
+    def _shown(self, stored: StoredEnsemble) -> Ensemble:
+        settings, problem = self._settings(), None
+        for kind, names in (("a model", settings.models), ("an ensemble", settings.ensembles)):
+            if stored.name in names:
+                problem = f"the configuration file has {kind} of this name, which wins"
+        problem = problem or self._problem_of(stored.as_settings())
+        return Ensemble(**msgspec.structs.asdict(stored), problem=problem)
+
+    def _problem_of(self, ensemble: EnsembleSettings) -> str | None:
+        return None if self._examine is None else self._examine.problem_of(ensemble)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -129,7 +147,3 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _owned() -> Conflict:
     return Conflict("the configuration file owns this ensemble: change it there", code="config_owned")
-
-
-def _shown(stored: StoredEnsemble) -> Ensemble:
-    return Ensemble(**msgspec.structs.asdict(stored))

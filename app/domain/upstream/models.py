@@ -12,7 +12,7 @@ from app.domain.audit.objects import AuditedObjects
 from app.domain.audit.principal import Principal
 from app.domain.audit.schemas import ObjectKind
 from app.domain.audit.transaction import AuditedTransaction
-from app.domain.ensembles.repository import ensembles
+from app.domain.ensembles.repository import all_ensembles, ensembles
 from app.domain.of_file import page_with_file
 from app.domain.upstream import repository
 from app.domain.upstream.listing import id_in_file, named, origin_of, owned
@@ -96,11 +96,14 @@ class ModelService:
         return self._shown(after, given)
 
     async def delete(self, transaction: AuditedTransaction, model_id: UUID) -> None:
-        """Remove one to which no model of the API falls back."""
+        """Remove one to which no model of the API falls back, and which no ensemble of the API asks."""
         stored = await self._load(transaction, model_id)
         for other in await repository.all_models(transaction.connection):
             if other.id != stored.id and stored.name in _fallbacks(self._reader.model(other.name, other.spec)):
                 raise Conflict(f"the model {other.name!r} falls back to this one", code="model_in_use")
+        for ensemble in await all_ensembles(transaction.connection):
+            if stored.name in ensemble.as_settings().models:
+                raise Conflict(f"the ensemble {ensemble.name!r} asks this one", code="model_in_use")
         await self._objects.delete(transaction, stored)
 
     # -- parts --------------------------------------------------------------------------------------------------------

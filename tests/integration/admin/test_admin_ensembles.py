@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import msgspec
 import pytest
 
 from app.domain.ensembles.directory import EnsembleDirectory
@@ -20,6 +21,7 @@ BARE = {
     "normalize": "text",
     "min_success": 1,
     "return_candidates": False,
+    "problem": None,
 }
 FULL = {
     "name": "careful",
@@ -282,3 +284,43 @@ async def test_no_such_ensemble(root: httpx.AsyncClient) -> None:
         await root.get("/ensembles/fast"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_what_is_no_longer_served_says_why(plane: Any, root: httpx.AsyncClient) -> None:
+    made = await make(root, strategy="best_of", judge="c")
+    plane.settings = settings(own=EnsembleSettings(strategy="race", members=("a", "c")))
+    plane.settings = msgspec.structs.replace(
+        plane.settings, models={name: model for name, model in plane.settings.models.items() if name != "c"}
+    )
+    problems = {each["name"]: each["problem"] for each in (await root.get("/ensembles")).json()["items"]}
+    assert problems == {"fast": "there is no model 'c'", "own": "there is no model 'c'"}
+    assert (await root.get(f"/ensembles/{made['id']}")).json()["problem"] == "there is no model 'c'"
+    plane.settings = settings(fast=EnsembleSettings(strategy="race", members=("a", "b")))
+    (stored, of_file) = (await root.get("/ensembles")).json()["items"]
+    assert stored["problem"] == "the configuration file has an ensemble of this name, which wins"
+    assert of_file["problem"] is None
+
+
+async def test_what_a_provider_has_to_be_asked_for_is_no_problem(plane: Any, root: httpx.AsyncClient) -> None:
+    """This process asks nobody, so that it cannot tell."""
+    provider = ProviderSettings(adapter="openai", base_url="http://127.0.0.1:1/v1")
+    ensemble = EnsembleSettings(strategy="race", members=("whatever", "p/it"))
+    plane.settings = Settings(providers={"p": provider}, ensembles={"own": ensemble})
+    (own,) = (await root.get("/ensembles")).json()["items"]
+    assert own["problem"] is None
+
+
+@pytest.mark.parametrize("place", [{"members": ["a", "d"]}, {"strategy": "best_of", "judge": "d"}])
+async def test_a_model_that_an_ensemble_asks_cannot_be_deleted(
+    plane: Any, root: httpx.AsyncClient, place: dict[str, Any]
+) -> None:
+    of_file = plane.settings
+    plane.settings = msgspec.structs.replace(of_file, models=dict(of_file.models) | {"d": of_file.models["a"]})
+    made = await make(root, **place)
+    plane.settings = of_file
+    model = (await root.post("/models", json={"name": "d", "targets": [{"provider": "p", "model": "d"}]})).json()
+    refused = await root.delete(f"/models/{model['id']}")
+    assert (refused.status_code, refused.json()["code"]) == (409, "model_in_use")
+    assert "'fast'" in refused.json()["detail"]
+    assert (await root.delete(f"/ensembles/{made['id']}")).status_code == 204
+    assert (await root.delete(f"/models/{model['id']}")).status_code == 204
