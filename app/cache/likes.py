@@ -77,7 +77,7 @@ class Likes:
         self._clock = clock
         self._spawn = spawn
         self._draw = draw
-        self._until_sampled = self._gap()
+        self._until_sampled = 0
         self._thresholds: dict[Owner, tuple[int, float]] = {}
 
     async def find(self, spot: Spot, wish: Wish, *, look: Look) -> Like | None:
@@ -89,14 +89,10 @@ class Likes:
 
     def _is_sampled(self) -> bool:
         """Whether the hit that is about to be given is to be compared instead."""
+        if not self._until_sampled:
+            self._until_sampled = SHORTEST_GAP + int(self._draw() * (LONGEST_GAP - SHORTEST_GAP + 1))
         self._until_sampled -= 1
-        if self._until_sampled:
-            return False
-        self._until_sampled = self._gap()
-        return True
-
-    def _gap(self) -> int:
-        return SHORTEST_GAP + int(self._draw() * (LONGEST_GAP - SHORTEST_GAP + 1))
+        return not self._until_sampled
 
     async def foresee(self, spot: Spot, wish: Wish, *, look: Look) -> Found | None:
         """Return what `find` would go by. Nothing is sampled or counted."""
