@@ -56,7 +56,8 @@ async def refuse_missing_body(request: Request[Any, Any, Any]) -> None:
     none, one with fields is an `InvalidRequest`: silence would be a wrong answer.
     """
     if request.route_handler.parsed_data_field is None:
-        if request.method in _WRITES:
+        # A handler that is given the request reads its body by itself.
+        if request.method in _WRITES and "request" not in request.route_handler.parsed_fn_signature.parameters:
             _refuse_fields(await request.body())
         return
     if may_be_left_out(request.route_handler) and not await request.body():
