@@ -24,6 +24,7 @@ from providers.types import (
     Usage,
     UsageReported,
 )
+from providers.types.usage import MAX_TOKENS
 
 UNREADABLE = (ProviderError, msgspec.MsgspecError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What reading an odd answer may raise. It is relayed as it is, and must not fail because nobody else can have it."""
@@ -57,7 +58,10 @@ def counted_so_far(exchange: Exchange, inspector: Inspector) -> Usage | None:
     Nothing of any other: what breaks there is estimated alike, streamed or not, translated or not.
     """
     usage = inspector.usage
-    return msgspec.structs.replace(usage, estimated=True) if exchange.operation.is_media and usage is not None else None
+    if usage is None or not exchange.operation.is_media:
+        return None
+    output_tokens = max(usage.output_tokens, min(inspector.output_tokens_seen, MAX_TOKENS))
+    return msgspec.structs.replace(usage, output_tokens=output_tokens, estimated=True)
 
 
 class RelayedBody:

@@ -358,7 +358,7 @@ def _type_of(stream: RelayStream, operation: Operation, usual: bytes) -> bytes:
 
 
 def _foreseen(exchange: Exchange, attempt: Attempt, stream: RelayStream) -> int | None:
-    """Return what a request costs whose answer is bytes that nobody counts: its text is all that is charged."""
+    """Return what a request costs whose answer nobody counts as it comes: all that is charged follows from its text."""
     usage = stream.inspector.usage
     before = [other.cost_nusd for other in exchange.attempts if other is not attempt]
     if usage is None or attempt.price is None or None in before:

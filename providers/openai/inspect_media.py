@@ -24,6 +24,8 @@ _FINAL = frozenset({"image_generation.completed", "speech.audio.done", "transcri
 _CONTENT = re.compile(r"\.(partial_image|delta|segment)\Z")
 _TELLING = (b'"usage"', b"error", b'.done"', b'.completed"', _DONE)
 """What stands in every event that is more than content."""
+_HEARD = b'"delta":'
+"""What stands once in every event with a piece of a transcript, which is about a token."""
 _EVENTS_BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*(?:data:|event:|id:|retry:|:)")
 _TOLD_BYTES = 8
 """How many bytes tell events from another body."""
@@ -35,6 +37,7 @@ class _Answer(msgspec.Struct):
     """What is read of an answer or an event, whatever its types are."""
 
     type: Any = None
+    text: Any = None
     usage: Any = None
     svg_usage: Any = None
     meta: Any = None
@@ -49,13 +52,13 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 def media_inspector(request: RelayRequest) -> "WholeMediaInspector | SoundInspector | EventInspector":
     """Return an inspector for the answer to `request`."""
-    operation, usage = request.operation, media.estimate(request)
+    operation = request.operation
     if operation == SPEECH and not (request.stream and media.wants_events(request.document)):
-        return SoundInspector(operation, usage, is_whole=not request.stream)
+        return SoundInspector(request, is_whole=not request.stream)
     if request.stream:
         pictures = count(request.document.get("n")) if operation == IMAGES else None
-        return EventInspector(operation, usage, finals=pictures or 1)
-    return WholeMediaInspector(operation, usage, is_text=request.document.get("response_format") in _TEXTS)
+        return EventInspector(request, finals=pictures or 1)
+    return WholeMediaInspector(request, is_text=request.document.get("response_format") in _TEXTS)
 
 
 def read_media_usage(answer: _Answer, operation: str) -> Usage | None:
@@ -122,18 +125,34 @@ def _first(told: dict[str, Any], *names: str) -> int | None:
 class _MediaInspector(Watch):
     """What all have in common: the usage is estimated until it is told; pictures are counted in any case."""
 
-    __slots__ = ("_estimate", "_operation")
+    __slots__ = ("_estimate", "_operation", "_spoken_tokens")
 
-    def __init__(self, operation: str, usage: Usage) -> None:
+    def __init__(self, request: RelayRequest) -> None:
         super().__init__()
-        self._operation = operation
-        self.usage = self._estimate = usage
+        self._operation = request.operation
+        self._spoken_tokens = media.spoken_tokens(request) if request.operation == SPEECH else 0
+        self.usage = self._estimate = media.estimate(request)
+
+    def guess(self, *, images: int = 0, text_bytes: int = 0) -> Usage:
+        """Return what the request comes to with an answer of so many pictures, or with so much text."""
+        drawn, spoken = media.drawn_tokens(images), self._spoken_tokens
+        said = media.text_tokens(text_bytes) if self._operation in media.HEARD else 0
+        return msgspec.structs.replace(
+            self._estimate,
+            output_tokens=drawn + spoken + said,
+            image_output_tokens=drawn,
+            audio_output_tokens=spoken,
+            images=images,
+        )
 
     def read_whole(self, answer: _Answer) -> None:
         """Take over what a whole answer tells of its usage."""
-        usage = read_media_usage(answer, self._operation) or self._estimate
+        usage = read_media_usage(answer, self._operation)
         images = _pictures(answer) if self._operation == IMAGES else 0
-        self.usage = msgspec.structs.replace(usage, images=images) if images else usage
+        if usage is None:
+            self.usage = self.guess(images=images, text_bytes=_text_bytes(answer))
+        else:
+            self.usage = msgspec.structs.replace(usage, images=images) if images else usage
 
 
 class WholeMediaInspector(_MediaInspector):
@@ -141,18 +160,20 @@ class WholeMediaInspector(_MediaInspector):
 
     __slots__ = ("_is_text",)
 
-    def __init__(self, operation: str, usage: Usage, *, is_text: bool = False) -> None:
+    def __init__(self, request: RelayRequest, *, is_text: bool = False) -> None:
         """Make an inspector; `is_text` is whether the answer may be something else than JSON."""
-        super().__init__(operation, usage)
+        super().__init__(request)
         self._is_text = is_text
 
     def feed(self, data: bytes) -> bytes:
         """Take the whole body. Raises `BadAnswer` if it is not of the form that was asked for."""
         answer = _answer_or_none(data)
-        if answer is None and not self._is_text:
-            raise BadAnswer("the provider's answer is not a JSON object")
         if answer is not None:
             self.read_whole(answer)
+        elif self._is_text:
+            self.usage = self.guess(text_bytes=len(data))
+        else:
+            raise BadAnswer("the provider's answer is not a JSON object")
         self.has_content = self.is_finished = True
         return data
 
@@ -162,16 +183,18 @@ class SoundInspector(_MediaInspector):
 
     __slots__ = ("_is_whole",)
 
-    def __init__(self, operation: str, usage: Usage, *, is_whole: bool) -> None:
+    def __init__(self, request: RelayRequest, *, is_whole: bool) -> None:
         """Make an inspector; `is_whole` is whether the body comes at once."""
-        super().__init__(operation, usage)
+        super().__init__(request)
         self._is_whole = is_whole
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes. Raises `BadAnswer` if there are none where all should be."""
         if self._is_whole and not data:
             raise BadAnswer("the provider's answer is empty")
-        self.has_content = self.has_content or bool(data)
+        if data and not self.has_content:
+            self.has_content = True
+            self.usage = self.guess()
         self.is_finished = self._is_whole
         return data
 
@@ -189,9 +212,9 @@ class EventInspector(_MediaInspector):
 
     __slots__ = ("_begun", "_finals", "_frames", "_gathered", "_is_events", "_told")
 
-    def __init__(self, operation: str, usage: Usage, *, finals: int = 1) -> None:
+    def __init__(self, request: RelayRequest, *, finals: int = 1) -> None:
         """Make an inspector of a stream that ends with `finals` final events, or with `[DONE]`."""
-        super().__init__(operation, usage)
+        super().__init__(request)
         self._frames = sse.LongFrameSplitter(_MAX_EVENT_BYTES)
         self._finals = finals
         self._begun: bytes | None = b""
@@ -225,7 +248,9 @@ class EventInspector(_MediaInspector):
             self.read_whole(answer)
         elif self._gathered and self._operation == IMAGES:
             # Pictures that came whole, and too long to be read: as many as were asked for.
-            self.usage = msgspec.structs.replace(self._estimate, images=self._finals)
+            self.usage = self.guess(images=self._finals)
+        elif not self._is_events:
+            self.usage = self.guess(text_bytes=len(self._gathered))
         self.is_finished = True
         return rest
 
@@ -243,6 +268,7 @@ class EventInspector(_MediaInspector):
         except sse.FrameTooLarge:
             raise BadAnswer("the provider sent an event of more than 32 MiB", code="upstream_too_large") from None
         if self.has_content and not any(word in complete for word in _TELLING):
+            self.output_tokens_seen += complete.count(_HEARD)
             return complete
         return b"".join([frame for frame in sse.split_frames(complete) if self._passes(frame)])
 
@@ -262,24 +288,37 @@ class EventInspector(_MediaInspector):
         if event.error is not None or event.type == "error" or sse.event_of(frame) == b"error":
             self.error = error_in_stream(event.error)
             return False
+        self.output_tokens_seen += frame.count(_HEARD)
         self._note(event)
         return True
 
     def _note(self, event: _Answer) -> None:
         kind = event.type if isinstance(event.type, str) else ""
-        if kind in _FINAL or _CONTENT.search(kind) or event.choices:
+        if not self.has_content and (kind in _FINAL or _CONTENT.search(kind) or event.choices):
             self.has_content = True
+            self.usage = self.guess() if self.usage is self._estimate else self.usage
         usage = read_media_usage(event, self._operation)
         if kind in _FINAL:
             self._finals -= 1
             images = 1 if self._operation == IMAGES else 0
             final = msgspec.structs.replace(usage or Usage(estimated=True), images=images)
             self._told = _sum(self._told, final)
-            before = msgspec.structs.replace(self.usage or self._estimate, images=self._told.images)
-            self.usage = before if self._told.estimated else self._told
+            self.usage = self._untold(event, self._told.images) if self._told.estimated else self._told
             self.is_finished = self._finals <= 0
         elif usage is not None:
             self.usage = usage
+
+    def _untold(self, event: _Answer, images: int) -> Usage:
+        """Return what a final event that does not say it leaves to be known: what an event before it told, if any."""
+        before = self.usage
+        if before is None or before.estimated:
+            return self.guess(images=images, text_bytes=_text_bytes(event))
+        return msgspec.structs.replace(before, images=images)
+
+
+def _text_bytes(answer: _Answer) -> int:
+    """Return how long the text of a transcript is."""
+    return len(answer.text.encode()) if isinstance(answer.text, str) else 0
 
 
 def _sum(before: Usage | None, more: Usage) -> Usage:

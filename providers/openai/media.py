@@ -5,7 +5,7 @@ and most hosts of rerankers serve beside it. Source: https://docs.vllm.ai/en/sta
 2026-11.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -25,7 +25,19 @@ PATHS = {
 }
 OPERATIONS = frozenset(PATHS)
 _FORM = "multipart/form-data"
+HEARD = frozenset({TRANSCRIPTIONS, TRANSLATIONS})
+"""The operations that make text of a recording."""
 _BYTES_PER_TOKEN = 4
+_SOUND_BYTES_PER_TOKEN = 300
+"""Speech at 48 kbit/s, of which vendors make about 20 tokens a second."""
+_SPOKEN_TOKENS_IN_4_CHARACTERS = 5
+"""A minute of speech is about 1,000 characters, and 1,250 tokens of sound."""
+_SEEN_IMAGE_TOKENS = 1_600
+_PICTURES = frozenset({"image", "image_url"})
+_NO_TEXT = _PICTURES | {"type"}
+_DRAWN_IMAGE_TOKENS = 1_056
+"""A picture of 1024x1024 at medium quality.
+Source: https://platform.openai.com/docs/guides/image-generation, read 2026-11."""
 _EVENTS = "text/event-stream"
 _SOUND = ("audio/", "video/", "application/octet-stream", "binary/octet-stream", "application/ogg")
 _TRANSCRIPT = (_EVENTS, "application/json", "text/plain", "text/vtt", "application/x-subrip", "text/srt")
@@ -47,7 +59,7 @@ def answer_types(request: RelayRequest) -> tuple[str, ...]:
     """
     if request.operation == SPEECH and not wants_events(request.document):
         return _SOUND
-    return _TRANSCRIPT if request.operation in {TRANSCRIPTIONS, TRANSLATIONS} else ()
+    return _TRANSCRIPT if request.operation in HEARD else ()
 
 
 def wants_events(document: Mapping[str, Any]) -> bool:
@@ -86,20 +98,39 @@ def _form_text(value: bytes) -> str:
 
 
 def estimate(request: RelayRequest) -> Usage:
-    """Return what a request comes to where the provider does not say: its text, at four bytes a token.
+    """Return what the input of a request comes to where the provider does not say.
 
-    Sounds and pictures are not guessed at: they count as nothing, and the usage says that it is estimated.
+    Its text counts at four bytes a token, a recording by its size, a picture as what it usually is.
     """
     fields = _READ_BY_MODELS.get(request.operation, ())
-    size = sum(len(text.encode()) for name in fields for text in _texts(request.document.get(name)))
-    return Usage(input_tokens=-(-size // _BYTES_PER_TOKEN), estimated=True)
+    text = text_tokens(sum(_text_bytes(request.document.get(name)) for name in fields))
+    sound = -(-len(request.body) // _SOUND_BYTES_PER_TOKEN) if is_form(request) else 0
+    return Usage(input_tokens=text + sound, audio_input_tokens=sound, estimated=True)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def text_tokens(size_bytes: int) -> int:
+    """Return about how many tokens a text is."""
+    return -(-size_bytes // _BYTES_PER_TOKEN)
+
+
+def spoken_tokens(request: RelayRequest) -> int:
+    """Return about how many tokens the sound is that speaks the input of a request."""
+    text = request.document.get("input")
+    return -(-len(text) * _SPOKEN_TOKENS_IN_4_CHARACTERS // 4) if isinstance(text, str) else 0
+
+
+def drawn_tokens(images: int) -> int:
+    """Return about how many tokens so many pictures are that were made."""
+    return images * _DRAWN_IMAGE_TOKENS
+
+
+def _text_bytes(value: Any) -> int:
+    """Return how much text a value holds, in bytes; a picture counts as the text of as many tokens."""
     if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, dict):
-        yield from _texts(value.get("text"))
+        return len(value.encode())
+    if isinstance(value, list):
+        return sum(map(_text_bytes, value))
+    if not isinstance(value, dict):
+        return 0
+    pictures = sum(name in _PICTURES for name in value) * _SEEN_IMAGE_TOKENS * _BYTES_PER_TOKEN
+    return pictures + sum(_text_bytes(item) for name, item in value.items() if name not in _NO_TEXT)

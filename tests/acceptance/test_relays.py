@@ -370,6 +370,20 @@ def test_each_is_settled_with_what_it_used(caller: Caller, ledger: Ledger):
     }
     assert found == {
         "images": (2, 100, "provider"),
-        "speech": (4, 0, "estimated"),
+        "speech": (4, 18, "estimated"),
         "transcriptions": (5, 5, "provider"),
     }
+
+
+@pytest.mark.parametrize("form", ["text", "srt", "vtt"])
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/audio/translations"])
+def test_a_transcript_that_does_not_tell_its_tokens_is_charged_by_estimate(
+    caller: Caller, ledger: Ledger, path: str, form: str
+):
+    files = {"file": ("x.wav", RECORDING)}
+    answer = caller.http.post(path, data={"model": "fake-model", "response_format": form}, files=files)
+    assert answer.headers["x-gateway-cost"] > "0.000000000"
+    (event,) = ledger.wait(1, key_id=caller.key_id)
+    assert event["usage_source"] == "estimated"
+    assert event["input_tokens"] >= len(RECORDING) // 300
+    assert event["output_tokens"] == -(-len(answer.content) // 4)

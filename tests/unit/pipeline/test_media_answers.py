@@ -61,7 +61,7 @@ async def test_sound_keeps_its_type_and_is_passed_on_in_pieces(content_type, sai
     assert await read_out(answer) == b"".join(SOUND)
     (event,) = await pipeline.settled()
     assert (event.operation, event.outcome, event.usage_source) == ("speech", "ok", "estimated")
-    assert (event.input_tokens, event.output_tokens) == (2, 0)
+    assert (event.input_tokens, event.output_tokens, event.details["audio_output_tokens"]) == (2, 10, 10)
     assert adapter.calls[0][0].framing == "raw"
 
 
@@ -112,7 +112,19 @@ async def test_sound_that_breaks_is_charged_for_the_text_that_was_sent(stream, f
     assert parts == (script[:1] if stream and len(script) > 1 else [])
     (event,) = await pipeline.settled()
     assert (event.outcome, event.input_tokens, event.usage_source) == ("interrupted", 2, "estimated")
+    assert event.output_tokens == (10 if parts else 0)
     assert event.cost_nusd > 0
+
+
+async def test_a_transcript_that_breaks_is_charged_for_what_was_heard():
+    pipeline = Pipeline()
+    heard = b'data: {"type": "transcript.text.delta", "delta": "Hi"}\n\n'
+    exchange, _ = _ask(
+        pipeline, TRANSCRIPTIONS_WIRE, [heard, heard, StreamInterrupted()], content_type="text/event-stream"
+    )
+    await read_until_broken(await pipeline.call(exchange))
+    (event,) = await pipeline.settled()
+    assert (event.outcome, event.output_tokens, event.usage_source) == ("interrupted", 2, "estimated")
 
 
 async def test_pictures_that_came_before_a_break_are_charged():

@@ -256,7 +256,21 @@ def test_what_is_no_content_is_not_taken_for_it(event):
 def test_usage_that_is_not_told_stays_estimated(usage):
     inspector, _ = _watch(HEAR, [_frame(HEARD), _frame({**HEARD_ALL, "usage": usage})])
     assert inspector.is_finished
-    assert inspector.usage == Usage(input_tokens=1, estimated=True)
+    assert inspector.usage == Usage(input_tokens=1, output_tokens=2, estimated=True)
+
+
+@pytest.mark.parametrize("size", [1, 40, 1000])
+def test_what_is_heard_before_a_stream_breaks_is_seen(size):
+    said = _frame(HEARD) * 3
+    inspector, _ = _watch(HEAR, [said[at : at + size] for at in range(0, len(said), size)])
+    assert inspector.output_tokens_seen == 3
+
+
+def test_speech_in_events_that_does_not_tell_its_usage_is_estimated_from_its_text():
+    inspector, _ = _watch(SPEECH_EVENTS, [b": note\n\n"])
+    assert inspector.usage == Usage(input_tokens=2, estimated=True)
+    inspector, _ = _watch(SPEECH_EVENTS, [_frame(SPOKEN), _frame({"type": "speech.audio.done"})])
+    assert inspector.usage == Usage(input_tokens=2, output_tokens=10, audio_output_tokens=10, estimated=True)
 
 
 # --- Transcripts that cannot be streamed
@@ -265,11 +279,11 @@ def test_usage_that_is_not_told_stays_estimated(usage):
 @pytest.mark.parametrize(
     ("content_type", "body", "usage"),
     [
-        ("application/json", b'{"text": "Hello", "usage": {"type": "duration", "seconds": 1}}', None),
+        ("application/json", b'{"text": "Hello", "usage": {"type": "duration", "seconds": 1}}', 2),
         ("application/json", json.dumps({"text": "Hello", "usage": TOKENS}).encode(), TOLD["a transcript"]),
-        ("text/plain", b"Hello there\n", None),
-        ("text/plain", b"Hi", None),
-        ("text/vtt", b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n\n", None),
+        ("text/plain", b"Hello there\n", 3),
+        ("text/plain", b"Hi", 1),
+        ("text/vtt", b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n\n", 10),
     ],
 )
 async def test_a_transcript_that_comes_whole_passes_as_it_comes(content_type, body, usage):
@@ -278,7 +292,8 @@ async def test_a_transcript_that_comes_whole_passes_as_it_comes(content_type, bo
         passed, relay = await _relay(HEAR, pieces, content_type)
         assert passed == body
         assert relay.inspector.has_content
-        assert relay.inspector.usage == (usage or Usage(input_tokens=1, estimated=True))
+        guessed = Usage(input_tokens=1, output_tokens=usage, estimated=True) if isinstance(usage, int) else usage
+        assert relay.inspector.usage == guessed
 
 
 async def test_an_empty_stream_has_no_content():
@@ -303,7 +318,7 @@ async def test_sound_passes_as_it_comes(pieces):
     assert inspector.has_content
     assert inspector.end() == b""
     assert inspector.is_finished
-    assert inspector.usage == Usage(input_tokens=2, estimated=True)
+    assert inspector.usage == Usage(input_tokens=2, output_tokens=10, audio_output_tokens=10, estimated=True)
 
 
 async def test_sound_keeps_its_type():
@@ -434,7 +449,9 @@ def test_pictures_too_long_to_be_read_are_as_many_as_were_asked_for():
     body = json.dumps({"created": 7, "data": [{"b64_json": "QUJD" * 600_000}] * 2}).encode()
     inspector, passed = _watch(_request("images", prompt="1234", n=2), [body])
     assert passed + inspector.end() == body
-    assert inspector.usage == Usage(input_tokens=1, images=2, estimated=True)
+    drawn = 2 * 1056
+    told = Usage(input_tokens=1, output_tokens=drawn, image_output_tokens=drawn, images=2, estimated=True)
+    assert inspector.usage == told
 
 
 @pytest.mark.parametrize("data", [None, 7, {}, "x", [], "absent"])
@@ -494,8 +511,8 @@ def test_counts_are_never_negative(told):
 
 
 @pytest.mark.parametrize("form", ["text", "srt", "vtt"])
-def test_a_transcript_may_be_text(form):
-    assert _whole("transcriptions", b"Hello", response_format=form) == Usage(estimated=True)
+def test_a_transcript_may_be_text_of_which_nobody_tells_the_tokens(form):
+    assert _whole("transcriptions", b"Hello", response_format=form) == Usage(output_tokens=2, estimated=True)
     assert _whole("translations", b"", response_format=form) == Usage(estimated=True)
 
 

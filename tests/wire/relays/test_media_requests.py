@@ -166,9 +166,10 @@ def test_events_are_asked_for_as_ever(operation, document):
         (
             "openai.moderations",
             {"input": [{"type": "text", "text": "1234"}, {"type": "image_url", "image_url": {}}]},
-            1,
+            1601,
         ),
-        ("openai.rerank", {"query": "1234", "documents": ["1234", {"text": "1234"}, {"image": "1234"}, 7]}, 3),
+        ("openai.rerank", {"query": "1234", "documents": ["1234", {"text": "1234"}, {"image": "1234"}, 7]}, 1603),
+        ("openai.rerank", {"query": {"text": "1234"}, "documents": [{"title": "1234", "body": ["1234"]}]}, 3),
         ("openai.images", {"prompt": "éééé"}, 2),
         ("openai.speech", {"input": "1234", "instructions": "1"}, 2),
         ("openai.transcriptions", {"prompt": None}, 0),
@@ -176,5 +177,16 @@ def test_events_are_asked_for_as_ever(operation, document):
         ("openai.images", {"prompt": 7}, 0),
     ],
 )
-def test_what_is_not_reported_is_estimated_from_the_text(operation, document, tokens):
+def test_what_is_not_reported_is_estimated_from_what_a_model_reads(operation, document, tokens):
     assert media.estimate(_json(operation, document)) == Usage(input_tokens=tokens, estimated=True)
+
+
+@pytest.mark.parametrize("operation", ["openai.transcriptions", "openai.translations"])
+def test_a_recording_is_estimated_by_its_size(operation):
+    form = RelayRequest(
+        operation=operation,
+        body=bytes(2999),
+        document={"prompt": "1234"},
+        content_type="multipart/form-data; boundary=x",
+    )
+    assert media.estimate(form) == Usage(input_tokens=11, audio_input_tokens=10, estimated=True)
