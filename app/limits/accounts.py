@@ -190,8 +190,8 @@ class Accounts:
         """
         is_free = demand.is_priced and not demand.fixed_nusd and not demand.rate_nusd
         budgets = () if is_free else plan.budgets
-        if not demand.is_priced and plan.counts_money:
-            raise ModelNotPriced(f"a budget applies, and the model {demand.model[:100]!r} has no price")
+        if demand.unpriced is not None and plan.counts_money:
+            raise ModelNotPriced(f"a budget applies, and the model {demand.unpriced[:100]!r} has no price")
         if budgets and self._is_overfull():
             raise _uncountable()
         windows = plan.windows(input_tokens=demand.input_tokens, output_tokens=demand.output_tokens)

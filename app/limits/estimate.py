@@ -143,8 +143,8 @@ class Demand(NamedTuple):
     """What one request asks for.
 
     Tokens are what its limits count, guessed; money is what its budgets hold, bounded: `fixed_nusd`, and `rate_nusd`
-    for each million of output tokens up to `cap`, that of all its `choices` together. `is_priced` is whether all its
-    targets have a price. `likely_nusd` is what its input costs, guessed.
+    for each million of output tokens up to `cap`, that of all its `choices` together. `unpriced` is the model, or one
+    of several, of which a target has no price. `likely_nusd` is what its input costs, guessed.
     """
 
     model: str
@@ -153,6 +153,11 @@ class Demand(NamedTuple):
     fixed_nusd: int = 0
     rate_nusd: int = 0
     cap: int = 0
-    is_priced: bool = True
+    unpriced: str | None = None
     choices: int = 1
     likely_nusd: int = 0
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether all its targets have a price."""
+        return self.unpriced is None

@@ -97,8 +97,8 @@ class Preview:
 
 def foresee(plan: Plan, demand: Demand, use: InUse) -> Foreseen:
     """Return what a store would say to a request; how long it would have to wait is at most as told."""
-    if not demand.is_priced and plan.counts_money:
-        refusal = ModelNotPriced(f"a budget applies, and the model {demand.model[:100]!r} has no price")
+    if demand.unpriced is not None and plan.counts_money:
+        refusal = ModelNotPriced(f"a budget applies, and the model {demand.unpriced[:100]!r} has no price")
         return Foreseen(cap=demand.cap, refusal=refusal)
     refused_nusd = money_of(Money(demand.fixed_nusd, demand.rate_nusd), demand.cap)
     money = Money(demand.fixed_nusd, demand.rate_nusd, demand.cap, MIN_OUTPUT_TOKENS)

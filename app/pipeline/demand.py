@@ -67,7 +67,7 @@ class Demands:
         for target in exchange.every_target():
             price = self.price_of(exchange, target)
             if price is None:
-                return Demand(name, tokens_in, guessed, is_priced=False, choices=choices or 1)
+                return Demand(name, tokens_in, guessed, unpriced=name, choices=choices or 1)
             parts.append(bound_parts(price, input_tokens=most, has_media=has_media, images=images))
             likely_nusd = max(likely_nusd, round_up(tokens_in * price.rates.input_nusd))
         fixed_nusd, rate_nusd = parts[0] if len(parts) == 1 else (max(p[0] for p in parts), max(p[1] for p in parts))
@@ -96,10 +96,10 @@ class Demands:
         """Return what all models of a fan-out ask for together, and who is asked last about what they have said."""
         name, times = exchange.route.name, len(fanout.routes)
         fanout = exchange.fanout = msgspec.structs.replace(fanout, shown_bytes=shown_bytes(cap))
-        parts = self._parts(exchange, fanout)
-        if parts is None:
-            return Demand(name, tokens_in * times, guessed * times, is_priced=False)
-        fixed_nusd, rate_nusd = parts
+        unpriced = self._unpriced(exchange, fanout)
+        if unpriced is not None:
+            return Demand(name, tokens_in * times, guessed * times, unpriced=unpriced)
+        fixed_nusd, rate_nusd = self._parts(exchange, fanout)
         if plan.budgets and (fixed_nusd or rate_nusd):
             self._refuse_uncapped(exchange)
         return Demand(
@@ -117,11 +117,21 @@ class Demands:
         prices = [self.price_of(exchange, target) for target in route.targets]
         return max(round_up(tokens_in * price.rates.input_nusd) for price in prices if price is not None)
 
-    def _parts(self, exchange: Exchange, fanout: Fanout) -> tuple[int, int] | None:
+    def _unpriced(self, exchange: Exchange, fanout: Fanout) -> str | None:
+        """Return the first model of a fan-out that has a target without a price, if any."""
+        return next(
+            (
+                route.name
+                for route in fanout.routes
+                if any(self.price_of(exchange, target) is None for target in route.targets)
+            ),
+            None,
+        )
+
+    def _parts(self, exchange: Exchange, fanout: Fanout) -> tuple[int, int]:
         """Return what a fan-out costs at most however much comes out, and for each token of every answer.
 
-        Each leg at its dearest target; the judge with all that it may say, the fuser like a leg. Nothing if one of them
-        has no price.
+        Each leg at its dearest target; the judge with all that it may say, the fuser like a leg. All have a price.
         """
         prompt = exchange.measured()
         has_media = bool(prompt.images or prompt.media_bytes)
@@ -131,14 +141,11 @@ class Demands:
         for route in fanout.routes:
             is_last = route is fanout.last
             most = prompt.tokens_at_most + (told if is_last else 0)
-            prices = [self.price_of(exchange, target) for target in route.targets]
             bounds = [
                 bound_parts(price, input_tokens=most, has_media=has_media, images=0)
-                for price in prices
-                if price is not None
+                for target in route.targets
+                if (price := self.price_of(exchange, target)) is not None
             ]
-            if len(bounds) < len(prices):
-                return None
             fixed, rate = max(each[0] for each in bounds), max(each[1] for each in bounds)
             if fanout.judge is not None and is_last:
                 fixed, rate = fixed + round_up(rate * JUDGE_TOKENS), 0
@@ -222,15 +229,16 @@ class Demands:
         """Return what tells the most that so much output can cost at any target; raises `ModelNotPriced`."""
         prices = []
         if exchange.fanout is not None:
+            unpriced = self._unpriced(exchange, exchange.fanout)
+            if unpriced is not None:
+                raise _unbounded(unpriced)
             parts = self._parts(exchange, exchange.fanout)
-            if parts is None:
-                raise ModelNotPriced("a model of this fan-out has no price, so its cost cannot be bounded")
             return lambda output_tokens: parts[0] + round_up(parts[1] * output_tokens)
         self._leave_out_unpriced(exchange)
         for target in exchange.every_target():
             price = self.price_of(exchange, target)
             if price is None:
-                raise ModelNotPriced(f"the model {exchange.route.name!r} has no price, so its cost cannot be bounded")
+                raise _unbounded(exchange.route.name)
             prices.append(price)
         prompt = exchange.measured()
         tokens_in = guess_tokens(prompt)
@@ -257,6 +265,10 @@ class Demands:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if worst(middle) <= most else (low, middle - 1)
         return low
+
+
+def _unbounded(model: str) -> ModelNotPriced:
+    return ModelNotPriced(f"the model {model[:100]!r} has no price, so its cost cannot be bounded")
 
 
 def shown_bytes(cap: int) -> int:

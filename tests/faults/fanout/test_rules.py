@@ -178,8 +178,12 @@ async def test_an_ensemble_of_the_file_has_its_own_ceiling(found: Panel):
 
 
 async def test_a_leg_without_a_price_cannot_be_bounded(found: Panel):
-    told = await found.ask({"strategy": "race", "models": ["b", "priceless"]}, found.tell(*SAID))
-    assert (told.status, told.error["code"]) == (402, "model_not_priced")
+    fanout = {"strategy": "race", "models": ["b", "priceless"]}
+    with Caller(found.gateway, budget={"amount": "1", "period": "total"}) as budgeted:
+        for asked, key in ((fanout | {"max_cost": "1"}, None), (fanout, budgeted.key)):
+            told = await found.ask(asked, found.tell(*SAID), **({} if key is None else {"key": key}))
+            assert (told.status, told.error["code"]) == (402, "model_not_priced")
+            assert "the model 'priceless' has no price" in told.error["message"]
 
 
 async def test_limits_of_a_model_bind_fan_outs_that_ask_it(found: Panel):

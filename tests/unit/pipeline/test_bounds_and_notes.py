@@ -271,7 +271,7 @@ async def test_a_model_without_a_price_has_no_demand_for_money(pipeline):
     pipeline.policies.policy = BUDGETED
     await pipeline.call(pipeline.exchange(CHAT, relaying([WHOLE]), price=None))
     [demand] = pipeline.accounts.demands
-    assert not demand.is_priced
+    assert (demand.unpriced, demand.is_priced) == ("public", False)
 
 
 @pytest.mark.parametrize(
