@@ -12,7 +12,7 @@ from app.fanout.checks import Check, read_check
 from app.fanout.extensions import SCORERS, STRATEGIES, Extensions
 from app.kernel.errors import InvalidRequest
 from app.kernel.money import parse_usd
-from app.settings.policy import EnsembleSettings, Normalize, Strategy
+from app.settings.policy import COUNTING_STRATEGIES, EnsembleSettings, Normalize, Strategy
 
 STRATEGY_NAMES: Final[tuple[str, ...]] = get_args(Strategy)
 MOST_LEGS: Final = 8
@@ -25,10 +25,12 @@ _SHOWN: Final = 64
 class FanoutSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A fan-out over `models`, one leg each, in this order.
 
-    `quorum` is how many equal answers decide; for `best_of` and `mixture` how many answers are enough to go on with,
-    all if absent. `normalize` says which answers are equal. `after_s` is how long `hedge` waits for each leg, whatever
-    its history. `min_logprob` is the least mean log-probability that `cascade` takes. `scorer` names a registered
-    scorer that `best_of` uses instead of a judge.
+    `quorum` is how many equal answers decide; for `best_of` and `mixture` how many answers are enough to go on
+    with, all if absent. `min_success` is how many must be there for `best_of`, `mixture` and `compare`; the other
+    strategies of ours take 1 only, and those of other packages do with it what they like. `normalize` says which
+    answers are equal. `after_s` is how long `hedge` waits for each leg, whatever its history. `min_logprob` is the
+    least mean log-probability that `cascade` takes. `scorer` names a registered scorer that `best_of` uses instead
+    of a judge.
     """
 
     strategy: str
@@ -131,6 +133,9 @@ def _checked(
     for name in ("min_success", "quorum"):
         if (getattr(spec, name) or 0) > legs:
             raise _fault(f"{label}.{name}", f"can never be reached by {legs} models")
+    if spec.min_success > 1 and spec.strategy in STRATEGY_NAMES and spec.strategy not in COUNTING_STRATEGIES:
+        used_by = ", ".join(COUNTING_STRATEGIES)
+        raise _fault(f"{label}.min_success", f"may be more than 1 with {used_by} only, not with {spec.strategy}")
     return spec
 
 

@@ -1,6 +1,6 @@
 """What calls may do and cost, and what is kept of them: ensembles, limits, budget, cache, privacy, traces, network."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,8 @@ Period = Literal["day", "week", "month", "total"]
 CacheMode = Literal["off", "exact", "semantic", "shadow", "forbidden"]
 CacheScope = Literal["organization", "team", "key"]
 Strategy = Literal["race", "hedge", "first_valid", "quorum", "best_of", "mixture", "cascade", "compare"]
+COUNTING_STRATEGIES: Final = ("best_of", "mixture", "compare")
+"""Those that want a number of answers; to the others the first that will do is enough, whatever `min_success` says."""
 
 Normalize = Literal["json", "number", "choice", "text"]
 
@@ -52,7 +54,12 @@ class EnsembleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(description="The least mean log-probability of an answer that `cascade` takes."),
     ] = None
     scorer: Annotated[str | None, Meta(description="A published scorer that `best_of` uses instead of a judge.")] = None
-    min_success: Annotated[int, Meta(description="How many members must answer.", ge=1)] = 1
+    min_success: Annotated[
+        int,
+        Meta(
+            description="How many members must answer; more than 1 only for `best_of`, `mixture` and `compare`.", ge=1
+        ),
+    ] = 1
     deadline_s: Annotated[Seconds | None, Meta(description="When stragglers are cut, in seconds.")] = None
     max_cost_nusd: Annotated[Usd | None, Meta(description="The most that all members may cost, USD.")] = msgspec.field(
         default=None, name="max_cost"

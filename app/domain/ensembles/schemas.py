@@ -55,7 +55,9 @@ MinLogprob = Annotated[
     float, Meta(ge=_LEAST_LOGPROB, le=0, description="The least mean log-probability that `cascade` takes.")
 ]
 Scorer = Annotated[ModelName, Meta(description="A published scorer that `best_of` uses instead of a judge.")]
-MinSuccess = Annotated[_Places, Meta(description="How many members must answer.")]
+MinSuccess = Annotated[
+    _Places, Meta(description="How many members must answer; more than 1 only for `best_of`, `mixture` and `compare`.")
+]
 DeadlineS = Annotated[Seconds, Meta(description="When stragglers are cut, in seconds.")]
 MaxCost = Annotated[Usd, Meta(description="The most that all members may cost together, USD.")]
 ReturnCandidates = Annotated[bool, Meta(description="Whether all answers are returned beside the one.")]

@@ -266,6 +266,8 @@ def _race(width: int) -> dict[str, Any]:
         (RACE | {"deadline_s": 0}, "fanout.deadline_s"),
         (RACE | {"deadline_s": True}, "fanout.deadline_s"),
         (RACE | {"min_success": 4}, "fanout.min_success"),
+        (RACE | {"min_success": 2}, "fanout.min_success"),
+        (RACE | {"strategy": "hedge", "min_success": 2}, "fanout.min_success"),
         (RACE | {"min_success": 0}, "fanout.min_success"),
         (RACE | {"min_success": 1.5}, "fanout.min_success"),
         (RACE | {"max_cost": 0.05}, "fanout.max_cost"),

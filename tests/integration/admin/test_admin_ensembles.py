@@ -68,6 +68,9 @@ async def test_an_ensemble_is_made_read_changed_and_deleted(root: httpx.AsyncCli
     assert (await root.get("/ensembles")).json() == {"items": [made], "cursor": None}
 
     patch = {"strategy": "first_valid", "check": CHECK, "judge": None, "rubric": None, "quorum": None, "name": "valid"}
+    refused = await root.patch(f"/ensembles/{made['id']}", json=patch)
+    assert (refused.status_code, refused.json()["errors"][0]["path"]) == (400, "min_success")
+    patch["min_success"] = 1
     changed = await root.patch(f"/ensembles/{made['id']}", json=patch)
     assert changed.headers["etag"] == '"2"'
     assert changed.json() == made | patch | {"version": 2, "updated_at": changed.json()["updated_at"]}
@@ -129,6 +132,7 @@ async def test_the_data_plane_reads_every_strategy_as_it_was_made(
         ({"scorer": "nobody's"}, "scorer"),
         ({"quorum": 3}, "quorum"),
         ({"min_success": 3}, "min_success"),
+        ({"min_success": 2}, "min_success"),
         ({"min_success": 0}, "min_success"),
         ({"check": []}, "check"),
         ({"check": {}}, "check"),

@@ -13,6 +13,7 @@ from app.fanout.moves import Fail, Give, Join, Stream
 from app.fanout.spec import read_fanout
 from app.fanout.states import LegState
 from app.fanout.strategies import strategy_of
+from app.settings.policy import COUNTING_STRATEGIES
 
 FIELDS = {
     "race": {"strategy": "race"},
@@ -46,6 +47,8 @@ LEGS = st.lists(scripts(), min_size=1, max_size=8)
 
 def made(name: str, legs: Sequence[Script], *, quorum: int | None, min_success: int, **kwargs) -> Run:
     fields = {"quorum": quorum, **FIELDS[name], "models": ["m"] * len(legs), "min_success": min_success}
+    if name not in COUNTING_STRATEGIES:
+        del fields["min_success"]
     fields["quorum"] = quorum or fields["quorum"]
     run = Run(strategy_of(read_fanout(fields), patience_ns=()), legs, **kwargs)
     run()

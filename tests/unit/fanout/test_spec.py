@@ -120,6 +120,18 @@ def test_what_is_missing_or_unknown_is_named(given, param):
     assert caught.value.param == param
 
 
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
+def test_answers_that_a_strategy_does_not_wait_for_cannot_be_asked_for(strategy):
+    given = {"strategy": strategy, "models": ["a", "b"], "min_success": 2} | NEEDED.get(strategy, {})
+    assert read_fanout(given | {"min_success": 1}).min_success == 1
+    if strategy in {"best_of", "mixture", "compare"}:
+        assert read_fanout(given).min_success == 2
+    else:
+        with pytest.raises(InvalidRequest, match=f"not with {strategy}") as caught:
+            read_fanout(given)
+        assert caught.value.param == "fanout.min_success"
+
+
 def test_a_key_may_have_fewer_legs():
     with pytest.raises(InvalidRequest, match="at most 2 models"):
         read_fanout({"strategy": "race", "models": ["a", "b", "c"]}, width=2)

@@ -162,6 +162,11 @@ ERRORS = [
     (model() + "ensembles: {e: {strategy: quorum, members: [m], quorum: 2}}", "ensembles.e.quorum", "never be reached"),
     (model() + "ensembles: {e: {strategy: race, members: [m, n], min_success: 3}}", "ensembles.e.min_success", "never"),
     (
+        model() + "ensembles: {e: {strategy: cascade, members: [m, m], min_success: 2}}",
+        "ensembles.e.min_success",
+        "not with `cascade`",
+    ),
+    (
         model() + f"ensembles: {{e: {{strategy: race, members: [{', '.join('m' * 9)}]}}}}",
         "ensembles.e.members",
         "`limits.fanout_width` allows 8",

@@ -57,7 +57,10 @@ class LlmFanout(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         _Count | None,
         Meta(description="How many equal answers decide; for `best_of` and `mixture`, how many answers are enough."),
     ] = None
-    min_success: Annotated[_Count | None, Meta(description="How many legs must answer; absent: 1.")] = None
+    min_success: Annotated[
+        _Count | None,
+        Meta(description="How many legs must answer, for `best_of`, `mixture` and `compare`; others take 1 only."),
+    ] = None
     deadline_s: Annotated[
         _Seconds | None,
         Meta(description="When legs that have not answered are cut off. A judge or a fuser has as long again."),
