@@ -4,7 +4,7 @@ Law: one renderer for every refusal and failure; nothing of an unexpected error 
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from app.kernel.clock import Clock
@@ -17,6 +17,19 @@ from app.observability.tracing.plain import plain_span
 _LOG = logging.getLogger("gateway.http")
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _CREDENTIALS = (b"authorization", b"x-api-key", b"x-goog-api-key")
+_ONCE = frozenset({*_CREDENTIALS, b"host", b"content-length", b"content-type", b"idempotency-key"})
+_OPTION = b"x-gateway-"
+_LISTS = frozenset(
+    {
+        b"x-gateway-tags",
+        b"x-gateway-fallbacks",
+        b"x-gateway-include",
+        b"cache-control",
+        b"anthropic-beta",
+        b"tracestate",
+    }
+)
+"""Those of several lines that are read here as one list: RFC 9110, section 5.3."""
 _NO_RETRY_S = 1.0
 _UNKNOWN_ROUTE = "other"
 
@@ -42,10 +55,10 @@ class Refusal(Protocol):
 class RequestContext:
     """What the ring knows of one request; `scope["state"]["context"]`.
 
-    `headers` are by lower-case name; of repeated ones the last (repeated credentials are refused before). `receive`
-    and `send` are the server's own. `has_begun` is whether somebody has taken it upon himself to answer; `status` is
-    what the ring saw answered. `is_last` is whether the connection ends with it. `started_ns` is monotonic.
-    `trace` is there while tracing is on.
+    `headers` are as `by_name` returns them; what may stand once only is refused before. `receive` and `send` are the
+    server's own. `has_begun` is whether somebody has taken it upon himself to answer; `status` is what the ring saw
+    answered. `is_last` is whether the connection ends with it. `started_ns` is monotonic. `trace` is there while
+    tracing is on.
     """
 
     __slots__ = ("has_begun", "headers", "is_last", "receive", "request_id", "send", "started_ns", "status", "trace")
@@ -109,7 +122,7 @@ class ContextRing:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         pairs = scope["headers"]
-        headers = dict(pairs)
+        headers = by_name(pairs)
         context = RequestContext(
             uuid7_text(), headers, receive=receive, send=send, started_ns=self._clock.monotonic_ns()
         )
@@ -201,13 +214,24 @@ class _Outgoing:
         return self._send(message)
 
 
+def by_name(pairs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the value of each header by its lower-case name: of several lines the last, or all of a list."""
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        for name in _LISTS & headers.keys():
+            headers[name] = b", ".join(value for each, value in pairs if each == name)
+    return headers
+
+
 def _refuse_repeats(names: list[bytes]) -> None:
-    for name in (*_CREDENTIALS, b"host", b"content-length", b"content-type", b"idempotency-key"):
-        if names.count(name) > 1:
-            is_credential = name in _CREDENTIALS
-            code = "ambiguous_credentials" if is_credential else "invalid_request"
-            label = name.decode()
-            raise InvalidRequest(f"the header {label} stands twice", code="invalid_host" if name == b"host" else code)
+    for name in dict.fromkeys(names):
+        is_option = name.startswith(_OPTION) and name not in _LISTS
+        if (is_option or name in _ONCE) and names.count(name) > 1:
+            label = name.decode("latin-1")
+            param = label if is_option else None
+            code = "ambiguous_credentials" if name in _CREDENTIALS else "invalid_request"
+            code = "invalid_host" if name == b"host" else code
+            raise InvalidRequest(f"the header {label} stands twice", code=code, param=param)
 
 
 _HOST_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")

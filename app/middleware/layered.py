@@ -10,7 +10,7 @@ from typing import Any
 
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, InternalError
-from app.middleware.context import PROBES, AsgiApp, Receive, Refusal, RequestContext, Scope, Send
+from app.middleware.context import PROBES, AsgiApp, Receive, Refusal, RequestContext, Scope, Send, by_name
 from app.middleware.layers import InstalledLayer
 
 _LOG = logging.getLogger("gateway.layers")
@@ -71,7 +71,7 @@ class _Within:
         if context.has_begun:
             raise RuntimeError("a layer has called what is within twice for one request")
         # Who streams reads, sends and looks at headers by the context, which would pass the layers by.
-        context.receive, context.send, context.headers = receive, send, dict(scope["headers"])
+        context.receive, context.send, context.headers = receive, send, by_name(scope["headers"])
         await self._app(scope, receive, send)
 
 

@@ -167,7 +167,7 @@ def _tags(options: Mapping[str, _Raw]) -> dict[str, str]:
 
 def _split_tags(raw: _Raw) -> dict[str, str]:
     tags = {}
-    for pair in filter(None, raw.value.split(",")):
+    for pair in filter(None, map(str.strip, raw.value.split(","))):
         name, equals, value = pair.partition("=")
         if not equals:
             raise _fail(raw, "pairs such as team=blue,run=7")

@@ -60,6 +60,31 @@ def test_a_header_wins_over_the_body(caller: Caller):
     assert caller.post(body).status_code == 504
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("x-gateway-max-cost", ("0", "5")), ("x-gateway-timeout-s", ("1", "1")), ("idempotency-key", "ab")],
+)
+def test_an_option_that_stands_twice_is_refused(caller: Caller, name: str, values: tuple[str, str]):
+    body = {"model": "fake-model", "messages": user("x")}
+    answer = caller.http.post(CHAT, json=body, headers=[(name, value) for value in values])
+    assert (answer.status_code, error_of(answer)["message"]) == (400, f"the header {name} stands twice")
+
+
+def test_lists_of_several_lines_are_one_list(caller: Caller, ledger: Ledger):
+    body = {"model": "fake-500", "messages": user("x")}
+    lists = [
+        *(("x-gateway-fallbacks", name) for name in ("fake-429", "fake-model")),
+        *(("x-gateway-tags", tag) for tag in ("team=blue", "", "run=7")),
+    ]
+    answer = caller.http.post(CHAT, json=body, headers=lists)
+    assert (answer.status_code, answer.headers["x-gateway-model"]) == (200, "fake-model")
+    events = ledger.wait(int(answer.headers["x-gateway-attempts"]), key_id=caller.key_id)
+    assert {event["model"] for event in events} == {"fake-500", "fake-429", "fake-model"}
+    assert all(event["tags"] == {"team": "blue", "run": "7"} for event in events)
+    lists[0] = ("x-gateway-fallbacks", "nope")
+    assert caller.http.post(CHAT, json=body, headers=lists).status_code != 200
+
+
 # -- max-cost
 
 

@@ -147,6 +147,10 @@ async def test_probes_pass_whatever_the_host_or_the_load(path):
         (b"x-goog-api-key", "ambiguous_credentials"),
         (b"content-length", "invalid_request"),
         (b"content-type", "invalid_request"),
+        (b"idempotency-key", "invalid_request"),
+        (b"x-gateway-max-cost", "invalid_request"),
+        (b"x-gateway-cache", "invalid_request"),
+        (b"x-gateway-route", "invalid_request"),
     ],
 )
 async def test_headers_that_may_stand_once_stand_once(name, code):
@@ -158,6 +162,17 @@ async def test_headers_that_may_stand_once_stand_once(name, code):
 
 async def test_other_headers_may_be_repeated():
     assert (await Ring().ask(HOST, (b"accept", b"a"), (b"accept", b"b"))).status == 200
+
+
+@pytest.mark.parametrize(
+    "name", [b"x-gateway-tags", b"x-gateway-fallbacks", b"x-gateway-include", b"cache-control", b"anthropic-beta"]
+)
+async def test_a_list_of_several_lines_is_one_list(name):
+    ring = Ring()
+    assert (await ring.ask(HOST, (name, b"a"), (b"accept", b"x"), (name, b"b,c"), (b"accept", b"y"))).status == 200
+    (scope,) = ring.scopes
+    headers = scope["state"]["context"].headers
+    assert (headers[name], headers[b"accept"]) == (b"a, b,c", b"y")
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class Plane:
         await context.send({**START, "headers": headers})
         await context.send(BODY)
 
-    async def ask(self, *, path="/v1/chat/completions", method="POST", receives=()):
+    async def ask(self, *headers, path="/v1/chat/completions", method="POST", receives=()):
         sent, waiting = [], list(receives)
 
         async def send(message):
@@ -53,7 +53,7 @@ class Plane:
         async def receive():
             return waiting.pop(0)
 
-        scope = {"type": "http", "path": path, "method": method, "headers": [(b"host", b"h")]}
+        scope = {"type": "http", "path": path, "method": method, "headers": [(b"host", b"h"), *headers]}
         await self.ring(scope, receive, send)
         return sent
 
@@ -70,6 +70,12 @@ def transparent(app):
 async def test_an_answer_passes_with_one_id(takes_over):
     start, body = await Plane(transparent, takes_over=takes_over).ask()
     assert (start["status"], len(ids(start)), body) == (200, 1, BODY)
+
+
+async def test_a_list_of_several_lines_is_one_list_behind_the_layers_too():
+    plane = Plane(transparent)
+    await plane.ask((b"x-gateway-tags", b"a=b"), (b"x-gateway-tags", b"c=d"))
+    assert plane.seen[0]["state"]["context"].headers[b"x-gateway-tags"] == b"a=b, c=d"
 
 
 @pytest.mark.parametrize("takes_over", [True, False])
