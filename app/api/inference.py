@@ -297,7 +297,7 @@ class InferenceEndpoint:
         provider, hit = exchange.provider, exchange.hit
         if provider is not None:
             headers.append((b"x-gateway-provider", provider.encode()))
-        headers.append((b"x-gateway-model", exchange.route.name.encode()))
+        headers.append((b"x-gateway-model", exchange.model.encode()))
         headers.append((b"x-gateway-attempts", b"%d" % len(exchange.attempts)))
         headers.append((b"x-gateway-cache", exchange.cache_status.encode()))
         if hit is not None:

@@ -354,6 +354,12 @@ class Exchange:
         return None if attempt is None else attempt.provider
 
     @property
+    def model(self) -> str:
+        """The public name of what serves it: of several models that answer, the one that did, or that tried last."""
+        attempt = None if self.fanout is None or self.hit is not None else self.last_attempt
+        return self.route.name if attempt is None else attempt.route.name
+
+    @property
     def cost_nusd(self) -> int | None:
         """What all attempts cost so far; absent if one that was charged has no price."""
         total_nusd = 0

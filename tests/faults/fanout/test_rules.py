@@ -198,6 +198,13 @@ async def test_limits_of_a_model_bind_fan_outs_that_ask_it(found: Panel):
 # --- Legs
 
 
+async def test_a_fan_out_that_failed_names_the_leg_that_its_provider_was_asked_for(found: Panel):
+    script = found.tell(SAID[0], Script(status=500), Script(status=500))
+    told = await found.ask({"strategy": "race", "models": ["b", "c"]}, script, model="a")
+    assert (told.status, told.headers["x-gateway-attempts"]) == (502, "2")
+    assert told.headers["x-gateway-model"] == told.headers["x-gateway-provider"] in {"b", "c"}
+
+
 async def test_a_leg_is_tried_again_within_its_own_route(found: Panel):
     script = found.tell(Script(status=500), SAID[1], HANG)
     told = await found.ask({"strategy": "race", "models": ["again", "c"]}, script)
