@@ -153,7 +153,10 @@ def read_form(body: bytes, content_type: str) -> dict[str, Any]:
         raise InvalidRequest(str(error), code="invalid_form") from None
     document: dict[str, Any] = {**form.document, **{file.name: {"filename": file.filename} for file in form.files}}
     if "gateway" in document:
-        document["gateway"] = decode_object(str(document["gateway"]).encode())
+        try:
+            document["gateway"] = decode_object(str(document["gateway"]).encode())
+        except InvalidRequest:
+            raise InvalidRequest("gateway must be a JSON object of options", param="gateway") from None
     return document
 
 

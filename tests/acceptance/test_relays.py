@@ -280,7 +280,7 @@ def test_a_large_recording_is_taken(http: httpx.Client):
         ({"json": {"model": "fake-model"}}, 415, "multipart/form-data"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "names no boundary"),
         ({"data": {f"f{at}": "x" for at in range(1001)}, "files": {"file": ("x", b"1")}}, 400, "more than 100 parts"),
-        ({"data": {"gateway": "{"}, "files": {"file": ("x", b"1")}}, 400, "not valid JSON"),
+        ({"data": {"gateway": "{"}, "files": {"file": ("x", b"1")}}, 400, "gateway must be a JSON object"),
     ],
 )
 def test_a_form_that_is_wrong_is_refused(http: httpx.Client, request_fields, status, says):
