@@ -48,7 +48,8 @@ async def hash_of(exchange: Exchange, query: str) -> bytes:
 
     How long the client waits and what it calls the request do not; nor does the boundary that a form's writer drew.
     """
-    options = msgspec.structs.replace(exchange.options, timeout_s=None, tags={})
+    options = msgspec.to_builtins(msgspec.structs.replace(exchange.options, timeout_s=None, tags={}))
+    del options["in_body"]
     said = msgspec.json.encode([query, exchange.passed_headers, options], order="sorted")
     body = exchange.body
     is_large = len(body) > _LARGE_BYTES

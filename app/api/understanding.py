@@ -13,7 +13,7 @@ from app.api.body import JSON_TYPE
 from app.domain.keys.principal import Principal
 from app.fanout.spec import read_fanout, spec_of
 from app.guards.fanout import requires_fanout, width_of
-from app.guards.inference import requires_model, within_fallbacks
+from app.guards.inference import Pin, requires_model, within_fallbacks
 from app.kernel.errors import GatewayError, InvalidRequest
 from app.pipeline.demand import asked_cap
 from app.pipeline.exchange import Exchange
@@ -117,7 +117,8 @@ class Understanding:
         options = read_options(said.headers, document.get(_GATEWAY_FIELD))
         if wire.own_options is not None:
             options = wire.own_options(options, document)
-        route = requires_model(principal, routes, asked.model, pinned=options.route, named_in=asked.named_in)
+        pin = None if options.route is None else Pin(*options.route, named_in=options.label("route"))
+        route = requires_model(principal, routes, asked.model, pin=pin, named_in=asked.named_in)
         exchange = Exchange(
             request_id=request_id,
             principal=principal,
@@ -155,9 +156,9 @@ class Understanding:
             message = f"{operation.endpoint} is not answered by several models"
             raise InvalidRequest(message, code="unsupported_operation", param="model")
         if options.route is not None:
-            raise InvalidRequest("a fan-out has no one target", param="x-gateway-route")
+            raise InvalidRequest("a fan-out has no one target", param=options.label("route"))
         if options.fallbacks:
-            raise InvalidRequest("a fan-out falls back to nobody", param="x-gateway-fallbacks")
+            raise InvalidRequest("a fan-out falls back to nobody", param=options.label("fallbacks"))
         if operation.vocabulary.asked_choices(exchange.document) != 1:
             raise InvalidRequest("a fan-out has one answer of each model", param=operation.vocabulary.choices[0])
         width = width_of(principal, most=most_legs)
@@ -181,7 +182,8 @@ def _allow_fallbacks(exchange: Exchange, routes: RouteTable) -> None:
     asked = exchange.options.fallbacks
     if asked is None and exchange.options.route is not None:
         return
-    exchange.route, found = within_fallbacks(exchange.principal, routes, exchange.route, asked=asked)
+    named_in = exchange.options.label("fallbacks")
+    exchange.route, found = within_fallbacks(exchange.principal, routes, exchange.route, asked=asked, named_in=named_in)
     able = ((name, able_for(route, exchange.operation)) for name, route in found.items())
     exchange.alternatives = {name: route for name, route in able if route is not None}
 

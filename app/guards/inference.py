@@ -1,7 +1,7 @@
 """Who may call the inference API, and with which model. Law: middleware names the caller; guards refuse the caller."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -58,44 +58,57 @@ def _credential(headers: Mapping[bytes, bytes]) -> bytes:
     return found[0]
 
 
+class Pin(NamedTuple):
+    """The one target that a caller asks for, and where it says so."""
+
+    provider: str
+    model: str
+    named_in: str = "x-gateway-route"
+
+
 def requires_model(
     principal: Principal,
     routes: RouteTable,
     name: str,
     *,
-    pinned: tuple[str, str] | None = None,
+    pin: Pin | None = None,
     named_in: str = "model",
 ) -> Route:
-    """Return the route of a model that the caller may use, named in that field; `pinned` is the target asked for."""
+    """Return the route of a model that the caller may use, named in that field; `pin` is the target asked for."""
     route = _open(routes.find(name), principal)
     if route is None:
         raise NotFound(f"the model {name[:100]!r} does not exist", code="model_not_found", param=named_in)
     if not principal.may_use(name):
         raise Forbidden(f"this key may not use the model {name[:100]!r}", code="model_not_allowed", param=named_in)
-    if pinned is None:
+    if pin is None:
         return route
     if not principal.may_route:
-        raise Forbidden("this key may not choose its route", code="insufficient_scope", param="x-gateway-route")
-    narrowed = _open(routes.pinned(route, *pinned), principal)
-    label = "/".join(pinned)
+        raise Forbidden("this key may not choose its route", code="insufficient_scope", param=pin.named_in)
+    narrowed = _open(routes.pinned(route, pin.provider, pin.model), principal)
+    label = f"{pin.provider}/{pin.model}"
     if narrowed is None:
-        raise NotFound(f"there is no target {label[:100]!r}", code="model_not_found", param="x-gateway-route")
+        raise NotFound(f"there is no target {label[:100]!r}", code="model_not_found", param=pin.named_in)
     if narrowed.targets[0] not in route.targets and not principal.may_use(label):
-        raise Forbidden(f"this key may not use {label[:100]!r}", code="model_not_allowed", param="x-gateway-route")
+        raise Forbidden(f"this key may not use {label[:100]!r}", code="model_not_allowed", param=pin.named_in)
     return narrowed
 
 
 def within_fallbacks(
-    principal: Principal, routes: RouteTable, route: Route, *, asked: tuple[str, ...] | None
+    principal: Principal,
+    routes: RouteTable,
+    route: Route,
+    *,
+    asked: tuple[str, ...] | None,
+    named_in: str = _FALLBACKS,
 ) -> tuple[Route, Mapping[str, Route]]:
     """Return a route, and by name those that it, or what it falls back to, may fall back to.
 
-    `asked` are the caller's own fallbacks in place of the operator's: it must have all of them, and be allowed to use
-    them. Of the operator's, those that the caller may not use are left out.
+    `asked` are the caller's own fallbacks in place of the operator's, as `named_in` says: it must have all of them, and
+    be allowed to use them. Of the operator's, those that the caller may not use are left out.
     """
     if asked is not None:
         for name in asked:
-            _check_fallback(principal, routes, name)
+            _check_fallback(principal, routes, name, named_in=named_in)
         route = msgspec.structs.replace(route, fallbacks=Fallbacks(any=asked))
     found: dict[str, Route] = {}
     waiting = list(_names(route))
@@ -113,11 +126,11 @@ def _names(route: Route) -> tuple[str, ...]:
     return (*fallbacks.any, *fallbacks.context_length, *fallbacks.content_policy)
 
 
-def _check_fallback(principal: Principal, routes: RouteTable, name: str) -> None:
+def _check_fallback(principal: Principal, routes: RouteTable, name: str, *, named_in: str) -> None:
     if _open(routes.find(name), principal) is None:
-        raise NotFound(f"the model {name[:100]!r} does not exist", code="model_not_found", param=_FALLBACKS)
+        raise NotFound(f"the model {name[:100]!r} does not exist", code="model_not_found", param=named_in)
     if not principal.may_use(name):
-        raise Forbidden(f"this key may not use the model {name[:100]!r}", code="model_not_allowed", param=_FALLBACKS)
+        raise Forbidden(f"this key may not use the model {name[:100]!r}", code="model_not_allowed", param=named_in)
 
 
 def _open(route: Route | None, principal: Principal) -> Route | None:

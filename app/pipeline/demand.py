@@ -184,14 +184,14 @@ class Demands:
 
     def within_ceiling(self, exchange: Exchange) -> None:
         """Keep a request to what its caller, or the operator of an ensemble, says that it may cost at most."""
-        most, named_in = exchange.options.max_cost_nusd, "x-gateway-max-cost"
+        most, named_in = exchange.options.max_cost_nusd, exchange.options.label("max_cost")
         if exchange.fanout is not None and exchange.fanout.spec.max_cost_nusd is not None:
             mine = exchange.fanout.spec.max_cost_nusd
             named_in, most = ("fanout.max_cost", mine) if most is None or mine < most else (named_in, most)
         if most is not None:
             self.bound_cost(exchange, most, named_in=named_in)
 
-    def bound_cost(self, exchange: Exchange, most: int, *, named_in: str = "x-gateway-max-cost") -> None:
+    def bound_cost(self, exchange: Exchange, most: int, *, named_in: str) -> None:
         """Refuse a request whose dearest candidate could cost more than `most`, or cap its output so that none can."""
         worst_of = self._worst_cost(exchange)
         self._refuse_unbounded(exchange)

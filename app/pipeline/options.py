@@ -23,7 +23,7 @@ _MAX_TAG_NAME, _MAX_TAG_VALUE = 64, 256
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the caller asked of the gateway itself."""
+    """What the caller asked of the gateway itself; `in_body` names what came in the body's `gateway` object."""
 
     timeout_s: float | None = None
     max_cost_nusd: int | None = None
@@ -36,6 +36,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     route: tuple[str, str] | None = None
     includes_cost: bool = False
+    in_body: frozenset[str] = frozenset()
+
+    def label(self, name: str) -> str:
+        """Return what the caller calls an option, as errors name it."""
+        return _body_label(name) if name in self.in_body else "x-gateway-" + name.replace("_", "-")
 
 
 NO_OPTIONS = Options()
@@ -46,9 +51,11 @@ def read_options(headers: Mapping[bytes, bytes], given: Any) -> Options:
 
     Raises `InvalidRequest` that names the header or field.
     """
-    raw = _from_headers(headers)
+    raw, in_body = _from_headers(headers), frozenset[str]()
     if given is not None:
-        raw = _from_body(given) | raw
+        told = _from_body(given)
+        in_body = frozenset(told.keys() - raw.keys())
+        raw = told | raw
     control = headers.get(_CACHE_CONTROL)
     if not raw and control is None:
         return NO_OPTIONS
@@ -63,6 +70,7 @@ def read_options(headers: Mapping[bytes, bytes], given: Any) -> Options:
         session=_text(raw, "session"),
         route=_route(raw),
         includes_cost=_includes_cost(raw),
+        in_body=in_body,
     )
 
 
@@ -89,9 +97,13 @@ def _from_body(given: Any) -> dict[str, _Raw]:
         raise InvalidRequest("gateway must be an object", param="gateway")
     for name in given:
         if name not in _NAMES:
-            label = f"gateway.{name[:_MAX_TAG_NAME]}"
+            label = _body_label(name[:_MAX_TAG_NAME])
             raise InvalidRequest(f"{label} is not an option of the gateway", code="unknown_parameter", param=label)
-    return {name: _Raw(f"gateway.{name}", value) for name, value in given.items() if value is not None}
+    return {name: _Raw(_body_label(name), value) for name, value in given.items() if value is not None}
+
+
+def _body_label(name: str) -> str:
+    return f"gateway.{name}"
 
 
 def _fail(raw: _Raw, want: str) -> InvalidRequest:
@@ -158,9 +170,14 @@ def _tags(options: Mapping[str, _Raw]) -> dict[str, str]:
     raw = options.get("tags")
     if raw is None:
         return {}
-    tags = _split_tags(raw) if isinstance(raw.value, str) else raw.value
-    want = f"at most {_MAX_TAGS} pairs such as team=blue, names up to 64 and values up to 256 characters"
-    if not isinstance(tags, dict) or len(tags) > _MAX_TAGS or not all(_is_tag(*pair) for pair in tags.items()):
+    given = _split_tags(raw) if isinstance(raw.value, str) else raw.value
+    want = (
+        f"at most {_MAX_TAGS} pairs such as team=blue or run=7: names up to 64 characters, text up to 256 or integers"
+    )
+    if not isinstance(given, dict) or len(given) > _MAX_TAGS:
+        raise _fail(raw, want)
+    tags = {name: str(value) if type(value) is int else value for name, value in given.items()}
+    if not all(_is_tag(*pair) for pair in tags.items()):
         raise _fail(raw, want)
     return tags
 

@@ -85,6 +85,29 @@ def test_lists_of_several_lines_are_one_list(caller: Caller, ledger: Ledger):
     assert caller.http.post(CHAT, json=body, headers=lists).status_code != 200
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [("max_cost", "0.000000001", 400), ("fallbacks", ["nope"], 404), ("route", "nobody/m", 404)],
+)
+def test_an_option_that_cannot_be_followed_is_named_as_its_caller_named_it(
+    router: Caller, name: str, value: Any, status: int
+):
+    body = {"model": "fake-model", "messages": user("x")}
+    told = router.post(body | {"gateway": {name: value}})
+    assert (told.status_code, error_of(told)["param"]) == (status, f"gateway.{name}")
+    header = f"x_gateway_{name}"
+    told = router.post(body | {"gateway": {name: value}}, **{header: "nope/x" if name != "max_cost" else value})
+    assert (told.status_code, error_of(told)["param"]) == (status, header.replace("_", "-"))
+
+
+def test_numbers_may_be_tags(caller: Caller, ledger: Ledger):
+    body = {"model": "fake-model", "messages": user("x")}
+    assert caller.post(body | {"gateway": {"tags": {"team": "blue", "run": 7}}}).status_code == 200
+    assert ledger.wait(1, key_id=caller.key_id)[0]["tags"] == {"team": "blue", "run": "7"}
+    refused = caller.post(body | {"gateway": {"tags": {"run": 7.5}}})
+    assert (refused.status_code, error_of(refused)["param"]) == (400, "gateway.tags")
+
+
 # -- max-cost
 
 

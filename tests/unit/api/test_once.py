@@ -101,3 +101,8 @@ def test_a_repeated_answer_says_who_served_the_first_and_is_otherwise_itself():
         (b"x-gateway-cost", b"0.1"),
         (b"idempotent-replayed", b"true"),
     ]
+
+
+async def test_where_an_option_was_said_makes_no_other_hash():
+    said = an_exchange(max_cost_nusd=5), an_exchange(max_cost_nusd=5, in_body=frozenset({"max_cost"}))
+    assert await hash_of(said[0], "") == await hash_of(said[1], "")

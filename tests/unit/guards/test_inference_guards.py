@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from app.domain.keys.principal import Principal
-from app.guards.inference import requires_inference, requires_model
+from app.guards.inference import Pin, requires_inference, requires_model
 from app.kernel.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
 from app.routing.table import ProviderRoute, Route, RouteTable, RouteTarget
 from providers.echo.adapter import EchoAdapter
@@ -131,9 +131,9 @@ def test_a_model_that_the_key_may_use_has_its_route():
 
 
 def test_a_pin_narrows_the_route():
-    pinned = requires_model(caller(may_route=True, models=frozenset({"mini"})), TABLE, "mini", pinned=("b", "y"))
+    pinned = requires_model(caller(may_route=True, models=frozenset({"mini"})), TABLE, "mini", pin=Pin("b", "y"))
     assert [each.provider for each in pinned.targets] == ["b"]
-    assert requires_model(caller(may_route=True), TABLE, "mini", pinned=("big", "huge")).name == "big/huge"
+    assert requires_model(caller(may_route=True), TABLE, "mini", pin=Pin("big", "huge")).name == "big/huge"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_pin_narrows_the_route():
 )
 def test_a_model_that_the_key_may_not_use_has_none(principal, name, pinned, kind, code):
     with pytest.raises(kind) as caught:
-        requires_model(principal, TABLE, name, pinned=pinned)
+        requires_model(principal, TABLE, name, pin=pinned and Pin(*pinned))
     assert caught.value.code == code
     assert len(caught.value.message) < 200
 
@@ -163,9 +163,9 @@ def test_an_account_of_one_organisation_is_nobody_elses():
     table = RouteTable({"mixed": route("mixed", shared, own), "own": route("own", own)})
     us, them = caller(organization_id=ours, may_route=True), caller(organization_id=others, may_route=True)
     assert requires_model(us, table, "mixed").targets == (shared, own)
-    assert requires_model(us, table, "own", pinned=("b", "y")).targets == (own,)
+    assert requires_model(us, table, "own", pin=Pin("b", "y")).targets == (own,)
     assert requires_model(them, table, "mixed").targets == (shared,)
     for name, pinned in (("own", None), ("mixed", ("b", "y"))):
         with pytest.raises(NotFound) as caught:
-            requires_model(them, table, name, pinned=pinned)
+            requires_model(them, table, name, pin=pinned and Pin(*pinned))
         assert caught.value.code == "model_not_found"

@@ -15,6 +15,8 @@ GOOD = [
     ("cache", "refresh", "refresh", {"cache": "refresh"}),
     ("cache_ttl_s", "600", 600, {"cache_ttl_s": 600}),
     ("tags", "team=blue, run=7", {"team": "blue", "run": "7"}, {"tags": {"team": "blue", "run": "7"}}),
+    ("tags", "team=blue,run=7", {"team": "blue", "run": 7}, {"tags": {"team": "blue", "run": "7"}}),
+    ("tags", "a=-1", {"a": -1}, {"tags": {"a": "-1"}}),
     ("tags", "a=", {"a": ""}, {"tags": {"a": ""}}),
     ("tags", "a=b=c", {"a": "b=c"}, {"tags": {"a": "b=c"}}),
     ("fallbacks", "a, b", ["a", "b"], {"fallbacks": ("a", "b")}),
@@ -38,7 +40,18 @@ BAD_VALUES = {
     "max_cost": [0.05, 1, True, [], {}],
     "cache": [[], {}, 1, True, ["off"]],
     "cache_ttl_s": [0, 1.5, True, [], 10**400],
-    "tags": [[], 5, {"a": 1}, {"": "v"}, {"a": None}, {"a": "\n"}, {f"t{i}": "v" for i in range(17)}],
+    "tags": [
+        [],
+        5,
+        {"a": True},
+        {"a": 1.5},
+        {"a": 10**400},
+        {"a": [7]},
+        {"": "v"},
+        {"a": None},
+        {"a": "\n"},
+        {f"t{i}": "v" for i in range(17)},
+    ],
     "fallbacks": [5, {}, [1], [None], True],
     "session": [5, [], {}, "", "\x00"],
     "route": [5, ["openai", "gpt"], {}],
@@ -53,7 +66,7 @@ def header(name, text):
 @pytest.mark.parametrize(("name", "text", "value", "wanted"), GOOD)
 def test_an_option_is_read_from_its_header_and_from_the_body(name, text, value, wanted):
     assert read_options(header(name, text), None) == Options(**wanted)
-    assert read_options({}, {name: value}) == Options(**wanted)
+    assert read_options({}, {name: value}) == Options(**wanted, in_body=frozenset({name}))
 
 
 def test_every_option_is_in_the_tables():
@@ -128,3 +141,12 @@ def test_nothing_else_is_raised_whatever_is_sent(given, text):
     except InvalidRequest as error:
         said = error.param
     assert said
+
+
+def test_an_option_is_called_what_its_caller_calls_it():
+    options = read_options({b"x-gateway-max-cost": b"1"}, {"max_cost": "2", "timeout_s": 5, "route": None})
+    assert [options.label(name) for name in ("max_cost", "timeout_s", "route")] == [
+        "x-gateway-max-cost",
+        "gateway.timeout_s",
+        "x-gateway-route",
+    ]

@@ -17,7 +17,7 @@ class GatewayOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         str | None, Meta(description="The most that the request may cost, in USD.", examples=["0.05"])
     ] = None
     tags: Annotated[
-        dict[str, str] | str | None,
+        dict[str, str | int] | str | None,
         Meta(description="At most 16 labels for the usage report, or `team=blue,run=7`.", examples=[{"team": "blue"}]),
     ] = None
     route: Annotated[
