@@ -298,7 +298,7 @@ class InferenceEndpoint:
         if provider is not None:
             headers.append((b"x-gateway-provider", provider.encode()))
         headers.append((b"x-gateway-model", exchange.model.encode()))
-        headers.append((b"x-gateway-attempts", b"%d" % len(exchange.attempts)))
+        headers.append((b"x-gateway-attempts", b"%d" % exchange.calls))
         headers.append((b"x-gateway-cache", exchange.cache_status.encode()))
         if hit is not None:
             headers += _headers_of_hit(hit)

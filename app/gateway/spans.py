@@ -148,7 +148,7 @@ class _Spans:
             names.KEY_ID: str(principal.key_id),
             names.ORGANIZATION_ID: str(principal.organization_id),
             names.CACHE_STATUS: exchange.cache_status,
-            names.ATTEMPTS: len(exchange.attempts),
+            names.ATTEMPTS: exchange.calls,
             names.OVERHEAD_MS: exchange.overhead_ns / _NS_PER_MS,
         }
         if principal.team_id is not None:

@@ -116,7 +116,8 @@ class Tally:
             if exchange.cache_status != "off":
                 self._metrics.number(CACHE, exchange.cache_status).add()
             for each in exchange.attempts:
-                self._count_attempt(exchange, each)
+                if not each.is_local:
+                    self._count_attempt(exchange, each)
             if exchange.fanout is not None:
                 self._legs.count(exchange, exchange.fanout)
             self._genai.count_request(exchange, status=finished.status, took_ns=finished.took_ns)
@@ -189,7 +190,7 @@ def line_of(finished: Finished) -> RequestLine:
         key_id=None if exchange is None else exchange.principal.key_id,
         model=None if exchange is None else exchange.route.label,
         provider=None if exchange is None else exchange.provider,
-        attempts=0 if exchange is None else len(exchange.attempts),
+        attempts=0 if exchange is None else exchange.calls,
         stream=exchange is not None and exchange.stream,
         input_tokens=0 if usage is None else usage.input_tokens,
         output_tokens=0 if usage is None else usage.output_tokens,

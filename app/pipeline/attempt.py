@@ -39,7 +39,8 @@ class Attempt:
     `price` is; absent where the operator wrote it. `fanout` names what it is a part of, `leg` which part, once that is
     known. `why` is why it was made, `after` the error code of the one before that made it needed, and `waited_ns` how
     long was waited before it. What an attempt brings forth (`live`, `say_failure`, `dropped`, `issued`) is the
-    exchange's only if it is what serves. `span_id` and `parent_span_id` are 0 where the request is not traced.
+    exchange's only if it is what serves. `is_local` is whether the gateway answered itself, and called nobody.
+    `span_id` and `parent_span_id` are 0 where the request is not traced.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Attempt:
         "error_code",
         "fanout",
         "first_ns",
+        "is_local",
         "issued",
         "label",
         "lane",
@@ -100,6 +102,7 @@ class Attempt:
         self.say_failure: Callable[[GatewayError], bytes] | None = None
         self.dropped: tuple[str, ...] = ()
         self.issued: list[str] = []
+        self.is_local = False
         self.price = price
         self.price_vendor = price_vendor
         self.started_ns = started_ns

@@ -53,6 +53,8 @@ class Demands:
         cap = self.cap_of(exchange, plan)
         guessed = min(asked or self._estimator.output_tokens(label), cap) * choices
         name = exchange.route.name
+        if operation.is_free:
+            return Demand(name, tokens_in, 0)
         if not plan.counts_money:
             times = 1 if exchange.fanout is None else len(exchange.fanout.routes)
             return Demand(name, tokens_in * times, guessed * times, choices=choices or 1)
@@ -184,6 +186,8 @@ class Demands:
 
     def within_ceiling(self, exchange: Exchange) -> None:
         """Keep a request to what its caller, or the operator of an ensemble, says that it may cost at most."""
+        if exchange.operation.is_free:
+            return
         most, named_in = exchange.options.max_cost_nusd, exchange.options.label("max_cost")
         if exchange.fanout is not None and exchange.fanout.spec.max_cost_nusd is not None:
             mine = exchange.fanout.spec.max_cost_nusd

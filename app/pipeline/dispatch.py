@@ -194,6 +194,7 @@ class Dispatch:
 
     def _estimate(self, exchange: Exchange, attempt: Attempt, estimate: Callable[[Mapping[str, Any]], bytes]) -> Answer:
         """Answer without the provider; nobody is charged for that."""
+        attempt.is_local = True
         body = estimate(apply_edits(exchange.document, exchange.edits))
         self.end_well(exchange, attempt, Usage(), 0)
         return Answer(body=body)
@@ -263,7 +264,11 @@ class Dispatch:
         if attempt.first_ns is None:
             attempt.first_ns = attempt.ended_ns
         self._charge(exchange, attempt, usage, tokens_seen)
-        if attempt.lane is not None:
+        if attempt.lane is None:
+            return
+        if attempt.is_local:
+            self._verdicts.was_left(attempt, attempt.lane, is_overdue=False)
+        else:
             self._verdicts.went_well(attempt, attempt.lane, is_streamed=exchange.stream)
 
     def end_badly(
@@ -293,7 +298,7 @@ class Dispatch:
         is_accepted = (error.is_accepted or attempt.status is not None) and (tokens_seen > 0 or not error.is_declared)
         attempt.status = error.status or attempt.status
         attempt.ended_ns = self._clock.monotonic_ns()
-        if (is_accepted or is_billed) and exchange.operation.estimate is None:
+        if (is_accepted or is_billed) and not exchange.operation.is_free:
             self._charge(exchange, attempt, usage, tokens_seen)
         else:
             attempt.cost_nusd = 0
@@ -324,8 +329,12 @@ class Dispatch:
     def _charge(self, exchange: Exchange, attempt: Attempt, usage: Usage | None, tokens_seen: int) -> None:
         """Note what an attempt used, estimated where the provider did not say or said nonsense, and what that costs.
 
-        A price of the catalogue gives way to the one of the service tier that the answer names, if it has one.
+        A price of the catalogue gives way to the one of the service tier that the answer names, if it has one. What is
+        free is so even if its client leaves, and whether its model has a price or not.
         """
+        if exchange.operation.is_free:
+            attempt.usage, attempt.usage_source, attempt.cost_nusd = Usage(), "provider", 0
+            return
         if usage is not None and not usage.is_plausible:
             usage = None
         attempt.usage_source = "estimated" if usage is None or usage.estimated else "provider"

@@ -351,7 +351,13 @@ class Exchange:
         if self.hit is not None:
             return self.hit.provider
         attempt = self.last_attempt
-        return None if attempt is None else attempt.provider
+        return None if attempt is None or attempt.is_local else attempt.provider
+
+    @property
+    def calls(self) -> int:
+        """How many calls it took: an answer of the gateway's own is none."""
+        last = self.last_attempt
+        return len(self.attempts) - (last is not None and last.is_local)
 
     @property
     def model(self) -> str:

@@ -114,6 +114,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     echoes: bool = False
 
     @property
+    def is_free(self) -> bool:
+        """Whether it costs nothing, whoever answers it: what may as well be estimated."""
+        return self.estimate is not None
+
+    @property
     def dialect(self) -> str:
         """The client's dialect, such as `openai`."""
         return self.relay.partition(".")[0]

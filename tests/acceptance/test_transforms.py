@@ -162,6 +162,16 @@ def test_what_the_client_asks_in_vain_is_still_refused(asking: Caller):
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "logit_bias")
 
 
+def test_a_count_that_a_provider_cannot_make_calls_nobody(asking: Caller, fake_provider: FakeProvider):
+    fake_provider.reset()
+    body = {"model": "renaming", "messages": user("x"), "gateway": {"max_cost": "0"}}
+    answer = asking.post(body, path="/v1/messages/count_tokens")
+    assert (answer.status_code, answer.headers["x-gateway-attempts"]) == (200, "0"), answer.text
+    assert "x-gateway-provider" not in answer.headers
+    assert answer.headers["x-gateway-cost"] == "0.000000000"
+    assert not fake_provider.journal.entries
+
+
 def test_a_count_is_asked_for_without_what_makes_answers(asking: Caller, fake_provider: FakeProvider):
     fake_provider.script(Script(body='{"input_tokens": 3}', content_type="application/json"), model=CLAUDE)
     answer = asking.post({"model": CLAUDE, "messages": user("x")}, path="/v1/messages/count_tokens")

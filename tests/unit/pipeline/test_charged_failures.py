@@ -185,6 +185,30 @@ async def test_a_count_of_tokens_never_costs_anything(pipeline):
     check_free(event)
 
 
+async def test_a_count_of_tokens_that_its_client_leaves_costs_nothing(pipeline):
+    operation = COUNT_TOKENS_WIRE.operation
+    exchange = pipeline.exchange(operation, relaying([HANG], of=operation.relay), retries=0)
+    call = asyncio.ensure_future(pipeline.call(exchange))
+    await asyncio.sleep(0.02)
+    call.cancel()
+    await asyncio.wait([call])
+    [event] = await pipeline.settled()
+    assert (event.outcome, event.cost_nusd) == ("cancelled", 0)
+
+
+@pytest.mark.parametrize("price", [PRICE, None])
+async def test_a_count_of_tokens_takes_no_money_and_one_made_here_calls_nobody(pipeline, price):
+    pipeline.policies.policy = BUDGETED
+    document = {"messages": [{"role": "user", "content": "hi"}]}
+    exchange = pipeline.exchange(
+        COUNT_TOKENS_WIRE.operation, FakeAdapter(), document=document, price=price, max_cost_nusd=0
+    )
+    await pipeline.call(exchange)
+    [demand] = pipeline.accounts.demands
+    assert (demand.fixed_nusd, demand.rate_nusd, demand.unpriced) == (0, 0, None)
+    assert (exchange.calls, exchange.provider, exchange.cost_nusd) == (0, None, 0)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_every_try_is_charged_and_the_hold_is_settled_to_their_sum(pipeline, stream):
     pipeline.policies.policy = BUDGETED
