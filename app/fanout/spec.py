@@ -12,7 +12,7 @@ from app.fanout.checks import Check, read_check
 from app.fanout.extensions import SCORERS, STRATEGIES, Extensions
 from app.kernel.errors import InvalidRequest
 from app.kernel.money import parse_usd
-from app.settings.policy import COUNTING_STRATEGIES, EnsembleSettings, Normalize, Strategy
+from app.settings.policy import COUNTING_STRATEGIES, EnsembleSettings, Normalize, Strategy, waits_for
 
 STRATEGY_NAMES: Final[tuple[str, ...]] = get_args(Strategy)
 MOST_LEGS: Final = 8
@@ -133,7 +133,7 @@ def _checked(
     for name in ("min_success", "quorum"):
         if (getattr(spec, name) or 0) > legs:
             raise _fault(f"{label}.{name}", f"can never be reached by {legs} models")
-    if spec.min_success > 1 and spec.strategy in STRATEGY_NAMES and spec.strategy not in COUNTING_STRATEGIES:
+    if not waits_for(spec.strategy, min_success=spec.min_success, quorum=spec.quorum):
         used_by = ", ".join(COUNTING_STRATEGIES)
         raise _fault(f"{label}.min_success", f"may be more than 1 with {used_by} only, not with {spec.strategy}")
     return spec

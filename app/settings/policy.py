@@ -17,6 +17,17 @@ Strategy = Literal["race", "hedge", "first_valid", "quorum", "best_of", "mixture
 COUNTING_STRATEGIES: Final = ("best_of", "mixture", "compare")
 """Those that want a number of answers; to the others the first that will do is enough, whatever `min_success` says."""
 
+
+def waits_for(strategy: str, *, min_success: int, quorum: int | None) -> bool:
+    """Whether a strategy waits for so many answers; those of other packages do with it what they like.
+
+    A quorum of equal answers is as many answers.
+    """
+    if min_success == 1 or strategy in COUNTING_STRATEGIES or strategy not in get_args(Strategy):
+        return True
+    return strategy == "quorum" and min_success <= (quorum or 0)
+
+
 Normalize = Literal["json", "number", "choice", "text"]
 
 _Count = Annotated[int, Meta(ge=1, le=9_000_000_000_000_000)]

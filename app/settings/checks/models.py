@@ -8,7 +8,7 @@ from typing import Any, get_args
 from app.settings.checks.findings import Findings
 from app.settings.document import below
 from app.settings.model import EnsembleSettings, ModelSettings, PriceSettings
-from app.settings.policy import COUNTING_STRATEGIES, Strategy
+from app.settings.policy import COUNTING_STRATEGIES, Strategy, waits_for
 from app.settings.suggestions import did_you_mean, one_of, shown
 from providers.openai.downstream import parse_chat
 
@@ -256,5 +256,5 @@ def _check_counts(findings: Findings, path: str, ensemble: EnsembleSettings) -> 
         if wanted is not None and wanted > count:
             findings.error(below(path, field), f"can never be reached by {count} members")
     strategy, counting = ensemble.strategy, one_of(COUNTING_STRATEGIES)
-    if ensemble.min_success > 1 and strategy in _BUILT_IN and strategy not in COUNTING_STRATEGIES:
+    if not waits_for(strategy, min_success=ensemble.min_success, quorum=ensemble.quorum):
         findings.error(below(path, "min_success"), f"may be more than 1 with {counting} only, not with `{strategy}`")

@@ -124,12 +124,19 @@ def test_what_is_missing_or_unknown_is_named(given, param):
 def test_answers_that_a_strategy_does_not_wait_for_cannot_be_asked_for(strategy):
     given = {"strategy": strategy, "models": ["a", "b"], "min_success": 2} | NEEDED.get(strategy, {})
     assert read_fanout(given | {"min_success": 1}).min_success == 1
-    if strategy in {"best_of", "mixture", "compare"}:
+    if strategy in {"best_of", "mixture", "compare", "quorum"}:
         assert read_fanout(given).min_success == 2
     else:
         with pytest.raises(InvalidRequest, match=f"not with {strategy}") as caught:
             read_fanout(given)
         assert caught.value.param == "fanout.min_success"
+
+
+def test_a_quorum_is_as_many_answers():
+    given = {"strategy": "quorum", "models": ["a", "b", "c"], "quorum": 2}
+    assert read_fanout(given | {"min_success": 2}).min_success == 2
+    with pytest.raises(InvalidRequest, match="not with quorum"):
+        read_fanout(given | {"min_success": 3})
 
 
 def test_a_key_may_have_fewer_legs():
