@@ -42,6 +42,7 @@ class Prompt(NamedTuple):
 
 
 _IMAGE_MEMBERS = frozenset({"image_url", "input_image", "image", "inlineData", "inline_data", "fileData", "file_data"})
+_IMAGE_TYPES = ("image_url", "input_image", "image")
 _PICTURES = ("data:image/",)
 
 
@@ -79,7 +80,8 @@ def _may_hold_media(document: Mapping[str, Any]) -> bool:
 
 
 def _is_picture(name: str, value: Mapping[str, Any]) -> bool:
-    if value.get("type") in {"image_url", "input_image", "image"}:
+    # A tuple, as the type of a JSON Schema may be a list, which no set can be asked for.
+    if value.get("type") in _IMAGE_TYPES:
         return True
     media_type = value.get("mimeType") or value.get("mime_type")
     return name in _IMAGE_MEMBERS and isinstance(media_type, str) and media_type.startswith("image/")

@@ -187,10 +187,12 @@ class RelayedBody:
 
     def close(self) -> None:
         """Let go of the upstream call; before the end that is a cancellation."""
-        self.stream.close()
         inspector = self.stream.inspector
         tokens = inspector.output_tokens_seen
-        self._settler.cancel(self._exchange, self._attempt, usage=inspector.usage, tokens_seen=tokens)
+        try:
+            self.stream.close()
+        finally:
+            self._settler.cancel(self._exchange, self._attempt, usage=inspector.usage, tokens_seen=tokens)
 
 
 def _said(decoder: ChatDecoder, data: bytes, *, is_last: bool) -> list[ChatEvent] | None:
@@ -341,5 +343,7 @@ class TranslatedBody:
 
     def close(self) -> None:
         """Let go of the upstream call; before the end that is a cancellation."""
-        self.stream.close()
-        self._settler.cancel(self._exchange, self._attempt, usage=self._usage, tokens_seen=self._tokens_seen)
+        try:
+            self.stream.close()
+        finally:
+            self._settler.cancel(self._exchange, self._attempt, usage=self._usage, tokens_seen=self._tokens_seen)

@@ -3,6 +3,7 @@
 Law: it is written by its own layers, one after the other; whoever tells of it at its end only reads.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 from uuid import UUID
@@ -29,6 +30,8 @@ from app.routing.bending import reading_part
 from app.routing.table import NO_ROUTES, Route, RouteTarget
 from app.routing.transform import NO_EDITS, edits_for
 from providers.types import ChatRequest, Edits
+
+_LOG = logging.getLogger("gateway.limits")
 
 
 class Rest(Protocol):
@@ -214,10 +217,14 @@ class Exchange:
         return self._request_uuid
 
     def measured(self) -> Prompt:
-        """Return the size of the prompt, measured once."""
+        """Return the size of the prompt, measured once; if that fails, all of it counts as text."""
         if self.prompt is None:
             is_json = self.content_type == "application/json"
-            prompt = measure(self.document, size_bytes=self.text_bytes)
+            try:
+                prompt = measure(self.document, size_bytes=self.text_bytes)
+            except Exception:  # noqa: BLE001 - whatever it is, what was used must be charged and what is held be settled
+                _LOG.exception("the prompt of request %s is not measured", self.request_id)
+                prompt = Prompt(self.text_bytes)
             # A form's file stands beside what its document says.
             self.prompt = prompt if is_json else prompt._replace(media_bytes=len(self.body))
         return self.prompt

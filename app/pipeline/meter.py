@@ -92,9 +92,12 @@ class Meter:
         progress = exchange.served.live if exchange.served is not None else None
         if progress is not None and progress.is_owed:
             exchange.unheard.append(RestOfBody(live, is_wanted=lambda: progress.is_owed))
-        else:
+            self.abandon(exchange)
+            return
+        try:
             live.close()
-        self.abandon(exchange)
+        finally:
+            self.abandon(exchange)
 
     async def settle(self, exchange: Exchange) -> None:
         """Release what was held and hand the event of every attempt to the ledger, once.

@@ -282,6 +282,49 @@ def test_time_that_runs_out_mid_stream(caller: Caller, ledger: Ledger, fake_prov
     assert event["cost_nusd"] == cost_nusd(event["input_tokens"], event["output_tokens"])
 
 
+def nullable(text: str, **fields: Any) -> dict[str, Any]:
+    """Return a request whose tool takes a value of several types, as every other schema of today has one."""
+    parameters = {"type": "object", "properties": {"a": {"type": ["string", "null"]}, "type": {"type": "string"}}}
+    return {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}],
+        "tool_choice": "none",
+        **fields,
+    }
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fields", [{}, {"limits": {"concurrency": 3}}, {"budget": {"amount": "1", "period": "total"}}])
+def test_a_schema_of_several_types_within_limits_and_without_usage(
+    gateway: GatewayProcess, ledger: Ledger, fields: dict[str, Any], stream: bool
+):
+    with Caller(gateway, **fields) as caller:
+        answer = caller.post(nullable(TEXT, model="fake-no-usage", stream=stream), x_gateway_max_cost="1")
+    assert answer.status_code == 200
+    assert "internal_error" not in answer.text
+    event = only(ledger.wait(1, key_id=caller.key_id))
+    assert (event["outcome"], event["usage_source"]) == ("ok", "estimated")
+    assert event["cost_nusd"] == cost_nusd(event["input_tokens"], event["output_tokens"]) > 0
+
+
+def test_a_schema_of_several_types_and_a_stream_that_is_left_or_overdue(gateway: GatewayProcess, ledger: Ledger):
+    def check(path: str, outcome: str) -> None:
+        body = nullable(f"{path} {outcome} " + "word " * 200, model="fake-slow-chunks", stream=True)
+        with Caller(gateway) as caller:
+            if outcome == "cancelled":
+                came, _ = caller.leave(body, path=path, after_s=0.5)
+            else:
+                came = caller.post(body, path=path, x_gateway_timeout_s="0.6").content
+                assert b"upstream_timeout" in came
+        assert came.count(b"word ") > 1
+        event = only(ledger.wait(1, key_id=caller.key_id, within_s=LEFT_EVENT_WITHIN_S))
+        assert (event["outcome"], event["usage_source"]) == (outcome, "estimated")
+        assert event["output_tokens"] >= came.count(b"word ")
+        assert event["cost_nusd"] == cost_nusd(event["input_tokens"], event["output_tokens"])
+
+    together(check, itertools.product([CHAT, LLM], ["cancelled", "timeout"]))
+
+
 def test_tags_of_the_key_and_of_the_request(gateway: GatewayProcess, ledger: Ledger):
     with Caller(gateway, tags={"team": "red", "tier": "gold"}) as caller:
         body = {"model": "fake-model", "messages": user(TEXT)}

@@ -65,6 +65,9 @@ SHAPES = {
         ]}]},
         1, len(SOUND), len(PICTURE) + len(SOUND),
     ),
+    "types that are no words": (
+        openai(TEXT) | {"tools": [{"type": {}, "parameters": {"type": ["string", "null"]}}, {"type": [[]]}]}, 0, 0, 0,
+    ),
     "short base64": (openai({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}), 0, 0, 0),
     "a long text": (openai({"type": "text", "text": "many words " * 1_000}), 0, 0, 0),
 }  # fmt: skip

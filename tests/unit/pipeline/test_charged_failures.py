@@ -10,6 +10,8 @@ from scripted_pipeline import (
     HANG,
     HEAD,
     PRICE,
+    STOP,
+    TEXTS,
     USAGE,
     WHOLE,
     FakeAdapter,
@@ -240,3 +242,61 @@ async def test_both_calls_of_a_hedge_are_charged(pipeline):
     first, second = await call
     check_estimated(first, exchange)
     check_estimated(second, exchange)
+
+
+@pytest.fixture
+def unmeasurable(monkeypatch):
+    """Let no prompt be measured, as by a defect."""
+
+    def measure(document, *, size_bytes):
+        raise TypeError("unhashable type: 'list'")
+
+    monkeypatch.setattr("app.pipeline.exchange.measure", measure)
+
+
+def check_charged_by_its_bytes(event, exchange, *, output_tokens):
+    assert (event.usage_source, event.output_tokens) == ("estimated", output_tokens)
+    assert event.input_tokens == -(-len(exchange.body) // 4)
+    assert event.cost_nusd == cost(PRICE, Usage(input_tokens=event.input_tokens, output_tokens=output_tokens)) > 0
+
+
+@pytest.mark.parametrize("script", [[HEAD, *TEXTS, STOP, DONE], [*ANSWER[:-1]]], ids=["relayed", "translated"])
+async def test_a_prompt_that_cannot_be_measured_is_charged_by_its_bytes(pipeline, script, unmeasurable, caplog):
+    pipeline.policies.policy = BUDGETED
+    adapter = relaying(script) if isinstance(script[0], bytes) else FakeAdapter(script)
+    exchange = pipeline.exchange(CHAT, adapter, stream=True, retries=0)
+    assert (await read_out(await pipeline.call(exchange))).endswith(DONE)
+    [event] = await pipeline.settled()
+    check_charged_by_its_bytes(event, exchange, output_tokens=event.output_tokens)
+    assert event.output_tokens > 0
+    [defect] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert exchange.request_id in defect.getMessage()
+    assert defect.exc_info is not None
+
+
+@pytest.mark.parametrize("script", [[HEAD, *TEXTS, HANG], [*ANSWER[:3], HANG]], ids=["relayed", "translated"])
+async def test_so_it_is_of_a_client_that_leaves(pipeline, script, unmeasurable):
+    adapter = relaying(script) if isinstance(script[0], bytes) else FakeAdapter(script)
+    exchange = pipeline.exchange(CHAT, adapter, stream=True, retries=0)
+    answer = await pipeline.call(exchange)
+    await answer.live.read()
+    answer.live.close()
+    [event] = await pipeline.settled()
+    assert event.outcome == "cancelled"
+    check_charged_by_its_bytes(event, exchange, output_tokens=event.output_tokens)
+
+
+async def test_a_stream_that_cannot_be_let_go_of_is_settled_all_the_same(pipeline, monkeypatch):
+    exchange = pipeline.exchange(CHAT, relaying([HEAD, *TEXTS, HANG]), stream=True, retries=0)
+    answer = await pipeline.call(exchange)
+    await answer.live.read()
+
+    def close(self):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("scripted_pipeline.Bytes.close", close)
+    with pytest.raises(RuntimeError, match="a defect"):
+        answer.live.close()
+    [event] = await pipeline.settled()
+    assert event.outcome == "cancelled"
+    check_estimated(event, exchange, output_tokens=1)
