@@ -91,14 +91,21 @@ def may_be_strict(schema: Any) -> bool:
     if not isinstance(schema, Mapping):
         return True
     kind = schema.get("type")
-    if kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema:
-        members = schema.get("properties") or {}
-        demanded = schema.get("required") or []
-        if schema.get("additionalProperties") is not False or set(demanded) != set(members):
-            return False
+    is_object = kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
+    if is_object and (schema.get("additionalProperties") is not False or not _demands_all(schema)):
+        return False
     inner = [value for name, value in schema.items() if name in _SCHEMA | _SCHEMA_LISTS]
-    named = [item for name in _OF_SCHEMAS & schema.keys() for item in dict(schema[name]).values()]
+    found = [schema[name] for name in _OF_SCHEMAS & schema.keys()]
+    named = [item for schemas in found if isinstance(schemas, Mapping) for item in schemas.values()]
     return may_be_strict([*inner, *named])
+
+
+def _demands_all(schema: Mapping[str, Any]) -> bool:
+    """Whether an object must have each of its members, and no other."""
+    members, demanded = schema.get("properties") or {}, schema.get("required") or []
+    if not isinstance(members, Mapping) or not isinstance(demanded, list):
+        return False
+    return all(isinstance(name, str) for name in demanded) and set(demanded) == set(members)
 
 
 def of_object(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,11 +9,7 @@ from typing import Any
 
 from app.routing.vocabulary import member
 
-_OF_CLIENT = frozenset(
-    {
-        *("apply_patch", "computer", "computer_use_preview", "custom", "function", "local_shell", "tool_search"),
-    }
-)
+_OF_CLIENT = (*("apply_patch", "computer", "computer_use_preview", "custom", "function", "local_shell", "tool_search"),)
 _OF_CLIENT_IN_VERSIONS = ("bash_", "computer_", "memory_", "text_editor_", "tool_search_tool_")
 """Anthropic's, whose types end in a date."""
 _DECLARES = frozenset(

@@ -19,7 +19,7 @@ _LOADED_BY_ID = {"reasoning": "encrypted_content", "image_generation_call": "res
 _TOOLS = frozenset({"tools", ""})
 _IN_STORAGE = ("files/", "gs://", "s3://")
 _GOOGLE = ("generativelanguage.googleapis.com", "-generativelanguage.googleapis.com")
-_IDENTITIES = frozenset({"system_assigned_managed_identity", "user_assigned_managed_identity"})
+_IDENTITIES = ("system_assigned_managed_identity", "user_assigned_managed_identity")
 
 
 class Reference(NamedTuple):

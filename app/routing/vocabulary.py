@@ -12,7 +12,7 @@ import msgspec
 SystemPrefix = Callable[[Mapping[str, Any], str], dict[str, Any]]
 """Returns the top-level members to put so that a body begins with the operator's instructions."""
 
-_SYSTEM_ROLES = frozenset({"system", "developer"})
+_SYSTEM_ROLES = ("system", "developer")
 
 
 def prefix_messages(document: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def parse_content(content: Any) -> list[Part]:
 
 def parse_block(block: dict[str, Any]) -> Part:
     """Return the canonical form of one block."""
-    parse = _PARSERS.get(block.get("type", ""))
+    parse = _PARSERS.get(str(block.get("type")))
     part = None if parse is None else parse({name: value for name, value in block.items() if value is not None})
     return OpaquePart(dialect=DIALECT, value=block) if part is None else part
 

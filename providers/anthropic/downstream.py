@@ -158,7 +158,7 @@ def _parse_reasoning(thinking: Any, config: dict[str, Any]) -> ReasoningOptions 
         return None
     if kind == "disabled" and budget is None and display is None:
         return ReasoningOptions(effort="none")
-    if (kind, type(budget)) not in {("adaptive", type(None)), ("enabled", int)}:
+    if (kind, type(budget)) not in (("adaptive", type(None)), ("enabled", int)):
         return None
     config.pop("effort", None)
     include = _INCLUDES[display]

@@ -67,7 +67,7 @@ def _dropped(request: ChatRequest, lost: frozenset[str], beside: tuple[str, ...]
     odd = {
         "name": has_names(request.messages),
         "detail": has_details(request.messages),
-        "service_tier": not is_own and tier is not None and tier not in _TIERS,
+        "service_tier": not is_own and tier is not None and str(tier) not in _TIERS,
     }
     return (*dropped, *beside, *(name for name, is_lost in odd.items() if is_lost))
 

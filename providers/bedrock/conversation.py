@@ -13,7 +13,7 @@ from providers.claude import with_distinct_ids
 from providers.types import ChatRequest, Message, Part, RefusalPart, TextPart, ThinkingPart, ToolResultPart
 
 CACHE_CONTROL = "cache_control"
-_LIVES = frozenset({"5m", "1h"})
+_LIVES = ("5m", "1h")
 _INSTRUCTING = frozenset({"system", "developer"})
 
 Blocks = list[dict[str, Any]]

@@ -80,7 +80,7 @@ def _unsaid(request: ChatRequest, labels: dict[str, str]) -> tuple[str, ...]:
     odd = {
         "metadata": len(labels) < len(request.metadata),
         "name": any(message.name is not None for message in request.messages if message.role != "tool"),
-        "detail": any(image.detail not in {None, "auto"} for image in images),
+        "detail": any(image.detail not in (None, "auto") for image in images),
     }
     return tuple(name for name, is_lost in odd.items() if is_lost)
 

@@ -40,7 +40,7 @@ def read_usage(value: Any) -> Usage | None:
 
 def read_citation(citation: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a citation of the answer's text in OpenAI's shape, one for each source; none of a citation of a plan."""
-    if citation.get("type") not in {None, "TEXT_CONTENT"}:
+    if citation.get("type") not in (None, "TEXT_CONTENT"):
         return []
     start, end = integer(citation.get("start")), integer(citation.get("end"))
     return [_read_source(source, start=start, end=end) for source in objects(citation.get("sources"))]

@@ -37,6 +37,8 @@ def _read_function(declaration: Any, *, strict: bool) -> Tool:
     fields = named(declaration)
     name, description = fields.pop("name", ""), fields.pop("description", None)
     schema, openapi = fields.pop("parametersJsonSchema", None), fields.pop("parameters", None)
+    if isinstance(schema, bool):
+        schema = {} if schema else {"not": {}}
     parameters = from_openapi(openapi) if schema is None else schema
     return Tool(
         name=name,

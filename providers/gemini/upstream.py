@@ -57,7 +57,7 @@ def _extras(request: ChatRequest) -> dict[str, Any]:
 def _has_details(request: ChatRequest) -> bool:
     """Whether the request says how closely an image is to be looked at, which this wire cannot."""
     images = (part for message in request.messages for part in message.content if isinstance(part, ImagePart))
-    return any(image.detail not in {None, "auto"} for image in images)
+    return any(image.detail not in (None, "auto") for image in images)
 
 
 def read_completion(body: bytes) -> Completion:

@@ -29,7 +29,7 @@ _HEARD = b'"delta":'
 _EVENTS_BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*(?:data:|event:|id:|retry:|:)")
 _TOLD_BYTES = 8
 """How many bytes tell events from another body."""
-_TEXTS = frozenset({"text", "srt", "vtt"})
+_TEXTS = ("text", "srt", "vtt")
 _MAX_JSON_BYTES = 4 * 1024 * 1024
 
 

@@ -71,7 +71,7 @@ def read_details(details: Any) -> list[ThinkingPart]:
 def read_detail(item: Mapping[str, Any]) -> ThinkingPart | None:
     """Return one block of reasoning; its extras say it again as it was, unless the gateway had sealed it."""
     kind = item.get("type")
-    if kind not in {_TEXT, _SUMMARY, _ENCRYPTED}:
+    if kind not in (_TEXT, _SUMMARY, _ENCRYPTED):
         return None
     form = str(item.get(FORMAT) or _NO_FORMAT)
     value = item.get("data") if kind == _ENCRYPTED else item.get("signature")

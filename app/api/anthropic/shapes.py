@@ -11,10 +11,12 @@ from app.api.openai.shapes import (
     FLAG,
     NUMBER,
     OBJECT,
+    TEXT,
     WHOLE,
     Rule,
     check_common,
     check_fields,
+    check_texts,
     wrong,
 )
 
@@ -32,6 +34,7 @@ _FIELDS: dict[str, Rule] = {
     **dict.fromkeys(("temperature", "top_p"), NUMBER),
     **dict.fromkeys(("max_tokens", "top_k"), WHOLE),
     **dict.fromkeys(("thinking", "output_config", "output_format", "tool_choice", "context_management"), OBJECT),
+    "service_tier": TEXT,
     "stream": FLAG,
     "stop_sequences": Rule(_are_texts, "a list of texts"),
 }
@@ -41,6 +44,7 @@ def check_messages(document: Mapping[str, Any]) -> str:
     """Check the body of `POST /v1/messages`, or of `/v1/messages/count_tokens`; return the name of the model."""
     model = check_common(_without_nulls(document))
     check_fields(document, _FIELDS)
+    check_texts(document.get("thinking") or {}, "thinking", "type", "display")
     if document.get("system") is not None:
         _check_content(document["system"], "system")
     messages = document.get("messages")
@@ -95,6 +99,7 @@ def _check_block(block: Mapping[str, Any], path: str, *, depth: int) -> None:
             _require_texts(block, path, "text")
         case "image" | "document":
             _check_source(block.get("source"), f"{path}.source", depth=depth)
+            check_texts(block, path, "title")
         case "tool_use":
             _require_texts(block, path, "id", "name")
             if not isinstance(block.get("input"), dict):
@@ -105,6 +110,7 @@ def _check_block(block: Mapping[str, Any], path: str, *, depth: int) -> None:
                 _check_content(block["content"], f"{path}.content", depth=depth + 1)
         case "thinking":
             _require_texts(block, path, "thinking")
+            check_texts(block, path, "signature")
         case "redacted_thinking":
             _require_texts(block, path, "data")
 

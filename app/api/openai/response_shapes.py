@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.api.addresses import check_media_url
-from app.api.openai.shapes import FLAG, NUMBER, OBJECT, TEXT, WHOLE, Rule, check_fields, wrong
+from app.api.openai.shapes import FLAG, NUMBER, OBJECT, TEXT, WHOLE, Rule, check_fields, check_texts, wrong
 from app.kernel.errors import InvalidRequest
 
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
@@ -24,7 +24,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("max_output_tokens", "max_tool_calls", "top_logprobs"), WHOLE),
     **dict.fromkeys(("background", "parallel_tool_calls", "store", "stream"), FLAG),
     **dict.fromkeys(("reasoning", "stream_options", "text"), OBJECT),
-    **dict.fromkeys(("instructions", "previous_response_id", "prompt_cache_key", "truncation"), TEXT),
+    **dict.fromkeys(("instructions", "previous_response_id", "prompt_cache_key", "service_tier", "truncation"), TEXT),
     "include": Rule(_are_texts, "a list of texts"),
 }
 
@@ -65,8 +65,8 @@ def _check_item(item: Any, path: str) -> None:
     if not isinstance(item, dict):
         raise wrong(path, "an object")
     kind = item.get("type", "message")
-    if not isinstance(kind, str):
-        raise wrong(f"{path}.type", "text")
+    if not isinstance(kind, str) or not kind:
+        raise wrong(f"{path}.type", "the name of a kind of item")
     check = _CHECKS.get(kind)
     if check is not None:
         check(item, path)
@@ -96,12 +96,15 @@ def _check_part(part: Any, path: str) -> None:
             _require_text(part, path, "text")
         case "refusal":
             _require_text(part, path, "refusal")
-        case "input_image" if part.get("file_id") is None:
-            _require_text(part, path, "image_url")
-            check_media_url(part["image_url"], f"{path}.image_url")
-        case "input_file" if part.get("file_url") is not None:
-            _require_text(part, path, "file_url")
-            check_media_url(part["file_url"], f"{path}.file_url")
+        case "input_image":
+            check_texts(part, path, "detail")
+            if part.get("file_id") is None:
+                _require_text(part, path, "image_url")
+                check_media_url(part["image_url"], f"{path}.image_url")
+        case "input_file":
+            check_texts(part, path, "file_id", "filename", "file_data", "file_url")
+            if part.get("file_url") is not None:
+                check_media_url(part["file_url"], f"{path}.file_url")
         case _:
             pass
 
@@ -114,6 +117,7 @@ def _require_text(value: Mapping[str, Any], path: str, *names: str) -> None:
 
 def _check_output(item: dict[str, Any], path: str) -> None:
     _require_text(item, path, "call_id")
+    check_texts(item, path, "name")
     _check_content(item.get("output"), f"{path}.output")
 
 

@@ -59,6 +59,7 @@ _SCALARS: dict[str, Rule] = {
     **dict.fromkeys(("n", "max_tokens", "max_completion_tokens", "seed", "top_logprobs", "top_k"), WHOLE),
     **dict.fromkeys(("stream", "logprobs", "parallel_tool_calls", "store"), FLAG),
     "logit_bias": OBJECT,
+    **dict.fromkeys(("reasoning_effort", "service_tier"), TEXT),
     "stream_options": STREAM_OPTIONS,
     "stop": STOP,
 }
@@ -131,7 +132,7 @@ def check_fields(document: Mapping[str, Any], rules: Mapping[str, Rule]) -> None
 
 def _is_plain(message: Any) -> bool:
     """Whether a message is of the commonest shape, so that there is nothing to look into."""
-    if type(message) is not dict or type(message.get("content")) is not str or "tool_calls" in message:
+    if type(message) is not dict or len(message) > 2 or type(message.get("content")) is not str:  # noqa: PLR2004 - both
         return False
     role = message.get("role")
     return type(role) is str and role in _ROLES
@@ -143,6 +144,7 @@ def _check_message(message: Any, path: str) -> None:
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         raise wrong(f"{path}.role", "one of " + ", ".join(sorted(_ROLES)))
+    check_texts(message, path, "name", "tool_call_id")
     content = message.get("content")
     if isinstance(content, list):
         for position, part in enumerate(content):
@@ -156,6 +158,13 @@ def _check_message(message: Any, path: str) -> None:
         _check_calls(message["tool_calls"], f"{path}.tool_calls")
 
 
+def check_texts(value: Mapping[str, Any], path: str, *names: str) -> None:
+    """Check that fields are text where they are there."""
+    for name in names:
+        if not isinstance(value.get(name), str | None):
+            raise wrong(f"{path}.{name}", "text")
+
+
 def check_part(part: Any, path: str) -> None:
     """Check a part of a message, or of what is to be moderated."""
     if not isinstance(part, dict) or not isinstance(part.get("type"), str):
@@ -165,10 +174,12 @@ def check_part(part: Any, path: str) -> None:
         raise wrong(f"{path}.text", "text")
     if kind == "image_url":
         image = part.get("image_url")
-        url = image.get("url") if isinstance(image, dict) else None
-        if not isinstance(url, str):
+        if not isinstance(image, dict) or not isinstance(image.get("url"), str):
             raise wrong(f"{path}.image_url.url", "a URL")
-        check_media_url(url, f"{path}.image_url.url")
+        check_media_url(image["url"], f"{path}.image_url.url")
+        check_texts(image, f"{path}.image_url", "detail")
+    if kind == "file" and isinstance(file := part.get("file"), dict):
+        check_texts(file, f"{path}.file", "file_id", "filename", "file_data")
 
 
 def _check_calls(calls: Any, path: str) -> None:
@@ -179,6 +190,7 @@ def _check_calls(calls: Any, path: str) -> None:
     for position, call in enumerate(calls):
         if not isinstance(call, dict) or not isinstance(call.get("function") or call.get("custom"), dict):
             raise wrong(f"{path}[{position}]", "an object with a function")
+        check_texts(call, f"{path}[{position}]", "id")
 
 
 def _check_tools(document: Mapping[str, Any]) -> None:
@@ -186,20 +198,25 @@ def _check_tools(document: Mapping[str, Any]) -> None:
     if tools is not None and not isinstance(tools, list):
         raise wrong("tools", "a list")
     for position, tool in enumerate(tools or []):
-        path = f"tools[{position}]"
-        if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
-            raise wrong(path, "an object with a type")
-        if tool["type"] == "function":
-            function = tool.get("function")
-            if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-                raise wrong(f"{path}.function.name", "text")
-            if not isinstance(function.get("parameters", {}), dict | None):
-                raise wrong(f"{path}.function.parameters", "a JSON Schema object")
+        _check_tool(tool, f"tools[{position}]")
     choice = document.get("tool_choice")
     if choice is not None and not isinstance(choice, str | dict):
         raise wrong("tool_choice", "a word or an object")
     if isinstance(choice, str) and choice not in {"auto", "none", "required"}:
         raise wrong("tool_choice", "auto, none, required or an object")
+
+
+def _check_tool(tool: Any, path: str) -> None:
+    if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
+        raise wrong(path, "an object with a type")
+    kind = tool["type"]
+    if kind not in {"function", "custom"}:
+        return
+    declared = tool.get(kind)
+    if not isinstance(declared, dict) or not isinstance(declared.get("name"), str):
+        raise wrong(f"{path}.{kind}.name", "text")
+    if kind == "function" and not isinstance(declared.get("parameters", {}), dict | None):
+        raise wrong(f"{path}.function.parameters", "a JSON Schema object")
 
 
 def _check_response_format(value: Any) -> None:

@@ -86,7 +86,7 @@ def write_annotations(notes: Iterable[Any]) -> list[dict[str, Any]]:
 def _write_annotation(note: dict[str, Any]) -> dict[str, Any] | None:
     cited = note.get("url_citation")
     if not isinstance(cited, dict):
-        return note if note.get("type") in {"file_citation", "container_file_citation", "file_path"} else None
+        return note if note.get("type") in ("file_citation", "container_file_citation", "file_path") else None
     places = {name: cited.get(name) or 0 for name in ("start_index", "end_index")}
     return {"type": "url_citation", "url": str(cited.get("url")), "title": str(cited.get("title") or ""), **places}
 

@@ -211,7 +211,7 @@ class _Item:
 
     def end_part(self, part: dict[str, Any], *, place: int) -> list[ChatEvent]:
         """Close a part of a message; its citations are known by now."""
-        if place != self._place or place in self._closed or part.get("type") not in {"output_text", "refusal"}:
+        if place != self._place or place in self._closed or part.get("type") not in ("output_text", "refusal"):
             return []
         self._closed.add(place)
         notes = [read_annotation(note) for note in objects(part.get("annotations"))]

@@ -88,7 +88,7 @@ class OutputBuilder:
         if message is None and not is_silent and (event.text or notes or event.logprobs is not None):
             events = self.close()
             about = fields(event.extras.get(ITEM))
-            phase = {"phase": about["phase"]} if about.get("phase") in {"commentary", "final_answer"} else {}
+            phase = {"phase": about["phase"]} if about.get("phase") in ("commentary", "final_answer") else {}
             item = {"id": "", "type": "message", "role": "assistant", "status": "in_progress", "content": [], **phase}
             place = self._add(item, "msg", about.get("id"))
             message = self._open = GrowingMessage(item, place)

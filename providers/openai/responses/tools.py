@@ -81,7 +81,7 @@ def _is_allowed(tool: Tool, allowed: Iterable[dict[str, Any]]) -> bool:
     if tool.kind in {"function", "custom"}:
         return any(flat_name(str(one.get("name")), one.get(_NAMESPACE)) == tool.name for one in allowed)
     return any(
-        one.get("type") == tool.kind and one.get("server_label") in {None, tool.extras.get("server_label")}
+        one.get("type") == tool.kind and one.get("server_label") in (None, tool.extras.get("server_label"))
         for one in allowed
     )
 

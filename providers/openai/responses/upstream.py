@@ -163,7 +163,7 @@ def logprobs_of(part: dict[str, Any]) -> list[dict[str, Any]]:
 
 def reason_of(answer: dict[str, Any], content: list[Part]) -> FinishReason:
     """Return why a response ended."""
-    if answer.get("status") not in {None, "completed"}:
+    if answer.get("status") not in (None, "completed"):
         return INCOMPLETE_REASONS.get(str(fields(answer.get("incomplete_details")).get("reason")), "other")
     if any(isinstance(part, ToolCallPart) for part in content):
         return "tool_calls"

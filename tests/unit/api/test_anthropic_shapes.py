@@ -97,6 +97,17 @@ BAD = {
     ),
     "results in results": (said(DEEP), "messages[1].content[0]" + ".content[0]" * 4 + ".content"),
     "thoughts of another kind": (said({"type": "thinking", "thinking": []}), "messages[1].content[0].thinking"),
+    "a signature that is no text": (
+        said({"type": "thinking", "thinking": "x", "signature": 1}, role="assistant"),
+        "messages[1].content[0].signature",
+    ),
+    "a title that is no text": (
+        said({"type": "document", "title": 1, "source": {"type": "text", "media_type": "text/plain", "data": "x"}}),
+        "messages[1].content[0].title",
+    ),
+    "thinking of a type that is a list": (body(thinking={"type": []}), "thinking.type"),
+    "thinking that is shown as an object": (body(thinking={"type": "adaptive", "display": {}}), "thinking.display"),
+    "a tier that is a list": (body(service_tier=["auto"]), "service_tier"),
     "a system prompt of another kind": (body(system=7), "system"),
     "a system block without text": (body(system=[{"type": "text"}]), "system[0].text"),
     "tools that are no list": (body(tools={}), "tools"),

@@ -98,6 +98,26 @@ BAD_CHATS = {
     "a text part with a number": (said([{"type": "text", "text": 1}]), "messages[0].content[0].text"),
     "an image without a URL": (said([{"type": "image_url", "image_url": {}}]), "messages[0].content[0].image_url.url"),
     "an image that is text": (said([{"type": "image_url", "image_url": "x"}]), "messages[0].content[0].image_url.url"),
+    "an image whose detail is a list": (
+        said([{"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": ["x"]}}]),
+        "messages[0].content[0].image_url.detail",
+    ),
+    "a file whose data are a number": (
+        said([{"type": "file", "file": {"file_data": 1}}]), "messages[0].content[0].file.file_data",
+    ),
+    "a name that is a list": (chat(messages=[USER | {"name": ["x"]}]), "messages[0].name"),
+    "a call's id that is a number": (
+        chat(messages=[{"role": "tool", "tool_call_id": 1, "content": "x"}]), "messages[0].tool_call_id",
+    ),
+    "a call's id that is a list": (
+        chat(messages=[{"role": "tool", "tool_call_id": [{}], "content": "x"}]), "messages[0].tool_call_id",
+    ),
+    "an id that is an object": (
+        chat(messages=[USER | {"tool_calls": [{"id": {}, "function": {"name": "f"}}]}]), "messages[0].tool_calls[0].id",
+    ),
+    "an effort that is a list": (chat(reasoning_effort=["low"]), "reasoning_effort"),
+    "a tier that is an object": (chat(service_tier={}), "service_tier"),
+    "a custom tool without a name": (chat(tools=[{"type": "custom", "custom": None}]), "tools[0].custom.name"),
     "an image on this machine": (image("http://127.0.0.1/x"), "messages[0].content[0].image_url.url"),
     "tool calls that are an object": (chat(messages=[USER | {"tool_calls": {}}]), "messages[0].tool_calls"),
     "a tool call that is text": (chat(messages=[USER | {"tool_calls": ["f"]}]), "messages[0].tool_calls[0]"),
