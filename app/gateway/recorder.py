@@ -127,6 +127,12 @@ class Recorder:
     # -- writing down -------------------------------------------------------------------------------------------------
 
     def _take(self, finished: Finished, degraded: Sequence[str]) -> None:
+        try:
+            self._write_down(finished, degraded)
+        except Exception:  # noqa: BLE001 - a supervisor: the others of its batch may be other callers'
+            _LOG.exception("what became of request %s is not kept", finished.request_id)
+
+    def _write_down(self, finished: Finished, degraded: Sequence[str]) -> None:
         record = self._record(finished, degraded=degraded)
         if record is None or len(self._ready) >= _MOST_READY:
             return

@@ -5,6 +5,7 @@ several times cheaper than the same work inside every request. A scrape works of
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -39,6 +40,7 @@ _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
 _PLANE = "gateway"
 _SERVER_FAULT = 500
+_LOG = logging.getLogger("gateway.tally")
 
 
 class Finished(msgspec.Struct, frozen=True, gc=False):
@@ -93,9 +95,12 @@ class Tally:
             self._timer = None
         waiting, self._waiting = self._waiting, []
         for finished in waiting:
-            self._count(finished)
-            if self._log.is_enabled:
-                self._log.add(line_of(finished))
+            try:
+                self._count(finished)
+                if self._log.is_enabled:
+                    self._log.add(line_of(finished))
+            except Exception:  # noqa: BLE001 - a supervisor: the others of its batch may be other callers'
+                _LOG.exception("request %s is not counted", finished.request_id)
         if self.recorded is not None and waiting:
             self.recorded(waiting)
 

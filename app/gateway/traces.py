@@ -4,6 +4,7 @@ Law: a request whose attempts have not all ended waits until they have, but for 
 """
 
 import asyncio
+import logging
 from typing import NamedTuple
 
 from app.gateway.spans import Attributes, asked_of, spans_of
@@ -16,6 +17,7 @@ _FLUSH_S = 0.08
 _LONGEST_NS = 40_000_000_000
 _MOST = 2_000
 """So many requests may wait for their attempts; those that have waited longest go first."""
+_LOG = logging.getLogger("gateway.traces")
 
 
 class _Ended(NamedTuple):
@@ -54,11 +56,17 @@ class Traces:
         surplus = len(waiting) - _MOST
         for position, ended in enumerate(waiting):
             if is_last or position < surplus or now_ns >= ended.until_ns or _is_over(ended.finished):
-                self._tracing.add(_spans(ended, now_ns=now_ns))
+                self._hand_over(ended, now_ns=now_ns)
             else:
                 self._waiting.append(ended)
         if self._waiting:
             self._arm()
+
+    def _hand_over(self, ended: _Ended, *, now_ns: int) -> None:
+        try:
+            self._tracing.add(_spans(ended, now_ns=now_ns))
+        except Exception:  # noqa: BLE001 - a supervisor: the others of its batch may be other callers'
+            _LOG.exception("request %s has no spans", ended.finished.request_id)
 
     def _arm(self) -> None:
         if self._timer is None:

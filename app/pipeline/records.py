@@ -178,9 +178,30 @@ class RequestRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_cut: bool = False
 
 
-encode_record = msgspec.msgpack.Encoder().encode
+_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
+"""MessagePack has no more bits for a number; a client may ask for more tokens than that."""
+_encode: Any = msgspec.msgpack.Encoder().encode
 _decode: Any = msgspec.msgpack.Decoder(RequestRecord).decode
 _decode_plan: Any = msgspec.msgpack.Decoder(PlanRecord).decode
+
+
+def encode_record(record: RequestRecord | PlanRecord) -> bytes:
+    """Return the payload of a record; in place of a number that none can hold it has the nearest that it can."""
+    try:
+        payload: bytes = _encode(record)
+    except OverflowError:
+        payload = _encode(_bounded(record))
+    return payload
+
+
+def _bounded(value: Any) -> Any:
+    if type(value) is int:
+        return min(max(value, _LEAST), _MOST)
+    if isinstance(value, msgspec.Struct):
+        fields = {name: _bounded(getattr(value, name)) for name in value.__struct_fields__}
+        return msgspec.structs.replace(value, **fields)
+    # A named tuple is written as any other.
+    return [_bounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def read_record(payload: bytes) -> RequestRecord:

@@ -2,7 +2,9 @@
 
 import json
 from decimal import Decimal
+from typing import Any
 
+import pytest
 import redis
 from outside.caller import Caller, user
 from outside.told import listed, of, traced
@@ -46,6 +48,33 @@ def test_every_worker_tells_of_every_request(caller: Caller):
     for request_id in ids:
         assert traced(caller, request_id)["status"] == 200
     assert {each["id"] for each in listed(caller, 12)} == ids
+
+
+_HUGE = 10**30
+"""More than any number of 64 bits."""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"limits": {"requests_per_minute": 1_000, "tokens_per_minute": 100_000}},
+        {"budget": {"amount": "1", "period": "total"}},
+    ],
+    ids=["free", "limited", "budgeted"],
+)
+def test_a_cap_beyond_all_numbers_takes_no_record_with_it(gateway: GatewayProcess, fields: dict[str, Any]):
+    with Caller(gateway, **fields) as caller, Caller(gateway) as other:
+        for model, asked in (
+            ("fake-model", {"max_tokens": _HUGE}),
+            ("fake-model", {"max_completion_tokens": 2**64}),
+            ("echo", {"max_tokens": _HUGE, "n": _HUGE}),
+        ):
+            first, last = caller.chat(model, **asked), other.chat("fake-model")
+            told = of(caller, first)
+            assert first.status_code == told["status"] < 500, first.text
+            assert 0 < told["request"]["output_tokens"] < 2**64
+            assert of(other, last)["status"] == 200
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------

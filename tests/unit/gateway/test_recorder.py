@@ -266,3 +266,31 @@ async def test_bodies_that_are_wanted_no_more_are_forgotten_and_their_traces_sta
 )
 async def test_bodies_are_noted_only_where_they_are_kept(settings, keeps):
     assert World(**settings).recorder.keeps_bodies is keeps
+
+
+@pytest.mark.parametrize("asked", [2**63, 2**64, 10**30])
+async def test_a_cap_that_no_record_can_hold_is_kept_as_the_most_that_one_can_and_so_is_its_batch(asked):
+    world = World()
+    first, huge, last = finished(), finished(), finished()
+    huge.exchange.notes.asked_cap = asked
+    huge.notes.skipped.append(Skipped("m", "p/u", "open"))
+    world.recorder.add([first, huge, last])
+    assert await world.ids() == {each.request_id for each in (first, huge, last)}
+    told = retold(await world.store.find(huge.request_id))
+    assert told.request.output_tokens == min(asked, 2**64 - 1)
+    assert told.attempts[0].target == "p/u"
+    assert [skip.target for skip in told.passed_over] == ["p/u"]
+    world.recorder.close()
+
+
+async def test_one_that_cannot_be_written_down_takes_no_other_with_it(caplog):
+    world = World()
+    first, broken, late, last = finished(), finished(), finished(is_settled=False), finished()
+    broken.exchange.attempts[0].usage = object()
+    late.exchange.attempts[0].usage = object()
+    world.recorder.add([first, broken, late, last])
+    late.exchange.notes.settled_ns = 9
+    assert await world.ids() == {first.request_id, last.request_id}
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert said == [f"what became of request {each.request_id} is not kept" for each in (broken, late)]
+    world.recorder.close()

@@ -141,3 +141,19 @@ def test_a_line_says_who_asked_and_what_it_cost():
         2_000_000_000,
         "warning",
     )
+
+
+async def test_a_request_that_cannot_be_counted_takes_no_other_with_it(caplog: pytest.LogCaptureFixture):
+    metrics, lines = Metrics(), Lines()
+    tally = Tally(metrics, lines)
+    recorded: list[Finished] = []
+    tally.recorded = recorded.extend
+    broken = exchange()
+    broken.attempts[0].usage = object()  # type: ignore[assignment]  # as a defect might leave it
+    for each in (exchange(), broken, exchange()):
+        tally.add(finished(each))
+    tally.flush()
+    assert len(lines.lines) == 2
+    assert 'gateway_tokens_total{kind="input",model="m"} 6.0' in shown(metrics)
+    assert len(recorded) == 3
+    assert [record.getMessage() for record in caplog.records] == ["request id is not counted"]

@@ -184,3 +184,16 @@ async def test_at_the_end_nobody_waits_and_many_are_bounded(monkeypatch):
     assert len(kept.spans) == 2
     traces.flush(is_last=True)
     assert len(kept.spans) == 5
+
+
+async def test_one_whose_spans_cannot_be_made_takes_no_other_with_it(caplog):
+    kept = Kept()
+    traces = Traces(kept, SystemClock())
+    for usage in (None, object(), None):
+        trace = traced()
+        made = exchange(trace)
+        made.attempts[0].outcome, made.attempts[0].usage = "ok", usage
+        traces.add(finished(made), trace)
+    traces.flush()
+    assert [len(each) for each in kept.spans] == [2, 2]
+    assert [record.getMessage() for record in caplog.records] == ["request id has no spans"]
