@@ -89,7 +89,7 @@ def write_error(message: str, *, status: int, code: str | None = None, request_i
     """Return the body of an error for a client of this dialect; `code` says more than the type, if there is one."""
     kind = _TYPES.get(status) or ("api_error" if status >= _SERVER_ERROR else "invalid_request_error")
     error: dict[str, Any] = {"type": kind, "message": message}
-    if code is not None and code not in _TYPES.values():
+    if code is not None and code != kind:
         error["details"] = {"error_code": code}
     return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
 

@@ -61,6 +61,18 @@ def test_the_cause_of_an_error_is_its_code():
     assert said["error"] == error
     assert extract_error_code(said) == "thread_not_found"
     assert "details" not in json.loads(write_error("no", status=404, code="not_found_error"))["error"]
+    assert "details" not in json.loads(write_error("no", status=413, code="request_too_large"))["error"]
+
+
+def test_a_code_that_is_the_type_of_another_status_is_told_too():
+    """A request that no limit can ever hold is refused like a rate, and says by its code that waiting does not help."""
+    said = json.loads(write_error("no", status=429, code="request_too_large"))
+    assert said["error"] == {
+        "type": "rate_limit_error",
+        "message": "no",
+        "details": {"error_code": "request_too_large"},
+    }
+    assert extract_error_code(said) == "request_too_large"
 
 
 @pytest.mark.parametrize(
