@@ -95,16 +95,21 @@ class Shelf:
     async def put(
         self, spot: Spot, answered: Answered, *, ttl_s: int, tags: dict[str, str], sample: Sample | None
     ) -> bool:
-        """Keep an answer and end the making of it; returns whether it is kept: not one that is too long."""
+        """Keep an answer and end the making of it; returns whether it is kept: not one that is too long, or odd."""
         place = place_of(spot.place.scope, spot.place.entry_id)
         length = _length_of(answered)
         if length > MAX_BYTES:
             await self.release(spot)
             return False
-        if length > _LARGE_BYTES:
-            payload = await asyncio.to_thread(self.sealer.seal_answer, answered, place=place)
-        else:
-            payload = self.sealer.seal_answer(answered, place=place)
+        try:
+            if length > _LARGE_BYTES:
+                payload = await asyncio.to_thread(self.sealer.seal_answer, answered, place=place)
+            else:
+                payload = self.sealer.seal_answer(answered, place=place)
+        except OverflowError:
+            # A vendor's own words may have numbers of more bits than can be kept.
+            await self.release(spot)
+            return False
         kept = Kept(
             payload=payload,
             model=answered.model,

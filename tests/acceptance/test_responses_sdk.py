@@ -70,6 +70,20 @@ def test_goes_on_from_an_earlier_response(client: OpenAI, model: str):
         client.responses.create(model=model, input="three", previous_response_id=first.id)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_number_beyond_all_is_answered_and_kept(client: OpenAI, stream: bool):
+    huge = 2**64
+    if stream:
+        events = list(client.responses.create(model="fake-model", input="hi", max_output_tokens=huge, stream=True))
+        assert events[-1].type == "response.completed"
+        made = events[-1].response
+    else:
+        made = client.responses.create(model="fake-model", input="hi", max_output_tokens=huge)
+    assert made.max_output_tokens == huge
+    assert client.responses.retrieve(made.id).max_output_tokens == huge
+    assert client.responses.create(model="fake-model", input="go on", previous_response_id=made.id).output_text
+
+
 def test_a_streamed_response_is_kept_too(client: OpenAI):
     with client.responses.stream(model="echo", input="keep me") as stream:
         final = stream.get_final_response()

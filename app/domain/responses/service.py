@@ -33,6 +33,8 @@ SEALED_AS = "kept responses 1"
 """The purpose of the key under which it is sealed."""
 _LARGE_BYTES = 1 << 16
 """What is larger is sealed, and a conversation opened, in a thread, so that the event loop never stalls."""
+_OBJECT = b"{"
+"""What JSON begins with, and no map of MessagePack."""
 
 
 class ResponseStore:
@@ -45,7 +47,7 @@ class ResponseStore:
 
     async def keep(self, kept: KeptResponse, *, organization_id: UUID) -> bool:
         """Keep a response and the ids in it; returns whether it was small enough."""
-        plain = msgspec.msgpack.encode(kept)
+        plain = msgspec.json.encode(kept)
         if len(plain) > MAX_CONVERSATION_BYTES:
             return False
         binding = _binding(kept.id, organization_id)
@@ -171,7 +173,9 @@ class ResponseStore:
 
 
 def _read(plain: bytes) -> KeptResponse:
-    return msgspec.msgpack.decode(plain, type=KeptResponse)
+    """Return what was kept; rows of before are in MessagePack, which has no number of more than 64 bits."""
+    decode = msgspec.json.decode if plain.startswith(_OBJECT) else msgspec.msgpack.decode
+    return decode(plain, type=KeptResponse)
 
 
 def _too_long() -> TooLarge:

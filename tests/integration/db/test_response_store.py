@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -56,6 +57,28 @@ async def test_what_is_kept_is_found_by_its_organisation_alone(store: ResponseSt
         "resp_1": (None, "resp_1"),
         "msg_1": (None, "resp_1"),
     }
+
+
+async def test_a_number_of_any_size_is_kept(store: ResponseStore):
+    huge = {"max_output_tokens": 2**64, "top_p": 10**30, "least": -(2**70), "text": "é\u2028\0", "share": 0.1}
+    made = msgspec.structs.replace(kept(1), response={**kept(1).response, **huge}, input=[{"size": 2**64}])
+    assert await store.keep(made, organization_id=OURS)
+    assert await store.find("resp_1", organization_id=OURS) == made
+    assert await store.conversation("resp_1", organization_id=OURS) == [made]
+
+
+async def test_what_an_earlier_release_kept_is_read(store: ResponseStore, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(msgspec.json, "encode", msgspec.msgpack.encode)
+    for number in (1, 2):
+        assert await store.keep(kept(number, previous=number - 1 or None), organization_id=OURS)
+    monkeypatch.undo()
+    assert await store.keep(kept(3, previous=2), organization_id=OURS)
+    assert await store.find("resp_1", organization_id=OURS) == kept(1)
+    assert await store.conversation("resp_3", organization_id=OURS) == [
+        kept(1),
+        kept(2, previous=1),
+        kept(3, previous=2),
+    ]
 
 
 async def test_a_conversation_is_found_from_its_beginning(store: ResponseStore):

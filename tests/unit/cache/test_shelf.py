@@ -94,6 +94,17 @@ async def test_what_is_longer_than_may_be_is_not_kept(shelves: Shelves) -> None:
     assert [await find(shelf, spot_of(number)) for number in (1, 2)] == [None, None]
 
 
+async def test_what_has_a_number_of_too_many_bits_is_not_kept_and_nobody_waits_for_it(shelves: Shelves) -> None:
+    one, other = shelves.shelf(maker="one"), shelves.shelf(maker="other")
+    assert await find(one, spot_of(), makes=True) == Maker("one", is_me=True)
+    part = TextPart(text="x", extras={"score": 10**30})
+    odd = Completion(choices=[Choice(index=0, content=[part], finish_reason="stop")], id="a", model="m", created=1)
+    await put(one, spot_of(), msgspec.structs.replace(shelves.answered(), completion=odd))
+    assert await find(other, spot_of(), makes=True) == Maker("other", is_me=True)
+    await other.release(spot_of())
+    await shelves.tasks.drain(patience_s=0)
+
+
 async def test_what_was_sealed_under_another_key_is_none(shelves: Shelves) -> None:
     await put(shelves.shelf(), spot_of(), shelves.answered())
     assert await find(shelves.shelf(seal_key=b"l" * 32), spot_of()) is None
