@@ -43,7 +43,7 @@ from app.gateway.front_door import open_front_door
 from app.gateway.trace_desk import open_trace_desk
 from app.gateway.trial import Trial
 from app.kernel.clock import Clock, SystemClock
-from app.kernel.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+from app.kernel.errors import GatewayError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 from app.middleware.context import ContextRing, PlaneState, RequestContext
 from app.middleware.cross_origin import CrossOrigin
 from app.middleware.layered import Layered
@@ -55,6 +55,8 @@ from app.observability.metrics import BUILD_INFO, INFLIGHT, LOG_DROPPED, REQUEST
 from app.settings.model import Settings
 
 GATEWAY, ADMIN = "gateway", "admin"
+_SERVER_FAULT = 500
+_LOG = logging.getLogger("gateway.http")
 _BESIDES = 400
 """How many requests may be here beside those that are served or wait: on other paths, or with bodies being read."""
 _RING_ID = b"x-request-id"  # the ring itself puts it on every answer
@@ -181,7 +183,7 @@ class GatewayApplication:
             handlers,
             openapi_config=None,
             logging_config=None,
-            exception_handlers={GatewayError: _say_openai, HTTPException: _say_openai_http},
+            exception_handlers=INFERENCE_EXCEPTION_HANDLERS,
             pdb_on_exception=False,
             debug=False,
         )
@@ -330,13 +332,30 @@ def _say_openai(request: Request[Any, Any, Any], error: GatewayError) -> Respons
 
 
 def _say_openai_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Say an error of the framework's: it knows no path, or no method."""
+    """Say an error of the framework's: it knows no path, or no method, or has failed."""
     if isinstance(error, NotFoundException):
         return _say_openai(request, NotFound("there is no such path", code="not_found"))
     if isinstance(error, MethodNotAllowedException):
         allow = (error.headers or {}).get("allow", "GET, HEAD")
         return _say_openai(request, MethodNotAllowed(headers=(("allow", allow),)))
+    if error.status_code >= _SERVER_FAULT:
+        return _say_unexpected(request, error)
     return _say_openai(request, InvalidRequest(error.detail or "the request is invalid"))
+
+
+def _say_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Log a defect of ours with its traceback, and answer without its cause."""
+    context: RequestContext = request.scope["state"]["context"]
+    _LOG.error("request %s failed", context.request_id, exc_info=error)
+    return _say_openai(request, InternalError())
+
+
+INFERENCE_EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
+    GatewayError: _say_openai,
+    HTTPException: _say_openai_http,
+    Exception: _say_unexpected,
+}
+"""How the gateway plane says what is raised outside of a call, in the dialect of the path."""
 
 
 class Role(Protocol):

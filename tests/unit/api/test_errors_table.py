@@ -3,12 +3,16 @@ import pkgutil
 
 import msgspec
 import pytest
+from litestar import Litestar, get
+from litestar.exceptions import InternalServerException
 
 import app
 from app.api import errors as spoken
 from app.api.admin.problems import spoken_problem
-from app.asgi import refuse_inference
+from app.asgi import INFERENCE_EXCEPTION_HANDLERS, refuse_inference
 from app.kernel import errors
+from app.kernel.clock import ManualClock
+from app.middleware.context import ContextRing, PlaneState
 
 HIDING = ("www-authenticate", "retry-after", "retry-after-ms", "x-should-retry")
 
@@ -107,3 +111,46 @@ def test_a_refusal_before_any_wire_is_in_the_dialect_of_the_path(path, member):
         ]
         == "id"
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "said"),
+    [
+        ("/v1/llm/explain", {}, {"type": "server_error", "code": "internal_error"}),
+        ("/v1/models", {}, {"type": "server_error", "code": "internal_error"}),
+        ("/v1/models", {b"anthropic-version": b"2023-06-01"}, {"type": "api_error"}),
+        ("/v1beta/models/m", {}, {"code": 500, "status": "INTERNAL"}),
+    ],
+)
+@pytest.mark.parametrize("defect", [TypeError("a secret"), InternalServerException("a secret")])
+async def test_a_defect_beside_the_calls_is_said_in_the_dialect_of_the_path(path, asked, said, defect, caplog):
+    @get(path)
+    async def fail() -> None:
+        raise defect
+
+    plane = Litestar([fail], exception_handlers=INFERENCE_EXCEPTION_HANDLERS, logging_config=None, openapi_config=None)
+    ring = ContextRing(
+        plane, state=PlaneState(cap=9), clock=ManualClock(), refuse=refuse_inference, allowed_hosts=("*",)
+    )
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    headers = [(b"host", b"h"), *asked.items()]
+    scope = {"type": "http", "path": path, "raw_path": path.encode(), "method": "GET", "headers": headers}
+    await ring(
+        {**scope, "query_string": b"", "http_version": "1.1", "server": ("h", 80), "client": None}, receive, send
+    )
+    assert sent[0]["status"] == 500
+    request_id = dict(sent[0]["headers"])[b"x-request-id"].decode()
+    body = b"".join(message.get("body", b"") for message in sent)
+    assert b"a secret" not in body
+    error = msgspec.json.decode(body)["error"]
+    assert {name: error[name] for name in said} == said
+    [logged] = [record for record in caplog.records if record.name == "gateway.http"]
+    assert request_id in logged.getMessage()
+    assert logged.exc_info[1] is defect
