@@ -120,6 +120,15 @@ class Adapter(Protocol):
         ...
 
 
+@runtime_checkable
+class RequestChecker(Protocol):
+    """What an adapter may offer beside: it tells beforehand, and calls nobody, what it cannot be asked."""
+
+    def check_request(self, request: ChatRequest | EmbeddingRequest | RelayRequest, target: Target) -> None:
+        """Raise `RequestRefused` where `chat`, `embed` or `relay` would before anything is sent."""
+        ...
+
+
 class ChatDecoder(Protocol):
     """Turns the bytes of one streamed answer into events; holds its state."""
 

@@ -3,7 +3,8 @@
 The same functions decide as for a real request; where these act, this tells.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,10 +21,11 @@ from app.limits.denials import Denial
 from app.limits.estimate import Prompt
 from app.limits.plan import Plan
 from app.limits.preview import InUse, Preview, foresee
-from app.pipeline.demand import Demands
+from app.pipeline.admit import cap_output
+from app.pipeline.demand import Demands, asked_cap
 from app.pipeline.exchange import Exchange
 from app.pipeline.explained_limits import said_beforehand
-from app.pipeline.explained_routes import Asking, Bound, ExplainedRoutes, source_of
+from app.pipeline.explained_routes import NO_REFUSALS, Asking, Bound, ExplainedRoutes, source_of
 from app.pipeline.explanation import ExplainedKey, ExplainedRefusal, ExplainedRequest, ExplainedRoute, Explanation
 from app.pipeline.foresight import Foresight
 from app.pipeline.lanes import Lanes
@@ -31,6 +33,7 @@ from app.pipeline.mentions import find_mentions
 from app.pipeline.notes import Refusal
 from app.pipeline.options import read_options
 from app.pipeline.references import find_references
+from app.pipeline.rehearsal import Rehearsed, refusal_of_all, rehearse
 from app.routing.table import Route, RouteTable, RouteTarget
 from app.stores.accounts import MONEY
 from providers.types import Usage
@@ -38,7 +41,9 @@ from providers.types import Usage
 _BYTES_PER_TOKEN = 4
 _TOKENS = 1_000
 """Of an example that does not say how long it is."""
-_MS_PER_S = 1_000
+_ANSWERED = frozenset({"exact", "semantic", "coalesced"})
+"""What the cache says of a request for which nobody is asked."""
+_GATEWAY_FIELD = "gateway"
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +99,9 @@ def exchange_of(example: Example, *, principal: Principal, route: Route, routes:
     )
     if not example.has_text or example.input_tokens is not None:
         exchange.prompt = Prompt((example.input_tokens or _TOKENS) * _BYTES_PER_TOKEN)
-    options = read_options({}, document.get("gateway"))
+    if route.transform is not None or _GATEWAY_FIELD in document:
+        exchange.edit(drop=frozenset({_GATEWAY_FIELD}).intersection(document))
+    options = read_options({}, document.get(_GATEWAY_FIELD))
     session = options.session if example.session is None else example.session
     exchange.options = msgspec.structs.replace(options, session=session)
     exchange.references = find_references(document, find_mentions(document))
@@ -102,6 +109,21 @@ def exchange_of(example: Example, *, principal: Principal, route: Route, routes:
     able = ((name, able_for(other, operation)) for name, other in found.items())
     exchange.alternatives = {name: other for name, other in able if other is not None}
     return exchange
+
+
+class _Tried(NamedTuple):
+    """What became of wording a request: by route, and what its client is told if nobody can be told it."""
+
+    routes: Mapping[str, Rehearsed]
+    refusal: GatewayError | None
+
+    @property
+    def unknown(self) -> list[str]:
+        """What cannot be told of those whose adapters do not say."""
+        targets = (each.order.route.targets[at] for each in self.routes.values() for at in each.unknown)
+        return [
+            f"what {target.name} refuses of the request: its adapter does not tell beforehand" for target in targets
+        ]
 
 
 class Explainer:
@@ -131,7 +153,7 @@ class Explainer:
         """Return what would become of a request that a plan binds; `refusal` is why it would not come even so far."""
         use = await self._preview.in_use(plan)
         allowed = frozenset(exchange.alternatives)
-        foreseen, asked = None, {}
+        asked_tokens, foreseen, asked = asked_cap(exchange), None, {}
         try:
             self._demands.within_ceiling(exchange)
             demand = self._demands.of(exchange, plan)
@@ -144,6 +166,9 @@ class Explainer:
             refusal = refusal or foreseen.refusal
             if plan.budgets and demand.cap and foreseen.refusal is None:
                 cap = min(cap, foreseen.cap // demand.choices)
+                cap_output(exchange, cap, asked=asked_tokens)
+            elif plan.policy.output_cap is not None:
+                cap_output(exchange, plan.policy.output_cap, asked=asked_tokens)
             asked = {
                 window.key: foreseen.held_nusd if window.amount == MONEY else window.amount
                 for window in plan.windows(input_tokens=demand.input_tokens, output_tokens=demand.output_tokens)
@@ -151,7 +176,11 @@ class Explainer:
         holds = foreseen is not None and demand.is_priced and plan.counts_money
         bound_nusd = foreseen.held_nusd if foreseen is not None and holds else self._bound(exchange, cap)
         said = said_beforehand(plan, use, asked=asked, refused=_denial(refusal, plan))
-        routes = self._described(exchange, cap, allowed=allowed)
+        tried = self._tried(exchange)
+        cache = await self._foresight(exchange)
+        if refusal is None and cache.status not in _ANSWERED:
+            refusal = tried.refusal
+        routes = self._described(exchange, cap, tried=tried, allowed=allowed)
         return Explanation(
             dry_run=True,
             request=ExplainedRequest(
@@ -169,30 +198,44 @@ class Explainer:
             refusal=None if refusal is None else refused(refusal),
             route=routes[0],
             other_routes=routes[1:],
-            cache=await self._foresight(exchange),
+            cache=cache,
             limits=said.limits,
             concurrency=said.concurrency,
             budgets=said.budgets,
-            unknown=self._unknown(plan, use),
+            unknown=[*self._unknown(plan, use), *tried.unknown],
         )
 
     # -- the routes ---------------------------------------------------------------------------------------------------
 
-    def _described(self, exchange: Exchange, cap: int, *, allowed: frozenset[str]) -> list[ExplainedRoute]:
-        """Return what would be tried first: a route, or those of all models that answer together."""
+    def _tried(self, exchange: Exchange) -> _Tried:
+        """Word the request for all that would be tried first: a route, or those of all models that answer together."""
+        try:
+            rehearsed = rehearse(exchange, self._lanes)
+        except GatewayError as error:
+            return _Tried({}, error)
+        return _Tried({each.order.route.name: each for each in reversed(rehearsed)}, refusal_of_all(rehearsed))
+
+    def _described(
+        self, exchange: Exchange, cap: int, *, tried: _Tried, allowed: frozenset[str]
+    ) -> list[ExplainedRoute]:
+        """Return what would be tried first, and who would be asked last where several models answer together."""
         fanout = exchange.fanout
         source = source_of(exchange)
         asking = Asking(exchange.principal, source, exchange.alternatives, allowed)
         routes = [exchange.route] if fanout is None else list({route.name: route for route in fanout.routes}.values())
-        return [
-            self._routes.described(
-                self._lanes.ordered(exchange, route),
-                asking,
-                bounds=[self._costs(exchange, target, cap) for target in route.targets],
-                knows_lanes=self._knows_lanes,
+        described = []
+        for route in routes:
+            rehearsed = tried.routes.get(route.name)
+            described.append(
+                self._routes.described(
+                    self._lanes.ordered(exchange, route) if rehearsed is None else rehearsed.order,
+                    asking,
+                    bounds=[self._costs(exchange, target, cap) for target in route.targets],
+                    refusals=NO_REFUSALS if rehearsed is None else rehearsed.refusals,
+                    knows_lanes=self._knows_lanes,
+                )
             )
-            for route in routes
-        ]
+        return described
 
     def _costs(self, exchange: Exchange, target: RouteTarget, cap: int) -> Bound:
         price = self._demands.price_of(exchange, target)
@@ -224,7 +267,7 @@ class Explainer:
 
 def refused(error: GatewayError) -> ExplainedRefusal:
     """Return why a request would be refused."""
-    return ExplainedRefusal(status=status_of(error), code=error.code, message=error.message)
+    return ExplainedRefusal(status=status_of(error), code=error.code, message=error.message, param=error.param)
 
 
 def key_of(principal: Principal) -> ExplainedKey:

@@ -38,6 +38,11 @@ class Strategy(Protocol):
         """Return the last move after `Judge`, or after a `Fuse` that failed; `None`: the judge or the fuser failed."""
 
 
+def asks_whole(strategy: Strategy, leg: int) -> bool:
+    """Whether a strategy wants a whole answer of a leg, even if the client streams."""
+    return strategy.needs_whole and leg not in getattr(strategy, "live_legs", ())
+
+
 class Unjudged:
     """What strategies have in common that ask neither a judge nor a fuser, and decide over whole answers."""
 

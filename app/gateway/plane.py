@@ -143,7 +143,7 @@ class Gateway:
             spawn=core.tasks.spawn,
         )
         self.tally.recorded = self.recorder.add
-        stored = Stored(core.responses, may_store=lambda: self.stores_responses)
+        stored = self.stored = Stored(core.responses, may_store=lambda: self.stores_responses)
         core.prices.on_change = core.ensembles.on_change = self._rebuild
         core.upstream.on_change = self._restock
         core.examiner.find = self._route_of

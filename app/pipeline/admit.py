@@ -53,7 +53,7 @@ class Admit:
         if demand is not None:
             await self._reserve(exchange, plan, demand=demand)
         elif plan.policy.output_cap is not None:
-            self._cap(exchange, plan.policy.output_cap, asked=asked_cap(exchange))
+            cap_output(exchange, plan.policy.output_cap, asked=asked_cap(exchange))
         return await following(exchange)
 
     async def admit_hit(self, exchange: Exchange) -> None:
@@ -94,7 +94,7 @@ class Admit:
             granted = grant.granted.cap // demand.choices
             cap = granted if cap is None else min(cap, granted)
         if cap is not None:
-            self._cap(exchange, cap, asked=asked)
+            cap_output(exchange, cap, asked=asked)
 
     async def _take(self, exchange: Exchange, plan: Plan, demand: Demand, *, seed: Seed) -> Grant:
         """Reserve what a request asks for, and hold it until the request is settled."""
@@ -128,15 +128,15 @@ class Admit:
         at_ms = exchange.grant.granted.at_ms if exchange.grant is not None else self._accounts.time.at_ms(now_ns)
         return encode_events(so_far(exchange, at_ms=at_ms, now_ns=now_ns))
 
-    @staticmethod
-    def _cap(exchange: Exchange, cap: int, *, asked: int | None) -> None:
-        """Let the provider answer with at most so many tokens; a lower cap of the client's, `asked`, stays."""
-        if not exchange.operation.generates or not exchange.operation.vocabulary.caps:
-            return
-        if exchange.output_cap is not None:
-            cap = min(cap, exchange.output_cap)
-        if asked is None or asked > cap:
-            exchange.output_cap = cap
+
+def cap_output(exchange: Exchange, cap: int, *, asked: int | None) -> None:
+    """Let the provider answer with at most so many tokens; a lower cap of the client's, `asked`, stays."""
+    if not exchange.operation.generates or not exchange.operation.vocabulary.caps:
+        return
+    if exchange.output_cap is not None:
+        cap = min(cap, exchange.output_cap)
+    if asked is None or asked > cap:
+        exchange.output_cap = cap
 
 
 def _has_ceiling(exchange: Exchange) -> bool:

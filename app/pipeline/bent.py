@@ -10,7 +10,7 @@ from app.routing.bending import bend, is_same, is_set, without
 from app.routing.transform import apply_edits
 from providers.carry import UNSUPPORTED
 from providers.errors import RequestRefused
-from providers.protocol import Adapter, ChatStream
+from providers.protocol import Adapter, ChatStream, RequestChecker
 from providers.types import ChatRequest, EmbeddingRequest, Target
 
 
@@ -38,9 +38,7 @@ async def ask(adapter: Adapter, request: ChatRequest, target: Target, *, written
         try:
             stream = await adapter.chat(request, target)
         except RequestRefused as error:
-            name = _blamed(error, written)
-            if name is None or not is_set(request, name):
-                raise
+            name = _blamed(error, request, written)
             request = without(request, name)
             unsaid = (*unsaid, name)
         else:
@@ -48,8 +46,24 @@ async def ask(adapter: Adapter, request: ChatRequest, target: Target, *, written
             return stream
 
 
-def _blamed(error: RequestRefused, written: frozenset[str]) -> str | None:
-    """Return the operator's field that an adapter refuses; what a vendor refuses is said in the vendor's words."""
-    if error.code != UNSUPPORTED or error.vendor_code is not None or error.param is None:
-        return None
-    return next((name for name in written if is_same(name, error.param)), None)
+def check(checker: RequestChecker, request: ChatRequest, target: Target, *, written: frozenset[str]) -> None:
+    """Raise what `ask` would raise before anything is sent; nobody is asked."""
+    while True:
+        try:
+            checker.check_request(request, target)
+        except RequestRefused as error:
+            request = without(request, _blamed(error, request, written))
+        else:
+            return
+
+
+def _blamed(error: RequestRefused, request: ChatRequest, written: frozenset[str]) -> str:
+    """Return the operator's field that an adapter refuses; raises what is said of anybody else's.
+
+    What a vendor refuses is said in the vendor's words.
+    """
+    if error.code == UNSUPPORTED and error.vendor_code is None and error.param is not None:
+        for name in written:
+            if is_same(name, error.param) and is_set(request, name):
+                return name
+    raise error

@@ -12,14 +12,13 @@ from app.kernel.clock import Clock
 from app.limits.estimate import guess_tokens
 from app.pipeline.answer import Answer
 from app.pipeline.attempt import Attempt, Outcome
-from app.pipeline.bent import ask, read
+from app.pipeline.bent import ask
 from app.pipeline.bodies import RelayedBody, TranslatedBody, counted_so_far
 from app.pipeline.drains import unbroken
 from app.pipeline.exchange import Exchange
 from app.pipeline.operation import Operation
-from app.pipeline.places import tell_place
 from app.pipeline.verdicts import Verdicts
-from app.routing.bending import with_cap_named
+from app.pipeline.wording import canonical_request, is_relayed, not_served, relayed_request, tell_client
 from app.routing.health import Lane
 from app.routing.table import RouteTarget
 from app.routing.transform import apply_edits, unwritten
@@ -32,13 +31,10 @@ from providers.errors import (
     StreamInterrupted,
 )
 from providers.protocol import ChatStream, RelayStream
-from providers.signatures import holds_seal
 from providers.stream import Collector
 from providers.types import (
-    ChatRequest,
     Completion,
     EmbeddingRequest,
-    RelayRequest,
     Target,
     Usage,
 )
@@ -93,14 +89,11 @@ class Dispatch:
     async def _make(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:
         """Make an attempt, and note how it ended if that was before its answer."""
         try:
-            if _is_relayed(exchange, choice):
+            if is_relayed(exchange, choice):
                 return await self._relay(exchange, choice, attempt)
             return await self._translate(exchange, choice, attempt)
         except ProviderError as error:
-            if error.param is not None:
-                error.param = exchange.operation.vocabulary.path(error.param)
-            if isinstance(error, RequestRefused):
-                tell_place(error, exchange.document)
+            tell_client(error, exchange)
             self.end_badly(exchange, attempt, error, is_billed=choice.bills_after_disconnect and _has_begun(error))
             raise
         except BaseException:
@@ -108,18 +101,7 @@ class Dispatch:
             raise
 
     async def _relay(self, exchange: Exchange, choice: RouteTarget, attempt: Attempt) -> Answer:
-        request = RelayRequest(
-            operation=exchange.operation.relay,
-            body=exchange.body,
-            document=exchange.document,
-            edits=exchange.edits,
-            output_cap=exchange.output_cap,
-            stream=exchange.stream,
-            keep_usage=exchange.asked.keep_usage,
-            headers=exchange.passed_headers,
-            content_type=exchange.content_type,
-            framing=exchange.asked.framing,
-        )
+        request = relayed_request(exchange)
         operation, transform = exchange.operation, exchange.route.transform
         if transform is not None:
             attempt.dropped = unwritten(transform, operation.vocabulary)
@@ -159,21 +141,14 @@ class Dispatch:
         renderer = operation.renderer
         if operation.estimate is not None:
             return self._estimate(exchange, attempt, operation.estimate)
-        if operation.parse is None or renderer is None:
-            raise RequestRefused(f"{choice.provider} does not serve {operation.endpoint}", status=400, param="model")
-        request, written = (exchange.canonical, None) if exchange.canonical else read(exchange, operation.parse)
-        if exchange.is_translated and isinstance(request, ChatRequest):
-            request = msgspec.structs.replace(request, stream=exchange.stream)
+        request, written = canonical_request(exchange, choice)
+        if renderer is None:
+            raise not_served(operation, choice)
         if isinstance(request, EmbeddingRequest):
             vectors = await choice.adapter.embed(request, choice.whole_target)
             attempt.dropped = vectors.dropped
             self.end_well(exchange, attempt, vectors.usage, 0)
             return Answer(body=renderer.whole(exchange, vectors))
-        if exchange.output_cap is not None:
-            request = msgspec.structs.replace(request, max_output_tokens=exchange.output_cap)
-        transform = exchange.route.transform
-        if transform is not None and transform.rename:
-            request = with_cap_named(request, transform, relays=choice.relays)
         target = choice.target if exchange.stream else choice.whole_target
         stream = await (
             ask(choice.adapter, request, target, written=written) if written else choice.adapter.chat(request, target)
@@ -373,19 +348,6 @@ def _foreseen(exchange: Exchange, attempt: Attempt, stream: RelayStream) -> int 
     if usage is None or attempt.price is None or None in before:
         return None
     return sum(each for each in before if each is not None) + cost(attempt.price, usage)
-
-
-def _is_relayed(exchange: Exchange, choice: RouteTarget) -> bool:
-    """Whether the client's bytes go through: the provider speaks its dialect, and can do all that they ask.
-
-    An answer that is to be kept by a provider that keeps none is said in our words, and kept here.
-    """
-    operation, relays = exchange.operation, choice.relays
-    if operation.relay not in relays or exchange.is_translated:
-        return False
-    if exchange.is_kept and operation.stores not in relays:
-        return False
-    return not (operation.unseals and holds_seal(exchange.body))
 
 
 def _has_begun(error: ProviderError) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 
 from app.domain.keys.principal import Principal
 from app.domain.prices import Price, PriceBook
+from app.kernel.errors import GatewayError
 from app.kernel.money import format_usd
 from app.pipeline.exchange import Exchange
 from app.pipeline.explanation import ExplainedFallback, ExplainedPrice, ExplainedRoute, ExplainedTarget
@@ -54,6 +55,7 @@ class Bound(NamedTuple):
 
 
 _UNBOUND = Bound()
+NO_REFUSALS: Mapping[int, GatewayError] = {}
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ExplainedRoute).decode
 
@@ -94,9 +96,18 @@ class ExplainedRoutes:
         return RouteRecord(self.record(order.route, asking).described, places, unwell)
 
     def described(
-        self, order: Order, asking: Asking, *, bounds: Sequence[Bound] = (), knows_lanes: bool = True
+        self,
+        order: Order,
+        asking: Asking,
+        *,
+        bounds: Sequence[Bound] = (),
+        refusals: Mapping[int, GatewayError] = NO_REFUSALS,
+        knows_lanes: bool = True,
     ) -> ExplainedRoute:
-        """Return a route as its targets were ordered; `bounds` has what each costs, by its position."""
+        """Return a route as its targets were ordered.
+
+        `bounds` has what each costs, `refusals` why those refuse the request that cannot be told it, by position.
+        """
         route = order.route
         return ExplainedRoute(
             name=route.name,
@@ -114,6 +125,7 @@ class ExplainedRoutes:
                     order.candidates[place.position],
                     place,
                     bound=bounds[place.position] if bounds else _UNBOUND,
+                    refusal=refusals.get(place.position),
                     knows_lanes=knows_lanes,
                 )
                 for place in order.ranked
@@ -122,7 +134,14 @@ class ExplainedRoutes:
         )
 
     def _target(
-        self, target: RouteTarget, candidate: Candidate, place: Ranked, *, bound: Bound, knows_lanes: bool
+        self,
+        target: RouteTarget,
+        candidate: Candidate,
+        place: Ranked,
+        *,
+        bound: Bound,
+        refusal: GatewayError | None,
+        knows_lanes: bool,
     ) -> ExplainedTarget:
         price = target.price or self._prices.find(target.vendor, target.target.model)
         return ExplainedTarget(
@@ -130,7 +149,7 @@ class ExplainedRoutes:
             weight=target.weight,
             credentials=len(target.credentials),
             score=_finite(place.score),
-            reason=place.reason,
+            reason=_reason(place, refusal),
             breaker=_state(candidate) if knows_lanes else None,
             left_alone_s=candidate.cooled_s if knows_lanes else None,
             price=None if price is None else explained_price(price),
@@ -157,6 +176,12 @@ def _at(target: ExplainedTarget, place: PlaceRecord, states: Mapping[int, StateR
         breaker="closed" if state is None else state.breaker,
         left_alone_s=0.0 if state is None else state.cooled_s,
     )
+
+
+def _reason(place: Ranked, refusal: GatewayError | None) -> str:
+    if refusal is None:
+        return place.reason
+    return f"{place.reason}; refuses the request: {refusal.message}" if place.reason else refusal.message
 
 
 def _finite(score: float) -> float | None:

@@ -176,6 +176,7 @@ class ExplainedRefusal(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     code: str
     message: str | None
+    param: Annotated[str | None, Meta(description="The field at fault, of a dry run.")] = None
 
 
 class ExplainedRequest(msgspec.Struct, frozen=True, kw_only=True):

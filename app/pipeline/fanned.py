@@ -14,6 +14,7 @@ from app.fanout.fusing import fuse_request
 from app.fanout.judging import judge_request, read_verdict
 from app.fanout.moves import Fail, Fuse, Give, Join, Judge, Move, Stream, Wait
 from app.fanout.strategies import strategy_of
+from app.fanout.strategy import asks_whole
 from app.kernel.clock import Clock
 from app.kernel.errors import GatewayError, InvalidRequest, UpstreamFailed, UpstreamTimedOut
 from app.pipeline.answer import Answer
@@ -52,9 +53,7 @@ class Fanned:
         fanout = exchange.fanout
         if fanout is None:
             return await following(exchange)
-        if exchange.references:
-            path = exchange.references[0].path
-            raise InvalidRequest(f"{path} refers to what one provider keeps: a fan-out asks several", param=path)
+        check_references(exchange)
         patience = [self._patience_ns(route, is_streamed=exchange.stream) for route in fanout.legs]
         run = _Run(
             exchange,
@@ -83,6 +82,13 @@ class Fanned:
         lane = self._health.lane(target.provider, target.lane_model)
         p95_s = (lane.first if is_streamed else lane.whole).p95_s(least=_LEAST_SAMPLES)
         return None if p95_s is None else int(p95_s * _NS_PER_S)
+
+
+def check_references(exchange: Exchange) -> None:
+    """Raise `InvalidRequest` for a fan-out that refers to what only one of those asked could have."""
+    if exchange.references:
+        path = exchange.references[0].path
+        raise InvalidRequest(f"{path} refers to what one provider keeps: a fan-out asks several", param=path)
 
 
 class _Run:
@@ -125,7 +131,7 @@ class _Run:
                 if not isinstance(move, Wait):
                     return await self._act(move)
                 for index in move.start:
-                    legs.start(legs.every[index], is_whole=self._is_whole(index))
+                    legs.start(legs.every[index], is_whole=asks_whole(self._strategy, index))
                 await legs.wait(move.until_ns)
         finally:
             self._exchange.upstream_ns += self._clock.monotonic_ns() - legs.began_ns
@@ -148,10 +154,6 @@ class _Run:
                 raise await self._failure(move)
             case _:
                 raise TypeError(f"a strategy cannot {move!r} here")
-
-    def _is_whole(self, index: int) -> bool:
-        live = getattr(self._strategy, "live_legs", ())
-        return self._strategy.needs_whole and index not in live
 
     async def _take(self, leg: Leg, *, scores: Sequence[float | None] = (), reason: str | None = None) -> Answer:
         """Give the client what a leg has brought, or brings; the others are cut off.

@@ -47,7 +47,7 @@ def _hosted(tool: Mapping[str, Any], path: str) -> str | None:
         return next(
             (f"{path}.{name}" for name, value in tool.items() if name not in _DECLARES and value is not None), None
         )
-    is_of_client = kind in _OF_CLIENT or str(kind).startswith(_OF_CLIENT_IN_VERSIONS)
+    is_of_client = isinstance(kind, str) and (kind in _OF_CLIENT or kind.startswith(_OF_CLIENT_IN_VERSIONS))
     return None if is_of_client else path
 
 

@@ -129,6 +129,19 @@ class Lanes:
         asked = exchange.operation.vocabulary.asked_cap(exchange.document)
         return min(each for each in (asked, exchange.output_cap, _OUTPUT_TOKENS) if each is not None)
 
+    def first(self, order: Order) -> int | None:
+        """Return the position of the target that would be called first; nothing if nobody may be asked now."""
+        targets = [order.route.targets[each.position] for each in order.ranked]
+        found = self.next_step(
+            targets,
+            0,
+            called=set(),
+            is_retry=False,
+            leaves_alone=order.route.breaker,
+            passed_over=lambda _target, _reason: None,
+        )
+        return None if found is None else order.ranked[found[0]].position
+
     # -- the lanes of a target ----------------------------------------------------------------------------------------
 
     def _best_lane(self, target: RouteTarget, now_ns: int) -> Lane:

@@ -59,12 +59,10 @@ class Stored:
 
     async def __call__(self, exchange: Exchange, following: Next) -> Answer:
         """Answer; raises `NotFound` for a reference to what is not the caller's."""
-        if exchange.references:
-            await self._resolve(exchange)
-        if not exchange.operation.keeps:
-            return await following(exchange)
-        self._decide(exchange)
+        await self.prepare(exchange)
         answer = await following(exchange)
+        if not exchange.operation.keeps:
+            return answer
         if answer.live is not None:
             answer.live = _KeptBody(answer.live, self, exchange)
         else:
@@ -72,6 +70,16 @@ class Stored:
         return answer
 
     # -- before the call ----------------------------------------------------------------------------------------------
+
+    async def prepare(self, exchange: Exchange) -> None:
+        """Resolve what a request refers to, and decide whether its answer is kept; nothing is kept yet.
+
+        Raises `NotFound` for a reference to what is not the caller's.
+        """
+        if exchange.references:
+            await self._resolve(exchange)
+        if exchange.operation.keeps:
+            self._decide(exchange)
 
     def _decide(self, exchange: Exchange) -> None:
         """Let a response be stored unless the client or the operator says no; the operator's no is told upstream."""

@@ -65,21 +65,34 @@ class EchoAdapter:
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> Embeddings:
         """Return a unit vector for each input, the same for the same input: no meaning is in it."""
+        self.check_request(request, target)
         size = _DIMENSIONS if request.dimensions is None else request.dimensions
-        if not 1 <= size <= _MAX_DIMENSIONS:
-            raise RequestRefused(f"dimensions must be between 1 and {_MAX_DIMENSIONS}", status=400, param="dimensions")
         vectors = [_vector(repr(item), size) for item in request.input]
         tokens = sum(len(item.split()) if isinstance(item, str) else len(item) for item in request.input)
         return Embeddings(model=target.model, vectors=vectors, usage=Usage(input_tokens=tokens))
 
     async def relay(self, request: RelayRequest, target: Target) -> RelayStream:
         """Refuse: the echo has no wire of its own."""
-        raise RequestRefused(f"{target.model} does not serve {request.operation}", status=400)
+        raise _not_served(request, target)
+
+    def check_request(self, request: ChatRequest | EmbeddingRequest | RelayRequest, target: Target) -> None:
+        """Raise `RequestRefused` for what OpenAI would refuse, and for what the echo is deaf to."""
+        if isinstance(request, RelayRequest):
+            raise _not_served(request, target)
+        if isinstance(request, ChatRequest):
+            _refuse_what_openai_refuses(request)
+            _left_out(request)
+        elif request.dimensions is not None and not 1 <= request.dimensions <= _MAX_DIMENSIONS:
+            raise RequestRefused(f"dimensions must be between 1 and {_MAX_DIMENSIONS}", status=400, param="dimensions")
 
     async def models(self, target: Target) -> list[str]:
         """Return the one model's name."""
         del target
         return ["echo"]
+
+
+def _not_served(request: RelayRequest, target: Target) -> RequestRefused:
+    return RequestRefused(f"{target.model} does not serve {request.operation}", status=400)
 
 
 def words(text: str) -> list[str]:

@@ -74,6 +74,15 @@ class HttpAdapter:
             self._require_stream(answer, asked.answer_types)
         return HttpRelay(answer, self._dialect.inspector(request), key=_key_of(target))
 
+    def check_request(self, request: ChatRequest | EmbeddingRequest | RelayRequest, target: Target) -> None:
+        """Raise what the dialect has against a request, as `chat`, `embed` or `relay` would before the call."""
+        if isinstance(request, ChatRequest):
+            self._encoded(request, target, self.dialect_for(request, target))
+        elif isinstance(request, EmbeddingRequest):
+            self._dialect.encode_embeddings(request, target)
+        else:
+            self._dialect.encode_relay(request, target)
+
     async def models(self, target: Target) -> list[str]:
         """Return the names of the models that the provider serves."""
         answer = await self._open(self._dialect.encode_models(target), target)

@@ -17,7 +17,7 @@ CHAT = "/v1/chat/completions"
 _RESET = struct.pack("ii", 1, 0)
 
 
-def user(text: str) -> list[dict[str, Any]]:
+def user(text: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return a conversation of one message."""
     return [{"role": "user", "content": text}]
 

@@ -16,6 +16,7 @@ from app.gateway.trace_desk import open_trace_desk
 from app.guards.inference import requires_inference
 from app.kernel.errors import GatewayError, InvalidRequest
 from app.kernel.ids import uuid7_text
+from app.pipeline.exchange import Exchange
 from app.pipeline.explanation import ExplainedRequest, Explanation
 from app.pipeline.notes import Notes
 
@@ -79,6 +80,7 @@ class DryRun:
             )
         except GatewayError as error:
             return _misunderstood(error, wire, principal, model=notes.model, size_bytes=len(said.body))
+        refusal = await _refused_by_store(gateway, exchange)
         plan = gateway.books.policies.plan(principal, *exchange.asked_models)
         explain = Explainer(
             gateway.explained_routes,
@@ -88,7 +90,7 @@ class DryRun:
             foresight=gateway.foresight,
             knows_lanes=True,
         )
-        return await explain(exchange, plan, key=key_of(principal))
+        return await explain(exchange, plan, refusal=refusal, key=key_of(principal))
 
     def _read(self, document: dict[str, Any]) -> tuple[Wire, Understanding, Call, dict[str, Any]]:
         for name in document:
@@ -108,6 +110,15 @@ class DryRun:
             if place == template or (has_rest and place.startswith(prefix)):
                 return wire, understand, Call(place.removeprefix(prefix) if has_rest else "", query), body
         raise InvalidRequest(f"nothing can be asked at {path[:_SHOWN]!r}", param="path")
+
+
+async def _refused_by_store(gateway: Gateway, exchange: Exchange) -> GatewayError | None:
+    """Resolve what a request refers to; returns why it may not, or why its answer may not be kept."""
+    try:
+        await gateway.stored.prepare(exchange)
+    except GatewayError as error:
+        return error
+    return None
 
 
 def _misunderstood(

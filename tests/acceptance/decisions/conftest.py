@@ -44,6 +44,17 @@ def tree(fake_url: str, **more: Any) -> dict[str, Any]:
             "price": _SECOND_PRICE,
             "balance": "priority",
         },
+        "deaf-first": {
+            "targets": [{"provider": "echo", "model": "echo"}, *at("fake-model")],
+            "price": price,
+            "balance": "priority",
+            "fallbacks": ["fake-model"],
+        },
+        "deaf-last": {
+            "targets": [*at("fake-model"), {"provider": "echo", "model": "echo"}],
+            "price": price,
+            "balance": "priority",
+        },
         "prefixed": {"targets": at("fake-model"), "price": price, "transform": {"system_prefix": _PREFIX}},
         "locked": {"targets": [{"provider": "strict", "model": "fake-401"}, *at("fake-model")], "balance": "priority"},
     }

@@ -74,3 +74,109 @@ def test_a_dry_run_says_why_a_request_would_be_refused(gateway: GatewayProcess):
             body = {"model": model, "messages": user("x")}
             told = caller.http.post("/v1/llm/explain", json={"path": "/v1/chat/completions", "body": body}).json()
             assert (told["outcome"], told["refusal"]["status"], told["refusal"]["code"]) == ("refused", status, code)
+
+
+_TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+_ODD_TYPE = {"name": "f", "input_schema": {"type": "object", "properties": {"a": {"type": ["string", "null"]}}}}
+_REFUSED: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/messages", {"model": "fake-model", "messages": user("x"), "max_tokens": 5, "foo": 1}),
+    (
+        "/v1/messages",
+        {
+            "model": "echo",
+            "messages": user("x"),
+            "max_tokens": 5,
+            "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}},
+        },
+    ),
+    ("/v1/messages", {"model": "fake-model", "messages": user([{"type": "odd"}]), "max_tokens": 5}),
+    ("/v1beta/models/fake-model:generateContent", {"contents": [{"parts": [{"odd": {}}]}]}),
+    ("/v1/chat/completions", {"model": "echo", "messages": user("x"), "logit_bias": {"1": 2}}),
+    ("/v1/chat/completions", {"model": "echo", "messages": user("x"), "response_format": {"type": "json_object"}}),
+    ("/v1/chat/completions", {"model": "echo", "messages": user("x"), "max_tokens": -1}),
+    (
+        "/v1/chat/completions",
+        {
+            "model": "echo",
+            "messages": user("x"),
+            "tools": [_TOOL],
+            "tool_choice": {"type": "function", "function": {"name": "g"}},
+        },
+    ),
+    ("/v1/chat/completions", {"model": "deaf-first", "messages": user("x"), "logit_bias": {"1": 2}}),
+    ("/v1/responses", {"model": "fake-model", "input": [{"type": "odd"}]}),
+    ("/v1/responses", {"model": "fake-model", "input": "x", "previous_response_id": "resp_of_nobody"}),
+    ("/v1/completions", {"model": "echo", "prompt": "x", "logprobs": 1}),
+    ("/v1/embeddings", {"model": "echo", "input": "x", "dimensions": 0}),
+    ("/v1/llm/chat", {"model": "echo", "messages": user("x"), "response_format": {"type": "json_object"}}),
+    (
+        "/v1/llm/chat",
+        {
+            "messages": user("x"),
+            "response_format": {"type": "json_object"},
+            "fanout": {"strategy": "race", "models": ["echo", "deaf-first"]},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), _REFUSED)
+def test_what_no_target_can_be_told_is_refused_beforehand_in_the_same_words(
+    caller: Caller, path: str, body: dict[str, Any]
+):
+    answer = caller.post(body, path=path)
+    said = answer.json()["error"]
+    told = caller.http.post("/v1/llm/explain", json={"path": path, "body": body}).json()
+    assert 400 <= answer.status_code < 500, "the example is refused"
+    assert (told["outcome"], told["refusal"]["status"]) == ("refused", answer.status_code)
+    assert told["refusal"]["message"] == said["message"]
+    if "param" in said:
+        assert (told["refusal"]["code"], told["refusal"]["param"]) == (said["code"], said["param"])
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"model": "deaf-last", "messages": user("x"), "logit_bias": {"1": 2}}),
+        ("/v1/messages", {"model": "fake-model", "messages": user("x"), "max_tokens": 5, "tools": [_ODD_TYPE]}),
+        (
+            "/v1/llm/chat",
+            {
+                "messages": user("x"),
+                "response_format": {"type": "json_object"},
+                "fanout": {"strategy": "race", "models": ["echo", "fake-model"]},
+            },
+        ),
+    ],
+)
+def test_what_somebody_who_is_called_can_be_told_is_admitted(caller: Caller, path: str, body: dict[str, Any]):
+    assert caller.post(body, path=path).status_code == 200
+    assert caller.http.post("/v1/llm/explain", json={"path": path, "body": body}).json()["outcome"] == "admitted"
+
+
+def test_a_target_that_cannot_be_told_the_request_says_so(caller: Caller):
+    body = {"model": "deaf-last", "messages": user("x"), "logit_bias": {"1": 2}}
+    told = caller.http.post("/v1/llm/explain", json={"path": "/v1/chat/completions", "body": body}).json()
+    first, last = told["route"]["targets"]
+    assert first["reason"] == "place 1 in the file's order"
+    assert last["reason"] == (
+        "place 2 in the file's order; refuses the request: logit_bias cannot be sent to this provider"
+    )
+    assert told["unknown"] == []
+
+
+def test_a_type_that_is_no_text_is_measured_all_the_same(gateway: GatewayProcess):
+    """An odd `type` anywhere below parts once broke what measures prompts, where money is counted."""
+    part = {"type": "text", "text": "x"}
+    body: dict[str, Any] = {
+        "model": "fake-model",
+        "messages": user([part]),
+        "tools": [{"type": ["function"]}],
+        "extra": {"type": {}},
+    }
+    with Caller(gateway, budget={"amount": "1", "period": "day"}) as caller:
+        told = caller.http.post("/v1/llm/explain", json={"path": "/v1/chat/completions", "body": body})
+        assert (told.status_code, told.json()["refusal"]) == (200, None)
+        assert caller.post(body).status_code != 500
+        body |= {"gateway": {"max_cost": "1"}}
+        assert caller.post(body).status_code == 400, "who knows whose tool that is"

@@ -221,3 +221,31 @@ async def test_its_plugin_needs_no_key_and_calls_nobody():
     assert not echo_plugin.needs_key
     await adapter.chat(_request(), TARGET)
     assert not sender.requests
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        _request(),
+        _request(sampling=Sampling(temperature=3.0)),
+        _request(sampling=Sampling(logit_bias={"1": 2})),
+        _request(tool_choice=ToolChoice(mode="named", name="clock"), tools=[WEATHER]),
+        _request(n=0),
+        EmbeddingRequest(model="echo", dialect="openai", input=["a"], dimensions=0),
+        EmbeddingRequest(model="echo", dialect="openai", input=["a"], dimensions=4),
+        RelayRequest(operation="openai.rerank", body=b"{}", document={}),
+    ],
+)
+async def test_what_it_refuses_it_tells_beforehand(request_):
+    adapter = EchoAdapter()
+    calls = {ChatRequest: adapter.chat, EmbeddingRequest: adapter.embed, RelayRequest: adapter.relay}
+    told = asked = None
+    try:
+        adapter.check_request(request_, TARGET)
+    except RequestRefused as error:
+        told = (error.message, error.param, error.code)
+    try:
+        await calls[type(request_)](request_, TARGET)
+    except RequestRefused as error:
+        asked = (error.message, error.param, error.code)
+    assert told == asked

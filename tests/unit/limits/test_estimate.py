@@ -30,6 +30,7 @@ SHAPES = {
     "a text part of OpenAI": (openai(TEXT), 0, 0, 0),
     "a picture elsewhere": (openai(TEXT, openai_picture(URL)), 1, 0, 0),
     "a picture in a data URL": (openai(openai_picture(f"data:image/png;base64,{PICTURE}")), 1, 0, len(PICTURE) + 22),
+    "a type that is no text": (openai({"type": ["image_url"]}, {"type": {}}), 0, 0, 0),
     "two pictures": (openai(openai_picture(URL), openai_picture(f"data:image/png;base64,{PICTURE}")), 2, 0, None),
     "a sound of OpenAI": (openai(TEXT, SOUND_PART), 0, len(SOUND), len(SOUND)),
     "a picture before a sound": (openai(openai_picture(URL), SOUND_PART), 1, len(SOUND), len(SOUND)),

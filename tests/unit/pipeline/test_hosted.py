@@ -19,6 +19,7 @@ SCHEMA = {"type": "object"}
         ({"tools": [{"type": "code_execution_20250825", "name": "code"}]}, "tools[0]"),
         ({"tools": [{"functionDeclarations": []}, {"googleSearch": {}}]}, "tools[1].googleSearch"),
         ({"tools": [{"function_declarations": [], "url_context": {}}]}, "tools[0].url_context"),
+        ({"tools": [{"type": ["function"]}]}, "tools[0]"),
         ({"mcp_servers": [{"url": "https://example.com"}]}, "mcp_servers"),
         ({"web_search_options": {}}, "web_search_options"),
     ],

@@ -12,11 +12,11 @@ from app.api.openai.paths import CHAT_WIRE
 from app.domain.responses.schemas import Issued, KeptResponse
 from app.kernel.errors import InvalidRequest, NotFound, Unavailable
 from app.pipeline.answer import Answer
-from app.pipeline.dispatch import _is_relayed
 from app.pipeline.mentions import find_mentions
 from app.pipeline.operation import Operation
 from app.pipeline.references import find_references
 from app.pipeline.stored import Stored
+from app.pipeline.wording import is_relayed
 from providers.signatures import seal, sign
 
 US = UUID(int=2)
@@ -250,7 +250,7 @@ async def test_other_operations_are_left_alone(pipeline):
 
 
 @pytest.mark.parametrize(
-    ("relays", "store", "is_relayed"),
+    ("relays", "store", "goes_through"),
     [
         (("openai.responses", "openai.response_get"), None, True),
         (("openai.responses",), None, False),
@@ -258,23 +258,23 @@ async def test_other_operations_are_left_alone(pipeline):
         ((), False, False),
     ],
 )
-async def test_an_answer_to_be_kept_is_relayed_only_to_who_keeps_it(pipeline, relays, store, is_relayed):
+async def test_an_answer_to_be_kept_is_relayed_only_to_who_keeps_it(pipeline, relays, store, goes_through):
     exchange = asking(pipeline, input="x", **({} if store is None else {"store": store}))
     await served(exchange, Store())
     target = msgspec.structs.replace(exchange.route.targets[0], relays=frozenset(relays))
-    assert _is_relayed(exchange, target) is is_relayed
+    assert is_relayed(exchange, target) is goes_through
 
 
 async def test_a_body_with_our_seals_is_said_anew_where_its_vendor_would_take_them_for_forged(pipeline):
     sealed = seal(sign("gemini", "cQ=="), "anthropic")
-    for operation, signature, is_relayed in (
+    for operation, signature, goes_through in (
         (msgspec.structs.replace(MESSAGES, unseals=True), sealed, False),
         (msgspec.structs.replace(MESSAGES, unseals=True), "EqQB", True),
         (MESSAGES, sealed, True),
     ):
         exchange = asking(pipeline, operation, thinking=signature)
         target = msgspec.structs.replace(exchange.route.targets[0], relays=frozenset({operation.relay}))
-        assert _is_relayed(exchange, target) is is_relayed
+        assert is_relayed(exchange, target) is goes_through
 
 
 DEDICATED = {"dedicated_to": str(US)}
