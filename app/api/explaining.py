@@ -12,7 +12,7 @@ from app.api.errors import status_of
 from app.api.openai.paths import CHAT_WIRE
 from app.api.understanding import Call, able_for, narrowed
 from app.domain.keys.principal import Principal
-from app.domain.prices import bound, cost
+from app.domain.prices import cost
 from app.guards.inference import within_fallbacks
 from app.kernel.errors import GatewayError
 from app.kernel.ids import uuid7_text
@@ -174,7 +174,7 @@ class Explainer:
                 for window in plan.windows(input_tokens=demand.input_tokens, output_tokens=demand.output_tokens)
             }
         holds = foreseen is not None and demand.is_priced and plan.counts_money
-        bound_nusd = foreseen.held_nusd if foreseen is not None and holds else self._bound(exchange, cap)
+        bound_nusd = foreseen.held_nusd if foreseen is not None and holds else self._demands.bound_nusd(exchange, cap)
         said = said_beforehand(plan, use, asked=asked, refused=_denial(refusal, plan))
         tried = self._tried(exchange)
         cache = await self._foresight(exchange)
@@ -242,19 +242,7 @@ class Explainer:
         if price is None:
             return Bound()
         likely = Usage(input_tokens=exchange.measured().text_bytes // _BYTES_PER_TOKEN, output_tokens=cap)
-        return Bound(cost(price, likely), self._most(exchange, target, cap))
-
-    def _bound(self, exchange: Exchange, cap: int) -> int | None:
-        """Return the most that any candidate can cost; nothing if one of them has no price."""
-        most = [self._most(exchange, target, cap) for target in exchange.every_target()]
-        known = [each for each in most if each is not None]
-        return max(known) if len(known) == len(most) else None
-
-    def _most(self, exchange: Exchange, target: RouteTarget, cap: int) -> int | None:
-        price = self._demands.price_of(exchange, target)
-        if price is None:
-            return None
-        return bound(price, input_tokens=exchange.measured().tokens_at_most, output_tokens=cap)
+        return Bound(cost(price, likely), self._demands.target_nusd(exchange, price, cap))
 
     def _unknown(self, plan: Plan, use: InUse) -> list[str]:
         found = []

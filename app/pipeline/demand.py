@@ -15,6 +15,7 @@ from app.pipeline.exchange import Exchange
 from app.pipeline.fanout import MOST_SHOWN_BYTES, Fanout
 from app.pipeline.hosted import find_hosted_tool
 from app.routing.table import Route, RouteTarget
+from app.stores.accounts import Money, money_of
 
 DEFAULT_OUTPUT_CAP = 4_096
 """The output, in tokens, that is allowed for where neither the client nor anybody else says how much."""
@@ -37,6 +38,8 @@ class Demands:
     @staticmethod
     def cap_of(exchange: Exchange, plan: Plan) -> int:
         """Return the output that is allowed for, in tokens of each answer, before any budget has its say."""
+        if not exchange.operation.generates:
+            return 0
         cap = asked_cap(exchange) or DEFAULT_OUTPUT_CAP
         for other in (plan.policy.output_cap, exchange.output_cap):
             if other is not None and other < cap:
@@ -46,10 +49,9 @@ class Demands:
     def of(self, exchange: Exchange, plan: Plan) -> Demand:
         """Return what a request asks for; raises `InvalidRequest` where a budget could not bound it."""
         asked = asked_cap(exchange)
-        operation, document = exchange.operation, exchange.document
-        prompt, label = exchange.measured(), exchange.route.label
-        tokens_in = self._estimator.input_tokens(label, prompt)
-        choices = operation.vocabulary.asked_choices(document) if operation.generates else 0
+        operation, label = exchange.operation, exchange.route.label
+        tokens_in = self._estimator.input_tokens(label, exchange.measured())
+        choices = _choices(exchange)
         cap = self.cap_of(exchange, plan)
         guessed = min(asked or self._estimator.output_tokens(label), cap) * choices
         name = exchange.route.name
@@ -58,28 +60,14 @@ class Demands:
         if not plan.counts_money:
             times = 1 if exchange.fanout is None else len(exchange.fanout.routes)
             return Demand(name, tokens_in * times, guessed * times, choices=choices or 1)
-        parts = []
-        is_media = operation.is_media
-        has_media = is_media or bool(prompt.images or prompt.media_bytes)
-        images = _asked_images(document) if is_media else 0
-        most, likely_nusd = prompt.tokens_at_most, 0
         if exchange.fanout is not None:
             return self._of_all(exchange, exchange.fanout, plan, cap=cap, tokens_in=tokens_in, guessed=guessed)
         self._leave_out_unpriced(exchange)
-        for target in exchange.every_target():
-            price = self.price_of(exchange, target)
-            if price is None:
-                return Demand(name, tokens_in, guessed, unpriced=name, choices=choices or 1)
-            parts.append(bound_parts(price, input_tokens=most, has_media=has_media, images=images))
-            likely_nusd = max(likely_nusd, round_up(tokens_in * price.rates.input_nusd))
-        fixed_nusd, rate_nusd = parts[0] if len(parts) == 1 else (max(p[0] for p in parts), max(p[1] for p in parts))
-        if _is_hedged(exchange):
-            fixed_nusd *= 2  # the second call's prompt
-            if not exchange.stream:
-                rate_nusd *= 2  # the loser is cut off at its first content, but a whole answer comes all at once
-        if not operation.generates:
-            rate_nusd = 0
-        elif plan.budgets and operation.vocabulary.caps and (fixed_nusd or rate_nusd):
+        prices = self._prices_of(exchange)
+        if prices is None:
+            return Demand(name, tokens_in, guessed, unpriced=name, choices=choices or 1)
+        fixed_nusd, rate_nusd = self._dearest(exchange, prices)
+        if operation.generates and plan.budgets and operation.vocabulary.caps and (fixed_nusd or rate_nusd):
             self._refuse_uncapped(exchange)
         return Demand(
             name,
@@ -89,8 +77,60 @@ class Demands:
             rate_nusd=rate_nusd,
             cap=cap * choices,
             choices=choices or 1,
-            likely_nusd=likely_nusd,
+            likely_nusd=max([round_up(tokens_in * price.rates.input_nusd) for price in prices]),
         )
+
+    def bound_nusd(self, exchange: Exchange, cap: int) -> int | None:
+        """Return the most that a request can cost with so many tokens of output in each answer, whoever serves it.
+
+        Nothing if one of those has no price.
+        """
+        if exchange.operation.is_free:
+            return 0
+        if exchange.fanout is not None:
+            fanout = exchange.fanout = msgspec.structs.replace(exchange.fanout, shown_bytes=shown_bytes(cap))
+            parts = self._parts(exchange, fanout) if self._unpriced(exchange, fanout) is None else None
+        else:
+            prices = self._prices_of(exchange)
+            parts = None if prices is None else self._dearest(exchange, prices)
+        return None if parts is None else money_of(Money(*parts), cap * _choices(exchange))
+
+    def target_nusd(self, exchange: Exchange, price: Price, cap: int) -> int:
+        """Return the most that one call for a request can cost at a price."""
+        return money_of(Money(*self._parts_at(exchange, price)), cap * _choices(exchange))
+
+    def _prices_of(self, exchange: Exchange) -> list[Price] | None:
+        """Return the prices of all targets that may serve; nothing if one of them has none."""
+        prices = []
+        for target in exchange.every_target():
+            price = self.price_of(exchange, target)
+            if price is None:
+                return None
+            prices.append(price)
+        return prices
+
+    def _dearest(self, exchange: Exchange, prices: list[Price]) -> tuple[int, int]:
+        """Return what a request costs at most however much comes out, and for each million tokens of output."""
+        parts = [self._parts_at(exchange, price) for price in prices]
+        fixed_nusd, rate_nusd = parts[0] if len(parts) == 1 else (max(p[0] for p in parts), max(p[1] for p in parts))
+        if _is_hedged(exchange):
+            fixed_nusd *= 2  # the second call's prompt
+            if not exchange.stream:
+                rate_nusd *= 2  # the loser is cut off at its first content, but a whole answer comes all at once
+        return fixed_nusd, rate_nusd
+
+    @staticmethod
+    def _parts_at(exchange: Exchange, price: Price) -> tuple[int, int]:
+        if exchange.operation.is_free:
+            return 0, 0
+        prompt, is_media = exchange.measured(), exchange.operation.is_media
+        fixed_nusd, rate_nusd = bound_parts(
+            price,
+            input_tokens=prompt.tokens_at_most,
+            has_media=is_media or bool(prompt.images or prompt.media_bytes),
+            images=_asked_images(exchange.document) if is_media else 0,
+        )
+        return fixed_nusd, rate_nusd if exchange.operation.generates else 0
 
     def _of_all(
         self, exchange: Exchange, fanout: Fanout, plan: Plan, *, cap: int, tokens_in: int, guessed: int
@@ -289,6 +329,12 @@ def asked_cap(exchange: Exchange) -> int | None:
     """Return the output cap that the client asks for, where there is one to ask for."""
     operation = exchange.operation
     return operation.vocabulary.asked_cap(exchange.document) if operation.generates else None
+
+
+def _choices(exchange: Exchange) -> int:
+    """Return how many answers a request asks for; none where nothing is generated."""
+    operation = exchange.operation
+    return operation.vocabulary.asked_choices(exchange.document) if operation.generates else 0
 
 
 def _asked_images(document: Mapping[str, Any]) -> int:

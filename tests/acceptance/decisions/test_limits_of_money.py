@@ -9,6 +9,9 @@ from outside.told import of
 from servers.configs import PRICE
 from servers.gateway import GatewayProcess
 
+from app.api.body import JSON_TYPE
+from app.api.wires import WIRES
+
 _TOKENS = 4_000
 _OUTPUT = _TOKENS * Decimal(PRICE["output"]) / 1_000_000
 _SAME = ("scope", "dimension", "limit", "asked", "used", "remaining", "share", "refused")
@@ -80,3 +83,41 @@ def test_what_finds_too_little_left_is_told_with_what_is_used(gateway: GatewayPr
         assert wait.endswith(" s")
         assert before["refusal"]["message"].startswith(message)
         assert shown(before) == shown(told)
+
+
+_WORDS = {"messages": user("hello big world")}
+_ASKED: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {**_WORDS, "n": 2},
+    "/v1/completions": {"model": "fake-local", "prompt": "hello big world", "max_tokens": 9},
+    "/v1/embeddings": {"model": "fake-embedding", "input": "hello big world"},
+    "/v1/moderations": {"input": "hello big world"},
+    "/v1/rerank": {"query": "hello", "documents": ["big", "world"]},
+    "/v1/responses": {"input": "hello big world", "max_output_tokens": 20},
+    "/v1/images/generations": {"prompt": "hello big world"},
+    "/v1/audio/speech": {"input": "hello big world", "voice": "alloy"},
+    "/v1/llm/chat": {**_WORDS, "fanout": {"strategy": "race", "models": ["fake-model", "ordered"]}},
+    "/v1/messages": {**_WORDS, "max_tokens": 9},
+    "/v1/messages/count_tokens": dict(_WORDS),
+    "/v1beta/models/{rest:path}": {"contents": [{"parts": [{"text": "hello big world"}]}]},
+}
+_FREE_OF_OUTPUT = {"/v1/embeddings", "/v1/moderations", "/v1/rerank", "/v1/messages/count_tokens"}
+
+
+def test_every_path_that_takes_json_has_an_example():
+    assert _ASKED.keys() == {wire.route for wire in WIRES if wire.media_type == JSON_TYPE}
+
+
+@pytest.mark.parametrize("route", _ASKED)
+def test_what_is_told_beforehand_is_what_a_budget_holds(gateway: GatewayProcess, route: str):
+    path, asked = route.replace("{rest:path}", "fake-model:generateContent"), dict(_ASKED[route])
+    if "fanout" not in asked and route == path:
+        asked = {"model": "fake-model"} | asked
+    with Caller(gateway, budget={"amount": "5", "period": "day"}) as bound, Caller(gateway) as free:
+        answer = bound.post(asked, path=path)
+        assert answer.status_code == 200, answer.text
+        held = of(bound, answer)["budgets"][0]["reserved"]
+        assert Decimal(held) > 0
+        for caller in (bound, free):
+            told = caller.http.post("/v1/llm/explain", json={"path": path, "body": asked}).json()["request"]
+            assert told["cost_bound"] == held
+            assert (told["output_tokens"] == 0) == (route in _FREE_OF_OUTPUT)
