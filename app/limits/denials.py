@@ -1,4 +1,7 @@
-"""What a refused request is told. Law: it names the scope, the limit, what is used and held, and when that changes."""
+"""What a refused request is told. Law: in one sentence the scope, the limit, what is used and held, and its reset.
+
+A window counts what is used and held as one, so that it is told as one.
+"""
 
 from datetime import UTC, datetime
 
@@ -71,16 +74,14 @@ def refusal_of(denied: Denied, plan: Plan) -> GatewayError:
     rule = plan.rules[denied.index]
     if denied.kind == "too_large":
         return TooMuchAsked(
-            f"the request is larger than the {_named(rule)} allows at all: it takes about "
-            f"{_amount(rule, denied.asked)} of {_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per "
-            f"{_window(rule)}",
+            f"the request is larger than {_named(rule)} allows at all: it takes about {_amount(rule, denied.asked)}, "
+            f"{_counts(rule, denied)}; no reset helps",
             denied=denied,
             headers=(*headers, ("x-should-retry", "false")),
         )
     wait_s = (denied.retry_ms or 0) / _MS_PER_S
     return LimitReached(
-        f"the {_named(rule)} is exhausted: {_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}, "
-        f"used {_amount(rule, denied.used)}, what is held by requests in flight included; try again in {wait_s:.3f} s",
+        f"{_named(rule)} is exhausted: {_counts(rule, denied)}; reset in {wait_s:.3f} s",
         denied=denied,
         key=rule.key,
         wait_s=wait_s,
@@ -105,11 +106,11 @@ def scope_of(denied: Denied, plan: Plan) -> tuple[str, str]:
 
 def _over_budget(budget: BudgetRule, denied: Denied, *, headers: _Headers) -> QuotaExceeded:
     ends_ms = budget.account(denied.at_ms).end_ms
-    when = f"it resets at {_time(ends_ms)}" if ends_ms else "it does not reset"
+    when = f"reset at {_time(ends_ms)}" if ends_ms else "no reset"
     every = "in total" if budget.period == "total" else f"per {budget.period}"
     return BudgetReached(
-        f"the {budget.scope}'s budget does not cover this request: {format_usd(budget.amount_nusd)} USD {every}, "
-        f"used {format_usd(denied.used)}, held {format_usd(denied.held)}; {when}",
+        f"the budget of the scope {budget.scope} does not cover this request: limit {format_usd(budget.amount_nusd)} "
+        f"USD {every}, used {format_usd(denied.used)}, held {format_usd(denied.held)}; {when}",
         denied=denied,
         headers=headers,
     )
@@ -117,8 +118,8 @@ def _over_budget(budget: BudgetRule, denied: Denied, *, headers: _Headers) -> Qu
 
 def _too_many(limit: InFlight, denied: Denied, *, headers: _Headers) -> RateLimited:
     return LimitReached(
-        f"the {limit.scope}'s limit of requests at once is reached: limit {limit.slots.limit}, used {denied.used}, "
-        f"held {denied.held}; it resets when one of them ends",
+        f"the limit of the scope {limit.scope} for requests at once is reached: limit {limit.slots.limit}, "
+        f"used {denied.used}, held {denied.held}; reset when one of them ends",
         denied=denied,
         key=limit.slots.key,
         wait_s=0.0,
@@ -130,7 +131,12 @@ def _too_many(limit: InFlight, denied: Denied, *, headers: _Headers) -> RateLimi
 
 def _named(rule: Rule) -> str:
     model = f" for the model {rule.model!r}" if rule.model is not None else ""
-    return f"{rule.scope}'s limit{model}"
+    return f"the limit of the scope {rule.scope}{model}"
+
+
+def _counts(rule: Rule, denied: Denied) -> str:
+    limit = f"limit {_amount(rule, rule.limit)} {_WORDS[rule.dimension]} per {_window(rule)}"
+    return f"{limit}, used or held {_amount(rule, denied.used)}"
 
 
 def _amount(rule: Rule, amount: int) -> str:

@@ -57,7 +57,7 @@ def test_what_is_too_large_is_told_with_what_it_would_hold(gateway: GatewayProce
         least, most = (_OUTPUT, 2 * _OUTPUT) if budget is None else (Decimal("0.0019"), Decimal("0.002"))
         assert least < Decimal(limit["asked"]) <= most
         message = denied.json()["error"]["message"]
-        assert message.endswith(f"it takes about {limit['asked']} of 0.001000000 USD per minute")
+        assert f"it takes about {limit['asked']}, limit 0.001000000 USD per minute, used or held 0.000" in message
         assert limit["share"] > 1
         assert before["refusal"] == told["refusal"]
         assert before["refusal"]["message"] == message
@@ -75,10 +75,9 @@ def test_what_finds_too_little_left_is_told_with_what_is_used(gateway: GatewayPr
         assert Decimal(limit["asked"]) > 0
         assert Decimal(limit["used"]) > 0
         assert Decimal(limit["used"]) + Decimal(limit["asked"]) > Decimal("0.00003")
-        message, _, wait = denied.json()["error"]["message"].partition("; try again in ")
+        message, _, wait = denied.json()["error"]["message"].partition("; reset in ")
         assert message == (
-            f"the key's limit is exhausted: 0.000030000 USD per minute, used {limit['used']}, what is "
-            "held by requests in flight included"
+            f"the limit of the scope key is exhausted: limit 0.000030000 USD per minute, used or held {limit['used']}"
         )
         assert wait.endswith(" s")
         assert before["refusal"]["message"].startswith(message)

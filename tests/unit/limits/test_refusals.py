@@ -104,8 +104,8 @@ def test_an_exhausted_window():
     assert isinstance(error, RateLimited)
     assert (error.code, error.retry_after_s, scope) == ("rate_limit_exceeded", 12.345, ("team", "tokens"))
     assert error.message == (
-        "the team's limit for the model 'gpt' is exhausted: 5000 tokens per minute, used 4990, what is "
-        "held by requests in flight included; try again in 12.345 s"
+        "the limit of the scope team for the model 'gpt' is exhausted: limit 5000 tokens per minute, "
+        "used or held 4990; reset in 12.345 s"
     )
     assert told(error) == {
         "limit-requests": "10", "remaining-requests": "7", "limit-tokens": "5000", "remaining-tokens": "10",
@@ -115,7 +115,7 @@ def test_an_exhausted_window():
 def test_an_exhausted_window_of_money():
     denied = Denied(kind="window", index=0, at_ms=AT_MS, used=1_400_000_000, retry_ms=1_000)
     error, scope = refuse(denied, rules=(rule("cost", 1_500_000_000, window_ms=3_600_000),))
-    assert "1.500000000 USD per hour, used 1.400000000" in error.message
+    assert "limit 1.500000000 USD per hour, used or held 1.400000000; reset in" in error.message
     assert scope == ("key", "cost")
 
 
@@ -132,6 +132,7 @@ def test_an_exhausted_window_of_money():
 def test_whatever_refuses_the_client_is_told_of_requests(denied):
     more = {"budgets": (budget(),), "in_flight": (InFlight(scope="key", slots=Slots(":c:k", 3)),)}
     error, _ = refuse(denied, rules=(rule(), rule("cost", 8)), **more)
+    assert all(word in error.message.split() for word in ("scope", "limit", "used", "held", "reset")), error.message
     assert told(error) == {"limit-requests": "10", "remaining-requests": "6"}
 
 
@@ -140,16 +141,19 @@ def test_what_is_too_large_is_not_to_be_tried_again():
     error, _ = refuse(denied, rules=(rule("tokens", 500, window_ms=90_000),))
     assert isinstance(error, RateLimited)
     assert (error.code, error.retry_after_s) == ("request_too_large", None)
-    assert "about 700 of 500 tokens per 90 s" in error.message
+    assert error.message == (
+        "the request is larger than the limit of the scope key allows at all: it takes about 700, "
+        "limit 500 tokens per 90 s, used or held 0; no reset helps"
+    )
     assert ("x-should-retry", "false") in error.headers
 
 
 @pytest.mark.parametrize(
     ("period", "words"),
     [
-        ("month", "per month, used 2.400000000, held 0.050000000; it resets at 2027-02-01T00:00:00Z"),
-        ("day", "per day, used 2.400000000, held 0.050000000; it resets at 2027-01-16T00:00:00Z"),
-        ("total", "in total, used 2.400000000, held 0.050000000; it does not reset"),
+        ("month", "per month, used 2.400000000, held 0.050000000; reset at 2027-02-01T00:00:00Z"),
+        ("day", "per day, used 2.400000000, held 0.050000000; reset at 2027-01-16T00:00:00Z"),
+        ("total", "in total, used 2.400000000, held 0.050000000; no reset"),
     ],
 )
 def test_an_exhausted_budget(period, words):
@@ -158,7 +162,7 @@ def test_an_exhausted_budget(period, words):
     assert isinstance(error, QuotaExceeded)
     assert error.retry_after_s is None
     assert error.message.endswith(words)
-    assert error.message.startswith("the team's budget does not cover this request: 2.500000000 USD")
+    assert error.message.startswith("the budget of the scope team does not cover this request: limit 2.500000000 USD")
     assert scope == ("team", "budget")
 
 
@@ -166,7 +170,10 @@ def test_too_many_at_once():
     denied = Denied(kind="concurrency", index=0, at_ms=AT_MS, used=3, held=3)
     error, scope = refuse(denied, in_flight=(InFlight(scope="organization", slots=Slots(":c:o", 3)),))
     assert isinstance(error, RateLimited)
-    assert "the organization's limit of requests at once is reached: limit 3, used 3, held 3" in error.message
+    assert error.message == (
+        "the limit of the scope organization for requests at once is reached: limit 3, used 3, held 3; "
+        "reset when one of them ends"
+    )
     assert error.retry_after_s == 1.0
     assert scope == ("organization", "concurrency")
 
