@@ -5,15 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from litestar import HttpMethod, Response, get, head, route
+from litestar import Response, get, head
 
+from app.api.reading import reads
 from app.kernel.errors import NotFound
 from app.observability.metrics import Metrics
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _JSON = "application/json"
-_METHODS = [HttpMethod.GET, HttpMethod.HEAD]
-"""Probes of every kind ask one way or the other."""
 
 
 def probe_handlers(
@@ -30,11 +29,11 @@ def probe_handlers(
     `kinds` are the kinds of processes whose numbers this plane shows; `before_scrape` brings this one's up to date.
     """
 
-    @route("/healthz", http_method=_METHODS, include_in_schema=False)
+    @reads("/healthz")
     async def healthz() -> Response[bytes]:
         return Response(b'{"status":"ok"}', media_type=_JSON)
 
-    @route("/readyz", http_method=_METHODS, include_in_schema=False)
+    @reads("/readyz")
     async def readyz() -> Response[bytes]:
         ready = is_ready()
         body = {"status": "ready" if ready else "not ready", "degraded": degraded()}

@@ -9,14 +9,20 @@ from typing import Any
 
 _PATH = "/v1/"
 _ANY = (b"access-control-allow-origin", b"*")
-_EXPOSED = (
-    b"access-control-expose-headers",
-    b"x-request-id, x-gateway-provider, x-gateway-model, x-gateway-cost, x-gateway-cache, retry-after",
+EXPOSED = (
+    *("x-request-id", "request-id", "x-gateway-provider", "x-gateway-model", "x-gateway-attempts", "x-gateway-fanout"),
+    *("x-gateway-cache", "x-gateway-cache-id", "x-gateway-cache-similarity", "age", "idempotent-replayed"),
+    *("x-gateway-cost", "x-gateway-overhead-ms", "x-gateway-dropped-params", "x-gateway-degraded"),
+    *("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+    *("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+    *("retry-after", "retry-after-ms", "x-should-retry", "www-authenticate", "x-accel-buffering"),
 )
+"""Every header of ours that an answer may have, as the plane's document lists them."""
+_EXPOSED = (b"access-control-expose-headers", ", ".join(EXPOSED).encode())
 # A star stands for every header but that one.
 _PREFLIGHT = [
     _ANY,
-    (b"access-control-allow-methods", b"GET, POST, DELETE"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE"),
     (b"access-control-allow-headers", b"authorization, *"),
     (b"access-control-max-age", b"600"),
     (b"content-length", b"0"),

@@ -5,6 +5,7 @@ import time
 import httpx
 import pytest
 from outside.caller import CHAT, Caller, user
+from outside.told import traced
 from servers.gateway import GatewayProcess
 
 from providers.testing import FakeProvider, Script
@@ -81,3 +82,46 @@ def test_a_stream_that_begins_with_a_comment_says_what_is_known(
         assert headers["x-gateway-cache"] == "miss"
         assert not {"x-gateway-provider", "x-gateway-model", "x-gateway-attempts"} & set(headers)
         assert "x-request-id" in headers
+
+
+_FOR_ALL = {
+    "cache-control",
+    "content-type",
+    "content-length",
+    "date",
+    "server",
+    "connection",
+    "transfer-encoding",
+    "allow",
+    "vary",
+}
+"""What browsers show of themselves, or what is between them and a server only."""
+
+
+def test_a_page_of_another_origin_may_read_all_that_answers_say(gateway: GatewayProcess):
+    with Caller(gateway, limits={"requests_per_minute": 4, "tokens_per_minute": 10_000}) as caller:
+        asked = {"model": "echo", "messages": user("x")}
+        page = {"origin": "https://page.example", "idempotency_key": "page", "x_gateway_cache": "exact"}
+        answers = [caller.post(asked, **page) for _ in range(2)]
+        answers += [caller.post({**asked, "max_tokens": 5}, path="/v1/messages", **page)]
+        answers += [caller.post({**asked, "stream": True}, origin="https://page.example") for _ in range(3)]
+        answers += [httpx.post(f"{gateway.base_url}{CHAT}", json=asked, headers={"origin": "https://page.example"})]
+    seen: set[str] = set()
+    for answer in answers:
+        exposed = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
+        said = {name for name in answer.headers if not name.startswith("access-control-")}
+        assert said - _FOR_ALL <= exposed, answer.status_code
+        seen |= said
+    assert {answer.status_code for answer in answers} == {200, 401, 429}
+    assert {"idempotent-replayed", "request-id", "x-ratelimit-reset-tokens", "retry-after", "x-gateway-cost"} <= seen
+
+
+def test_whatever_is_read_answers_head_like_get_without_a_body(gateway: GatewayProcess, caller: Caller):
+    kept = caller.post({"model": "echo", "input": "x"}, path="/v1/responses")
+    traced(caller, kept.headers["x-request-id"])
+    paths = ["/v1/models", "/v1/models/echo", f"/v1/responses/{kept.json()['id']}", "/healthz", "/readyz"]
+    for path in [*paths, f"/v1/llm/requests/{kept.headers['x-request-id']}", "/v1/models/none", "/v1/responses/none"]:
+        got, headed = caller.http.get(path), caller.http.head(path)
+        assert (headed.status_code, headed.content) == (got.status_code, b""), path
+        assert headed.headers["content-type"] == got.headers["content-type"], path
+    assert httpx.head(f"{gateway.base_url}/v1/models").status_code == 401

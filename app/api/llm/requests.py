@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Request, Response, post
 from litestar.params import FromPath
 
 from app.api.body import FORM_TYPE, JSON_TYPE, JsonReader, check_head
 from app.api.explaining import Explainer, key_of, refused
+from app.api.reading import reads
 from app.api.understanding import Call, Said, Understanding, Wire
 from app.domain.keys.principal import Principal
 from app.gateway import Gateway
@@ -30,7 +31,7 @@ def request_handlers(gateway: Gateway, wires: tuple[Wire, ...]) -> list[Any]:
     """Return the handlers of both paths; `wires` are what can be explained."""
     desk, dry_run = open_trace_desk(gateway.core), DryRun(gateway, wires)
 
-    @get("/v1/llm/requests/{request_id:str}", include_in_schema=False)
+    @reads("/v1/llm/requests/{request_id:str}")
     async def read_own_request(request: _Request, request_id: FromPath[str]) -> Response[bytes]:
         principal = await _principal(gateway, request)
         gateway.tally.flush()

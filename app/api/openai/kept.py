@@ -7,9 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Response, delete, get
+from litestar import Request, Response, delete
 from litestar.params import FromPath
 
+from app.api.reading import reads
 from app.domain.responses.schemas import Issued
 from app.domain.responses.tables import ID_LENGTH
 from app.gateway import Gateway
@@ -27,7 +28,7 @@ _Request = Request[Any, Any, Any]
 def kept_response_handlers(gateway: Gateway) -> list[Any]:
     """Return the handlers of both methods."""
 
-    @get(_PATH, include_in_schema=False)
+    @reads(_PATH)
     async def read_response(request: _Request, response_id: FromPath[str]) -> Response[bytes]:
         found = await _issued(gateway, request, response_id)
         if request.query_params.get("stream") in {"true", "1"}:

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Request, Response
 from litestar.params import FromPath
 
+from app.api.reading import reads
 from app.gateway import Gateway
 from app.guards.inference import requires_inference
 from app.kernel.errors import InvalidRequest, NotFound
@@ -72,7 +73,7 @@ def model_handlers(gateway: Gateway) -> list[Any]:
         organization_id = principal.organization_id
         return [route for route in gateway.routes if principal.may_use(route.name) and route.open_to(organization_id)]
 
-    @get(_PATH, include_in_schema=False)
+    @reads(_PATH)
     async def list_models(request: Request[Any, Any, Any]) -> Response[bytes]:
         routes = await usable(request)
         if _ANTHROPIC_VERSION in _headers_of(request):
@@ -82,7 +83,7 @@ def model_handlers(gateway: Gateway) -> list[Any]:
             listed["models"] = []
         return _json(listed)
 
-    @get(f"{_PATH}/{{name:path}}", include_in_schema=False)
+    @reads(f"{_PATH}/{{name:path}}")
     async def read_model(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
         wanted = name.removeprefix("/")
         route = next((route for route in await usable(request) if route.name == wanted), None)
