@@ -12,6 +12,7 @@ from app.api.downstream import ClientGone, Downstream, Stopped
 from app.api.errors import Header, headers_of, status_of
 from app.api.once import HEADER, hash_of, headers_of_who_served, replayed_headers, slot_of
 from app.api.understanding import Call, Said, Understanding, Wire
+from app.domain.keys.principal import Principal
 from app.gateway import Gateway
 from app.gateway.spoken import overhear
 from app.gateway.tally import Finished
@@ -26,6 +27,7 @@ from app.kernel.errors import (
     UpstreamTimedOut,
 )
 from app.kernel.money import format_usd
+from app.limits.headers import Headers
 from app.middleware.context import RequestContext
 from app.pipeline.answer import Answer, Hit
 from app.pipeline.exchange import Call as Waited
@@ -39,6 +41,7 @@ from providers.errors import ProviderError
 _LOG = logging.getLogger("gateway.http")
 _NS_PER_MS = 1_000_000
 _CLIENT_GONE = 499
+_SERVER_ERROR = 500
 _NS_PER_S = 1_000_000_000
 _GATEWAY_FIELD = "gateway"
 _FANOUT_FIELD = "fanout"
@@ -120,7 +123,7 @@ class InferenceEndpoint:
         try:
             if error is not None:
                 status = status_of(error)
-                await self._refuse(context, exchange, downstream, error)
+                await self._refuse(context, exchange, downstream, error, notes=notes)
         finally:
             self._end(context, exchange, notes, status=status, error=error)
             # Its traceback holds this frame, and with it all that the request has read.
@@ -219,7 +222,13 @@ class InferenceEndpoint:
             live.close()
 
     async def _refuse(
-        self, context: RequestContext, exchange: Exchange | None, downstream: Downstream, error: GatewayError
+        self,
+        context: RequestContext,
+        exchange: Exchange | None,
+        downstream: Downstream,
+        error: GatewayError,
+        *,
+        notes: Notes,
     ) -> None:
         """Say an error: as an answer, or inside the stream if it has begun."""
         if downstream.has_begun:
@@ -227,7 +236,9 @@ class InferenceEndpoint:
             if said is not None:
                 await downstream.send_part(said, is_last=True)
             return
+        unasked = await self._limits_unasked(exchange, downstream, error, principal=notes.principal)
         headers = self._headers(context, exchange)
+        headers += unasked
         headers += headers_of(error)
         headers.append((b"content-type", b"application/json"))
         if downstream.is_reading:
@@ -235,6 +246,32 @@ class InferenceEndpoint:
         if downstream.is_reading:
             headers.append((b"connection", b"close"))
         await downstream.send_whole(status_of(error), headers, self._wire.say_error(error, context.request_id))
+
+    async def _limits_unasked(
+        self,
+        exchange: Exchange | None,
+        downstream: Downstream,
+        error: GatewayError,
+        *,
+        principal: Principal | None,
+    ) -> Headers:
+        """Return what is left of its limits to a request that was refused before they were asked; one read, if any.
+
+        A request that is at fault itself is told, not one that is shed; and nothing while a store does not answer.
+        """
+        gateway = self._gateway
+        has_been_told = (exchange is not None and exchange.limit_headers) or _tells_limits(error)
+        if principal is None or has_been_told or status_of(error) >= _SERVER_ERROR or downstream.stopped is not None:
+            return ()
+        if gateway.core.is_degraded:
+            return ()
+        models = () if exchange is None else exchange.asked_models
+        try:
+            return await gateway.books.accounts.told(gateway.books.policies.plan(principal, *models))
+        except asyncio.CancelledError:
+            if downstream.forgive() in {None, Stopped.GONE}:
+                raise
+            return ()
 
     def _late(self, exchange: Exchange | None, error: GatewayError, request_id: str) -> bytes | None:
         """Return what ends a stream that broke: nothing where it can only be torn."""
@@ -384,6 +421,10 @@ def _call_of(scope: Any) -> Call:
 def headers_of_unrouted(took_ns: int) -> list[Header]:
     """Return what is said of a request that was refused before anybody was chosen for it, after so long."""
     return [*_UNROUTED, _overhead(took_ns)]
+
+
+def _tells_limits(error: GatewayError) -> bool:
+    return any(name.startswith("x-ratelimit-") for name, _ in error.headers)
 
 
 def _overhead(took_ns: int) -> Header:

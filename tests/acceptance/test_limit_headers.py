@@ -81,3 +81,32 @@ def test_a_refusal_for_too_many_at_once_says_what_is_left(gateway: GatewayProces
         requests, tokens = left(denied)
         assert requests == _REQUESTS - 1
         assert tokens < _TOKENS
+
+
+_ALMOST_RIGHT = {"model": "fake-model", "messages": user("x")}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code"),
+    [
+        ({"json": _ALMOST_RIGHT, "headers": {"x-gateway-max-cost": "0.000000001"}}, 400, "max_cost_exceeded"),
+        ({"json": _ALMOST_RIGHT | {"model": "no-such-model"}}, 404, "model_not_found"),
+        ({"json": _ALMOST_RIGHT | {"model": "fake-embedding", "messages": "odd"}}, 400, "invalid_request"),
+        ({"json": _ALMOST_RIGHT | {"api_base": "http://elsewhere"}}, 400, "unknown_parameter"),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "invalid_json"),
+        ({"content": b"{}", "headers": {"content-type": "text/plain"}}, 415, "unsupported_media_type"),
+    ],
+    ids=["max cost", "model", "body", "option", "json", "type"],
+)
+def test_a_refusal_before_any_limit_was_asked_says_what_is_left_and_takes_nothing(
+    gateway: GatewayProcess, asked: dict[str, Any], status: int, code: str
+):
+    with Caller(gateway, limits=_LIMITS, budget={"amount": "9", "period": "day"}) as caller:
+        assert caller.chat("fake-model").status_code == 200
+        for _ in range(2):
+            refused = caller.http.post(CHAT, **asked)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (status, code), refused.text
+            assert left(refused)[0] == _REQUESTS - 1
+            names = [name for name, _ in refused.headers.multi_items() if name.startswith("x-ratelimit-")]
+            assert len(names) == len(set(names))
+        assert told(httpx.post(f"{gateway.base_url}{CHAT}", json=_ALMOST_RIGHT)) == {}

@@ -409,4 +409,7 @@ def test_a_server_without_listed_models_takes_any_name(session_provider: FakePro
         assert event["output_tokens"] == 3
         refused = caller.post({"model": "fake/own", "messages": user("x")}, x_gateway_max_cost="1")
         assert (refused.status_code, refused.json()["error"]["code"]) == (402, "model_not_priced")
+        with Caller(running, limits={"requests_per_minute": 7}, budget={"amount": "1", "period": "day"}) as limited:
+            refused = limited.chat("fake/own")
+            assert (refused.status_code, refused.headers["x-ratelimit-remaining-requests"]) == (402, "7")
         running.stop()

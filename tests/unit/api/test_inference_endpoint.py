@@ -66,12 +66,19 @@ class FakeGateway:
         self.transcripts = []
         self.gate = Gate(cap=10, queue_s=0, metrics=Metrics(), clock=self.clock)
         self.core = SimpleNamespace(is_degraded=False, degraded=[])
+        self.limits = ()
+        self.books = SimpleNamespace(
+            policies=SimpleNamespace(plan=lambda _principal, *_models: None), accounts=SimpleNamespace(told=self.told)
+        )
         self.open_requests = set()
         route = Route(name="m", label="m", targets=(TARGET,), owned_by="p")
         self.routes = RouteTable({"m": route})
         self.lines = []
         self.counts = []
         self.exchanges = []
+
+    async def told(self, _plan):
+        return self.limits
 
     async def authenticate(self, token):
         if token != b"good":
@@ -348,3 +355,13 @@ async def test_a_stream_that_breaks_may_be_ended_in_words_that_follow_what_it_ha
     gateway.answer = with_words
     connection = await ask(gateway, whole(stream=True))
     assert connection.body == b"data: 1\n\ndata: 2, upstream_interrupted\n\n"
+
+
+@pytest.mark.parametrize(("is_degraded", "told"), [(False, b"7"), (True, None)])
+async def test_what_is_refused_says_what_is_left_of_its_limits_while_a_store_answers(is_degraded, told):
+    gateway = FakeGateway(Answer(body=b"{}"))
+    gateway.limits = ((b"x-ratelimit-remaining-requests", b"7"),)
+    gateway.core = SimpleNamespace(is_degraded=is_degraded, degraded=["redis"])
+    connection = await ask(gateway, whole(), headers=HEADERS | {b"x-gateway-route": b"p/up"})
+    assert connection.status == 403
+    assert connection.headers.get(b"x-ratelimit-remaining-requests") == told
