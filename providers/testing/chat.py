@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from providers.testing.examples import example_of
-from providers.testing.reply import Frame, Reply, error_body, error_reply
+from providers.testing.reply import MOST_CHOICES, Frame, Reply, error_body, error_reply
 from providers.testing.script import Script
 from providers.testing.tokens import count_prompt_tokens, count_tokens, pieces_of, text_of
 
@@ -44,7 +44,10 @@ def chat_reply(body: dict[str, Any], *, script: Script, number: int) -> Reply:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(item, dict) for item in messages):
         return error_reply(400, "'messages' must be a list of messages.")
-    turns = [_turn(body, script=script, index=index) for index in range(body.get("n") or 1)]
+    choices = body.get("n") or 1
+    if not 1 <= choices <= MOST_CHOICES:
+        return error_reply(400, f"'n' must be from 1 to {MOST_CHOICES}.")
+    turns = [_turn(body, script=script, index=index) for index in range(choices)]
     prompt_tokens = count_prompt_tokens(messages)
     usage = _usage(prompt_tokens, sum(turn.tokens for turn in turns), script=script)
     head = {"id": f"chatcmpl-fake-{number}", "created": CREATED, "model": body.get("model")}

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from providers.framing import multipart, sse
-from providers.testing.reply import Frame, Reply, error_reply, json_reply
+from providers.testing.reply import MOST_CHOICES, Frame, Reply, error_reply, json_reply
 from providers.testing.script import Script
 from providers.testing.tokens import count_tokens, pieces_of
 
@@ -117,6 +117,8 @@ def images_reply(body: dict[str, Any], _: Script, number: int) -> Reply:
     """Draw the same picture, whole or becoming clearer."""
     del number
     sent, count = count_tokens(str(body.get("prompt"))), body.get("n") or 1
+    if not 1 <= count <= MOST_CHOICES:
+        return error_reply(400, f"'n' must be from 1 to {MOST_CHOICES}.")
     details = {"text_tokens": sent, "image_tokens": 0}
     drawn = 100 * count
     usage = {

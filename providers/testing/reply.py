@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+MOST_CHOICES = 128
+"""As with the vendors: no request may make the fake run out of memory."""
 _ERROR_TYPES = {
     400: ("invalid_request_error", None),
     401: ("invalid_request_error", "invalid_api_key"),

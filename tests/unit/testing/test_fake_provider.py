@@ -95,6 +95,13 @@ def test_choices_are_told_apart(client):
     assert texts == ["hello big world", "[1] hello big world", "[2] hello big world"]
 
 
+@pytest.mark.parametrize("path", ["/chat/completions", "/images/generations"])
+def test_no_number_of_answers_runs_it_out_of_memory(http, path):
+    body = {"model": "fake-model", "messages": HELLO, "prompt": "a cat"}
+    assert http.post(path, json=body | {"n": 10**30}).status_code == 400
+    assert http.post(path, json=body | {"n": 2}).status_code == 200
+
+
 def test_the_output_cap_is_kept_and_can_be_overshot(client):
     cut = client.chat.completions.create(model="fake-model", messages=HELLO, max_completion_tokens=2)
     assert (cut.choices[0].finish_reason, cut.usage.completion_tokens) == ("length", 2)

@@ -16,7 +16,7 @@ how do i sort a list in python the of to from is was not what why , . ? convert 
 """
 WORDS = SAID.split()
 PROMPTS = st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join)
-BOUND_NS = 500_000_000
+BOUND_NS = 3_000_000_000
 """Far above what any of these takes: it tells a bounded search from one that explodes."""
 
 
