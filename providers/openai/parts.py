@@ -25,6 +25,7 @@ from providers.types import (
     ToolResultPart,
 )
 
+_FILE_FIELDS = frozenset({"file_id", "filename", "file_data"})
 _CALL_FIELDS = frozenset({"id", "index", "type", "function", "custom"})
 
 
@@ -50,7 +51,7 @@ def parse_part(part: dict[str, Any]) -> Part:
             return (
                 OpaquePart(dialect=DIALECT, value=part) if options else AudioPart(data=data, format=form, extras=rest)
             )
-        case {"type": "file", "file": dict(file), **rest} if file.keys() <= {"file_id", "filename", "file_data"}:
+        case {"type": "file", "file": dict(file), **rest} if file.keys() <= _FILE_FIELDS:
             return _parse_file(file, extras=rest)
         case _:
             return OpaquePart(dialect=DIALECT, value=part)
@@ -65,6 +66,8 @@ def _parse_image(url: str, *, detail: Any, extras: dict[str, Any]) -> ImagePart:
 
 def _parse_file(file: dict[str, Any], *, extras: dict[str, Any]) -> FilePart:
     """Return a document; its data may be a data URL, or bare base64 whose media type is not said."""
+    if not all(isinstance(value, str | None) for value in file.values()):
+        raise carry.refuse("messages", what="a file of something else than text")
     given = file.get("file_data")
     media_type, data = split_data_url(given or "")
     return FilePart(

@@ -348,7 +348,6 @@ SHAPES = [
     chat("80-n-1000-echo", param="n", model="echo", n=1_000),
     chat("80-seed-text", param="seed", seed="x"),
     chat("80-effort-list", param="reasoning_effort", reasoning_effort=["low"]),
-    chat("80-tier-object", param="service_tier", service_tier={}),
     chat("80-stop-number", param="stop", stop=1),
     chat("80-stop-of-numbers", param="stop", stop=[1]),
     chat("81-stream-text", param="stream", stream="yes"),

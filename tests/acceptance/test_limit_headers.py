@@ -74,6 +74,7 @@ def test_a_refusal_for_too_many_at_once_says_what_is_left(gateway: GatewayProces
     slow = {"model": "fake-slow-chunks", "messages": user("word " * 1_000), "stream": True}
     with Caller(gateway, limits=_LIMITS | {"concurrency": 1}) as caller:
         with caller.http.stream("POST", CHAT, json=slow) as under_way:
+            assert under_way.status_code == 200, under_way.read()
             next(under_way.iter_bytes())
             denied = caller.chat("fake-model")
         assert denied.status_code == 429

@@ -11,7 +11,6 @@ from app.api.openai.shapes import (
     FLAG,
     NUMBER,
     OBJECT,
-    TEXT,
     WHOLE,
     Rule,
     check_common,
@@ -34,7 +33,6 @@ _FIELDS: dict[str, Rule] = {
     **dict.fromkeys(("temperature", "top_p"), NUMBER),
     **dict.fromkeys(("max_tokens", "top_k"), WHOLE),
     **dict.fromkeys(("thinking", "output_config", "output_format", "tool_choice", "context_management"), OBJECT),
-    "service_tier": TEXT,
     "stream": FLAG,
     "stop_sequences": Rule(_are_texts, "a list of texts"),
 }

@@ -24,7 +24,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("max_output_tokens", "max_tool_calls", "top_logprobs"), WHOLE),
     **dict.fromkeys(("background", "parallel_tool_calls", "store", "stream"), FLAG),
     **dict.fromkeys(("reasoning", "stream_options", "text"), OBJECT),
-    **dict.fromkeys(("instructions", "previous_response_id", "prompt_cache_key", "service_tier", "truncation"), TEXT),
+    **dict.fromkeys(("instructions", "previous_response_id", "prompt_cache_key", "truncation"), TEXT),
     "include": Rule(_are_texts, "a list of texts"),
 }
 

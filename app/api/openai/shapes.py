@@ -59,7 +59,7 @@ _SCALARS: dict[str, Rule] = {
     **dict.fromkeys(("n", "max_tokens", "max_completion_tokens", "seed", "top_logprobs", "top_k"), WHOLE),
     **dict.fromkeys(("stream", "logprobs", "parallel_tool_calls", "store"), FLAG),
     "logit_bias": OBJECT,
-    **dict.fromkeys(("reasoning_effort", "service_tier"), TEXT),
+    "reasoning_effort": TEXT,
     "stream_options": STREAM_OPTIONS,
     "stop": STOP,
 }
@@ -178,8 +178,6 @@ def check_part(part: Any, path: str) -> None:
             raise wrong(f"{path}.image_url.url", "a URL")
         check_media_url(image["url"], f"{path}.image_url.url")
         check_texts(image, f"{path}.image_url", "detail")
-    if kind == "file" and isinstance(file := part.get("file"), dict):
-        check_texts(file, f"{path}.file", "file_id", "filename", "file_data")
 
 
 def _check_calls(calls: Any, path: str) -> None:

@@ -114,8 +114,9 @@ def test_what_is_told_beforehand_is_what_a_budget_holds(gateway: GatewayProcess,
     with Caller(gateway, budget={"amount": "5", "period": "day"}) as bound, Caller(gateway) as free:
         answer = bound.post(asked, path=path)
         assert answer.status_code == 200, answer.text
-        held = of(bound, answer)["budgets"][0]["reserved"]
-        assert Decimal(held) > 0
+        is_free = route == "/v1/messages/count_tokens"
+        held = "0.000000000" if is_free else of(bound, answer)["budgets"][0]["reserved"]
+        assert (Decimal(held) == 0) is is_free
         for caller in (bound, free):
             told = caller.http.post("/v1/llm/explain", json={"path": path, "body": asked}).json()["request"]
             assert told["cost_bound"] == held

@@ -144,7 +144,7 @@ def assert_too_dear(limited: Caller) -> None:
     """A limit of money, which this worker alone keeps now, refuses and says what the request would have held."""
     denied = limited.chat("fake-model", max_tokens=4_000)
     assert (denied.status_code, denied.json()["error"]["code"]) == (429, "request_too_large")
-    asked = re.search(r"takes about ([\d.]+) of 0\.001000000 USD per minute", denied.json()["error"]["message"])
+    asked = re.search(r"takes about ([\d.]+), limit 0\.001000000 USD per minute", denied.json()["error"]["message"])
     assert asked is not None
     assert Decimal(asked[1]) > Decimal("0.0024"), "that is what 4,000 tokens of output cost"
 

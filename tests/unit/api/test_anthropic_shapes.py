@@ -107,7 +107,6 @@ BAD = {
     ),
     "thinking of a type that is a list": (body(thinking={"type": []}), "thinking.type"),
     "thinking that is shown as an object": (body(thinking={"type": "adaptive", "display": {}}), "thinking.display"),
-    "a tier that is a list": (body(service_tier=["auto"]), "service_tier"),
     "a system prompt of another kind": (body(system=7), "system"),
     "a system block without text": (body(system=[{"type": "text"}]), "system[0].text"),
     "tools that are no list": (body(tools={}), "tools"),
