@@ -143,9 +143,16 @@ def test_a_replay_keeps_what_was_sent_again(world: World, caller: Caller):
 
 def test_an_answer_from_the_cache_is_kept_for_whom_it_was_sent_to(world: World, caller: Caller):
     text = f"{CANARY} {time.time_ns()}"
-    answers = [ask(caller, text, gateway={"cache": "exact"}) for _ in range(2)]
-    assert [each.headers["x-gateway-cache"] for each in answers] == ["miss", "exact"]
-    for answer in answers:
+    answers: list[httpx.Response] = []
+
+    def is_kept() -> bool:
+        """Another worker learns of the answer a moment after its client."""
+        answers.append(ask(caller, text, gateway={"cache": "exact"}))
+        return answers[-1].headers["x-gateway-cache"] == "exact"
+
+    assert wait_until(is_kept, within_s=WITHIN_S)
+    assert answers[0].headers["x-gateway-cache"] == "miss"
+    for answer in (answers[0], answers[-1]):
         assert world.is_as_sent(caller, answer)
 
 
