@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import pytest
 
 from app.kernel.clock import ManualClock
-from app.stores.errors import StoreUnavailable
 from app.stores.opening import open_stores
 from app.stores.protocols import Claimed, Stores, UsageQueue
+from app.stores.redis import cluster, connection, consumer, sentinel, signals
 
 REDELIVERED_AFTER_MS = 400
-_ATTEMPTS = 10
+_PATIENCE_S = 10.0
 
 
 @dataclass
@@ -34,6 +34,22 @@ URLS = {"redis": "redis_url", "sentinel": "redis_sentinel_url", "cluster": "redi
 """The fixture that empties each, and knows its URL."""
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy machine take its time: how long a store may take is not what is tested here."""
+    for module, name in (
+        (connection, "_ATTEMPT_TIMEOUT_S"),
+        (consumer, "TIMEOUT_S"),
+        (sentinel, "_TIMEOUT_S"),
+        (signals, "_CONNECT_TIMEOUT_S"),
+    ):
+        monkeypatch.setattr(module, name, _PATIENCE_S)
+    for kind in (connection.HotConnection, cluster.ClusterConnection):
+        defaults = kind.__init__.__kwdefaults__
+        assert "timeout_s" in defaults
+        monkeypatch.setattr(kind.__init__, "__kwdefaults__", {**defaults, "timeout_s": _PATIENCE_S})
+
+
 @pytest.fixture(params=["memory", *URLS])
 async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installation]:
     if request.param == "memory":
@@ -48,25 +64,12 @@ async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installa
         await stores.aclose()
         return
     url = request.getfixturevalue(URLS[request.param])
-    pair = [await _started(url) for _ in range(2)]
+    pair = [open_stores(url, redelivered_after_ms=REDELIVERED_AFTER_MS) for _ in range(2)]
+    for stores in pair:
+        await stores.start()
     yield Installation(*pair, asyncio.sleep, request.getfixturevalue(SERVERS[request.param]).flush)
     for stores in pair:
         await stores.aclose()
-
-
-async def _started(url: str) -> Stores:
-    """Return stores that are connected, however long the machine takes for it: the second that an attempt has is not
-    what is tested here."""
-    for _ in range(_ATTEMPTS):
-        stores = open_stores(url, redelivered_after_ms=REDELIVERED_AFTER_MS)
-        try:
-            await stores.start()
-        except StoreUnavailable as error:
-            await stores.aclose()
-            trouble = error
-        else:
-            return stores
-    raise trouble
 
 
 @pytest.fixture
