@@ -38,10 +38,20 @@ def entries(*ids: str) -> list[UsageEntry]:
     return [UsageEntry(3, id_, b"x") for id_ in ids]
 
 
+async def put_in_the_end(queue, *ids: str) -> None:
+    """Put these, again and again while the connection is not there."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await queue.put(entries(*ids))
+            except StoreUnavailable:
+                await asyncio.sleep(0.02)
+
+
 async def test_a_put_whose_reply_was_lost_fails_and_its_second_try_adds_nothing(private_redis, proxied, queue_through):
     proxy = await proxied(private_redis.port)
     queue = queue_through(proxy.url, claims=private_redis.url)
-    await queue.put(entries("warm"))
+    await put_in_the_end(queue, "warm")
     proxy.is_deaf = True
 
     with pytest.raises(StoreUnavailable):
@@ -49,13 +59,7 @@ async def test_a_put_whose_reply_was_lost_fails_and_its_second_try_adds_nothing(
     assert private_redis.execute("XLEN", "{p03}:usage") == 3
 
     proxy.is_deaf = False
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await queue.put(entries("a", "b"))
-                break
-            except StoreUnavailable:
-                await asyncio.sleep(0.02)
+    await put_in_the_end(queue, "a", "b")
     assert await ids_of(queue_through(private_redis.url, claims=private_redis.url, timeout_s=10)) == ["a", "b", "warm"]
 
 
