@@ -132,7 +132,7 @@ def check_fields(document: Mapping[str, Any], rules: Mapping[str, Rule]) -> None
 
 def _is_plain(message: Any) -> bool:
     """Whether a message is of the commonest shape, so that there is nothing to look into."""
-    if type(message) is not dict or len(message) > 2 or type(message.get("content")) is not str:  # noqa: PLR2004 - both
+    if type(message) is not dict or len(message) > 2 or type(message.get("content")) is not str:  # noqa: PLR2004 - role, content
         return False
     role = message.get("role")
     return type(role) is str and role in _ROLES

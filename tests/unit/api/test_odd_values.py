@@ -94,7 +94,7 @@ def with_value(body: dict[str, Any], place: Place, value: Any) -> dict[str, Any]
     changed = node = copy.deepcopy(body)
     for name in place[:-1]:
         node = node[name]  # type: ignore[index]  # a name of a dict, or a position in a list
-    node[place[-1]] = value  # type: ignore[index]
+    node[place[-1]] = value  # type: ignore[index]  # as above
     return changed
 
 
